@@ -1,0 +1,43 @@
+"""Every error that `fer` raises on purpose. Each message says what was got, what was expected and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FerError(Exception):
+    """Base class: catch it to show one clear line instead of a traceback."""
+
+
+class ConfigError(FerError):
+    """An unknown name, key or value in a spec, a recipe or on the command line."""
+
+
+class ImageError(FerError):
+    """A picture that cannot be read or used."""
+
+
+class DataError(FerError):
+    """A data set that is absent, broken or not what it claims to be. Names file and row."""
+
+
+class CheckpointError(FerError):
+    """A checkpoint that is absent, damaged, foreign or from a newer version."""
+
+
+class HubError(FerError):
+    """A download or upload that failed, or that was asked for where it is not allowed."""
+
+
+def unknown_name(kind: str, got: str, known: Iterable[str], hint: str = "") -> ConfigError:
+    """A ConfigError for a misspelt name that proposes the nearest known one.
+
+    >>> str(unknown_name("model", "vit", ["baseline_cnn", "vit_tiny"], "See scripts/train.py --list."))
+    "unknown model 'vit'; did you mean 'vit_tiny'? Known: baseline_cnn, vit_tiny. See scripts/train.py --list."
+    """
+    known = list(known)
+    near = difflib.get_close_matches(got, known, n=1, cutoff=0.3)
+    did_you_mean = f"; did you mean {near[0]!r}?" if near else "."
+    tail = f" {hint}" if hint else ""
+    return ConfigError(f"unknown {kind} {got!r}{did_you_mean} Known: {', '.join(known)}.{tail}")

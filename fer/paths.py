@@ -1,0 +1,27 @@
+"""Where things lie, whatever the working directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _place(variable: str, default: str) -> Path:
+    return Path(os.environ[variable]).expanduser() if os.environ.get(variable) else ROOT / default
+
+
+def checkpoints_dir() -> Path:
+    """Bundled checkpoints; environment variable FER_CHECKPOINTS moves it."""
+    return _place("FER_CHECKPOINTS", "checkpoints")
+
+
+def results_dir() -> Path:
+    """Committed results; environment variable FER_RESULTS moves it."""
+    return _place("FER_RESULTS", "results")
+
+
+def data_dir() -> Path:
+    """Prepared data files; environment variable FER_DATA moves it."""
+    return _place("FER_DATA", "data")

@@ -1,0 +1,286 @@
+"""Frozen, self-validating descriptions: what goes into a net, what a model is, how it is trained.
+
+They are plain data: they travel inside checkpoints as JSON, and any field can be set by a dotted key
+(`override(recipe, "phases.0.epochs", "3")`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from fer.errors import ConfigError, unknown_name
+
+T = TypeVar("T")
+
+
+def _require(ok: bool, message: str) -> None:
+    if not ok:
+        raise ConfigError(message)
+
+
+def _one_of(kind: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise unknown_name(kind, value, known)
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a net takes: a face is resized to `resize_px`, centre-cropped to `size_px`, scaled and normalised.
+
+    Attributes:
+        size_px: Height and width of the net's input.
+        channels: 1 (grey) or 3 (RGB).
+        resize_px: Side to which a face is resized before the centre crop; at least `size_px`.
+        mean, std: Normalisation of values in [0, 1].
+    """
+
+    size_px: int = 48
+    channels: int = 1
+    resize_px: int = 48
+    mean: float = 0.5
+    std: float = 0.25
+
+    def __post_init__(self) -> None:
+        _require(self.channels in (1, 3), f"channels must be 1 or 3, got {self.channels}")
+        _require(8 <= self.size_px <= 1024, f"size_px must be 8..1024, got {self.size_px}")
+        _require(
+            self.resize_px >= self.size_px, f"resize_px {self.resize_px} must be at least size_px {self.size_px}"
+        )
+        _require(self.std > 0, f"std must be positive, got {self.std}")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model is, apart from its weights.
+
+    Attributes:
+        name: Key of the table MODELS, file name and checkpoint folder.
+        title: Name for people.
+        summary: One line.
+        input: Default InputSpec.
+        source: Paper or project the architecture comes from.
+        attention: Name of the explanation method that `method="auto"` means.
+    """
+
+    name: str
+    title: str
+    summary: str
+    input: InputSpec
+    source: str = ""
+    attention: str = "grad_cam"
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes of a training view; every image draws its own, keyed by (seed, epoch, index).
+
+    Attributes:
+        flip: Probability of a horizontal flip.
+        rotate_deg: Rotation drawn from +-rotate_deg.
+        scale_min, scale_max: Zoom drawn log-uniformly; above 1 magnifies.
+        shift: Translation drawn from +-shift, as a fraction of the side.
+        brightness, contrast: Offset from +-brightness, gain from 1 +- contrast (pixel values in [0, 1]).
+        erase: Probability of erasing one rectangle (Zhong et al. 2017, "Random Erasing Data Augmentation").
+        erase_area_max: Largest erased share of the picture.
+    """
+
+    flip: float = 0.5
+    rotate_deg: float = 12.0
+    scale_min: float = 0.85
+    scale_max: float = 1.1
+    shift: float = 0.1
+    brightness: float = 0.15
+    contrast: float = 0.25
+    erase: float = 0.3
+    erase_area_max: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "erase", "erase_area_max", "shift"):
+            v = getattr(self, name)
+            _require(0 <= v <= 1, f"{name} must be 0..1, got {v}")
+        _require(0 < self.scale_min <= self.scale_max, "scale_min must be positive and at most scale_max")
+        _require(0 <= self.contrast < 1, f"contrast must be 0..1, got {self.contrast}")
+
+
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine", "one_cycle", "plateau")
+LOSSES = ("cross_entropy",)
+CLASS_WEIGHTS = ("none", "balanced", "sqrt_balanced")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training with its own optimizer and schedule.
+
+    Attributes:
+        name: For logs.
+        epochs: Passes over the training split.
+        optimizer: adam, adamw or sgd (Nesterov momentum .9).
+        lr: Peak learning rate. weight_decay: not applied to norms, biases and embeddings.
+        schedule: constant, cosine, one_cycle (both to 0, per step) or plateau (per epoch, on the validation score).
+        warmup_epochs: Linear warm-up (constant, cosine, plateau); share of the rise for one_cycle if > 0.
+        patience: Epochs without a better validation score before plateau divides the rate by ten.
+        early_stopping: Epochs without a better validation score before the phase ends; 0 = never.
+        freeze: Prefixes of parameter names that do not move.
+    """
+
+    name: str = "main"
+    epochs: int = 20
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    schedule: str = "one_cycle"
+    warmup_epochs: float = 0.0
+    patience: int = 10
+    early_stopping: int = 0
+    freeze: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
+        _require(self.lr > 0, f"lr must be positive, got {self.lr}")
+        _require(self.weight_decay >= 0, f"weight_decay must not be negative, got {self.weight_decay}")
+        _require(0 <= self.warmup_epochs < self.epochs, "warmup_epochs must be 0 or more and less than epochs")
+        _require(self.patience >= 1, f"patience must be at least 1, got {self.patience}")
+        _require(self.early_stopping >= 0, f"early_stopping must not be negative, got {self.early_stopping}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained. Lives in the model's own file; what was resolved goes into the checkpoint.
+
+    Attributes:
+        phases: Run one after the other.
+        batch_size: Images per step.
+        loss: Name of the loss.
+        label_smoothing: Share of each target spread over all classes (Szegedy et al. 2016).
+        class_weights: none, balanced (n / (C n_c)) or sqrt_balanced (its square root), mean 1 over the training set.
+        clip_norm: Gradient norm limit; 0 = none.
+        ema_decay: Exponential moving average of the weights, evaluated and saved in their place; 0 = none.
+        augment: Training-time augmentation.
+        teacher: Checkpoint to distil from ("" = none) on the same augmented view (Hinton et al. 2015).
+        distill_weight, distill_temperature: Share of the distillation term and its temperature.
+    """
+
+    phases: tuple[Phase, ...] = (Phase(),)
+    batch_size: int = 128
+    loss: str = "cross_entropy"
+    label_smoothing: float = 0.1
+    class_weights: str = "none"
+    clip_norm: float = 0.0
+    ema_decay: float = 0.0
+    augment: Augment = field(default_factory=Augment)
+    teacher: str = ""
+    distill_weight: float = 0.6
+    distill_temperature: float = 3.0
+
+    def __post_init__(self) -> None:
+        _require(len(self.phases) >= 1, "a recipe needs at least one phase")
+        _one_of("loss", self.loss, LOSSES)
+        _one_of("class_weights", self.class_weights, CLASS_WEIGHTS)
+        _require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
+        _require(0 <= self.label_smoothing < 1, f"label_smoothing must be 0..1, got {self.label_smoothing}")
+        _require(0 <= self.ema_decay < 1, f"ema_decay must be 0..1, got {self.ema_decay}")
+        _require(self.clip_norm >= 0, f"clip_norm must not be negative, got {self.clip_norm}")
+        _require(0 <= self.distill_weight <= 1, f"distill_weight must be 0..1, got {self.distill_weight}")
+        _require(self.distill_temperature > 0, "distill_temperature must be positive")
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(p.epochs for p in self.phases)
+
+
+def to_dict(spec: Any) -> dict[str, Any]:
+    """A spec as plain JSON types (tuples become lists)."""
+    return json.loads(json.dumps(dataclasses.asdict(spec)))
+
+
+def from_dict(cls: type[T], data: dict[str, Any]) -> T:
+    """Inverse of `to_dict`.
+
+    Raises:
+        ConfigError: unknown key (names the nearest one) or wrong type.
+
+    >>> from_dict(InputSpec, {"size_px": 44}).size_px
+    44
+    """
+    if not isinstance(data, dict):
+        raise ConfigError(f"{cls.__name__} must be an object, got {type(data).__name__}")
+    hints = typing.get_type_hints(cls)
+    for key in data:
+        if key not in hints:
+            raise unknown_name(f"key of {cls.__name__}", key, hints)
+    return cls(**{k: _coerce(v, hints[k], f"{cls.__name__}.{k}") for k, v in data.items()})
+
+
+def _coerce(value: Any, hint: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _coerce(value, next(a for a in args if a is not type(None)), where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where} must be a list, got {value!r}")
+        return tuple(_coerce(v, args[0], where) for v in value)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value)
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is str and isinstance(value, str):
+        return value
+    if hint is Any:
+        return value
+    raise ConfigError(f"{where} must be {getattr(hint, '__name__', hint)}, got {value!r}")
+
+
+def override(spec: T, key: str, text: str) -> T:
+    """A copy of a spec with one field, addressed by a dotted key, set from text.
+
+    Raises:
+        ConfigError: unknown key (names the nearest one), index out of range or a value of the wrong type.
+
+    >>> override(Recipe(), "phases.0.epochs", "3").phases[0].epochs
+    3
+    >>> override(Recipe(), "augment.flip", "0").augment.flip
+    0.0
+    """
+    head, _, rest = key.partition(".")
+    if isinstance(spec, tuple):
+        if not head.isdigit() or int(head) >= len(spec):
+            raise ConfigError(f"index {head!r} is out of range: there are {len(spec)}, counted from 0")
+        i = int(head)
+        return spec[:i] + (override(spec[i], rest, text) if rest else _parse(spec[i], text, key),) + spec[i + 1 :]  # type: ignore[return-value]
+    if not dataclasses.is_dataclass(spec):
+        raise ConfigError(f"{key!r} goes deeper than the value {spec!r} does")
+    hints = typing.get_type_hints(type(spec))
+    if head not in hints:
+        raise unknown_name(f"key of {type(spec).__name__}", head, hints)
+    if rest:
+        return dataclasses.replace(spec, **{head: override(getattr(spec, head), rest, text)})  # type: ignore[return-value]
+    return dataclasses.replace(spec, **{head: _parse_hint(text, hints[head], f"{type(spec).__name__}.{head}")})  # type: ignore[return-value]
+
+
+def _parse_hint(text: str, hint: Any, where: str) -> Any:
+    if hint is str:
+        return text
+    try:
+        value = json.loads(text.lower() if text in ("True", "False") else text)
+    except json.JSONDecodeError:
+        raise ConfigError(f"{where} must be {getattr(hint, '__name__', hint)}, got {text!r}") from None
+    return _coerce(value, hint, where)
+
+
+def _parse(old: Any, text: str, key: str) -> Any:
+    return _parse_hint(text, type(old), key)
