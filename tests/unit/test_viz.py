@@ -121,7 +121,9 @@ def test_comparison_scatter_has_points_and_intervals():
     fig = viz.comparison_scatter(rows)
     assert [t.name for t in fig.data] == ["baseline_cnn", "vit_tiny"]
     assert fig.layout.xaxis.type == "log"
-    assert fig.data[1].error_y.array[0] == pytest.approx(0.03) and fig.data[1].error_y.arrayminus[0] == pytest.approx(0.02)
+    assert fig.data[1].error_y.array[0] == pytest.approx(0.03) and fig.data[1].error_y.arrayminus[0] == pytest.approx(
+        0.02
+    )
     assert viz.comparison_scatter([]).data == ()
 
 

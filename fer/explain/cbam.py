@@ -1,0 +1,71 @@
+"""The spatial attention that a CBAM net applies on its way, read out of the net itself.
+
+Woo et al. 2018, "CBAM: Convolutional Block Attention Module", equation 3. Each stage multiplies its feature map by a
+mask in (0, 1); a position that several stages let through counts with the product, so the masks are multiplied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fer.explain.frame import over_input
+from fer.explain.method import Method
+
+if TYPE_CHECKING:
+    import torch
+
+
+def _blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
+    """The last CBAM block of every stage that has one."""
+    from fer.models.layers import CBAM
+
+    per_stage = [[m for m in stage.modules() if isinstance(m, CBAM)] for stage in getattr(module, "stages", ())]
+    return [blocks[-1] for blocks in per_stage if blocks]
+
+
+def supports(module: torch.nn.Module) -> bool:
+    """Whether the net has stages with CBAM blocks (the same net with attention switched off has none)."""
+    return bool(_blocks(module))
+
+
+@contextmanager
+def _recording(blocks: list[torch.nn.Module]) -> Iterator[None]:
+    """Have the blocks keep their masks as long as the context lasts."""
+    try:
+        for block in blocks:
+            block.record = True
+        yield
+    finally:
+        for block in blocks:
+            block.record = False
+            block.last_spatial = block.last_channel = None
+
+
+def compute(module: torch.nn.Module, batch: torch.Tensor, target: int = 0) -> np.ndarray:
+    """Product of the stages' spatial masks at every pixel of the net's input: float64 (S, S) in (0, 1).
+
+    `target` is not used: the masks are the same whatever class is asked about.
+    """
+    import torch
+
+    blocks = _blocks(module)
+    with torch.no_grad(), _recording(blocks):
+        module(batch)
+        masks = [block.last_spatial[0, 0].float().cpu().numpy() for block in blocks]  # each (h, w)
+    return np.prod([over_input(mask, batch.shape[-1]) for mask in masks], axis=0)
+
+
+METHOD = Method(
+    name="cbam",
+    title="CBAM attention",
+    summary="The spatial attention the net itself applies, all stages multiplied.",
+    needs="a net with CBAM attention in its stages",
+    supports=supports,
+    compute=compute,
+    per_class=False,
+    source="Woo et al. 2018",
+)
