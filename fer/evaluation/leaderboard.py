@@ -1,0 +1,220 @@
+"""results/leaderboard.csv and the README's table, both generated from the committed metrics.json files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fer import paths
+from fer.errors import DataError
+from fer.evaluation.results import ModelResult, list_data, read_results, write_text
+
+FILE = "leaderboard.csv"
+START, END = "<!-- leaderboard:start -->", "<!-- leaderboard:end -->"
+COLUMNS = (
+    "data",
+    "model",
+    "title",
+    "parameters",
+    "val_split",
+    "val_accuracy",
+    "test_split",
+    "test_accuracy",
+    "test_low",
+    "test_high",
+    "macro_f1",
+    "balanced_accuracy",
+    "top2",
+    "ece",
+    "nll",
+    "flip_accuracy",
+    "unleaked_accuracy",
+    "leaked",
+    "epochs",
+    "seconds",
+    "device",
+    "distilled_from",
+    "pretrained",
+    "extra_annotation",
+)
+
+
+def is_synthetic(data: str) -> bool:
+    """Drawn faces never enter the leaderboard."""
+    return data.split(":", 1)[0] == "synthetic"
+
+
+def percent(fraction: float | str | None) -> str:
+    """A share as the project writes it everywhere: in per cent, one decimal; a dash where there is none.
+
+    >>> percent(0.66349), percent("")
+    ('66.3', '–')
+    """
+    return "–" if fraction in (None, "") else f"{100 * float(fraction):.1f}"
+
+
+def row_of(result: ModelResult) -> dict[str, Any]:
+    """One line of the leaderboard; empty where something was not measured."""
+    m = result.metrics
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
+    row |= {
+        "data": m["data"]["name"],
+        "model": result.name,
+        "title": result.title,
+        "parameters": m.get("parameters"),
+    }
+    row |= {k: (m.get("trained") or {}).get(k) for k in ("epochs", "seconds", "device")}
+    row |= {k: (m.get("marks") or {}).get(k) for k in ("distilled_from", "pretrained", "extra_annotation")}
+    if "val" in m["splits"]:
+        row |= {"val_split": result.split_title("val"), "val_accuracy": result.scores("val")["accuracy"]}
+    if "test" in m["splits"]:
+        split, single = m["splits"]["test"], result.scores("test")
+        low, high = single["accuracy_interval"]
+        leakage = split.get("leakage") or {}
+        row |= {"test_split": result.split_title("test"), "test_accuracy": single["accuracy"]}
+        row |= {"test_low": low, "test_high": high}
+        row |= {k: single[k] for k in ("macro_f1", "balanced_accuracy", "top2", "ece", "nll")}
+        row |= {
+            "flip_accuracy": (split.get("flip") or {}).get("accuracy"),
+            "unleaked_accuracy": leakage.get("accuracy"),
+            "leaked": leakage["exact"] + leakage["near"] if leakage else None,
+        }
+    return {k: "" if v is None else v for k, v in row.items()}
+
+
+def build(root: str | Path | None = None, problems: list[str] | None = None) -> list[dict[str, Any]]:
+    """All lines: every data set but the synthetic one, small models first."""
+    return [row_of(r) for data in list_data(root) if not is_synthetic(data) for r in read_results(root, data, problems)]
+
+
+def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The lines as CSV text."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def write(root: str | Path | None = None, problems: list[str] | None = None) -> Path:
+    """Generate <root>/leaderboard.csv from all metrics.json files below."""
+    base = Path(root or paths.results_dir())
+    return write_text(to_csv(build(base, problems)), base / FILE)
+
+
+def read(root: str | Path | None = None) -> list[dict[str, str]]:
+    """The lines of <root>/leaderboard.csv.
+
+    Raises:
+        DataError: absent, or another file's columns.
+    """
+    path = Path(root or paths.results_dir()) / FILE
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; scripts/evaluate.py writes it")
+    with open(path, encoding="utf-8", newline="") as f:
+        reader = csv.DictReader(f)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise DataError(f"{path}: not a leaderboard of this version; make it again with scripts/evaluate.py")
+        return list(reader)
+
+
+def cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """One line as people read it, in the terminal as in the README; shares in per cent."""
+    interval = f" [{percent(row['test_low'])}, {percent(row['test_high'])}]" if row["test_low"] != "" else ""
+    return {
+        "model": f"`{row['model']}`",
+        "parameters": _millions(row["parameters"]),
+        row["val_split"] or "val": percent(row["val_accuracy"]),
+        f"{row['test_split'] or 'test'} [95 %]": percent(row["test_accuracy"]) + interval,
+        "macro-F1": percent(row["macro_f1"]),
+        "balanced": percent(row["balanced_accuracy"]),
+        "top 2": percent(row["top2"]),
+        "ECE": percent(row["ece"]),
+        "with flip": percent(row["flip_accuracy"]),
+        "no copies": percent(row["unleaked_accuracy"]),
+        "trained": _trained(row),
+        "marks": _marks(row),
+    }
+
+
+def readme_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The lines as a Markdown table; one table per data set if there are several."""
+    if not rows:
+        return "No results yet."
+    tables = []
+    names = list(dict.fromkeys(str(r["data"]) for r in rows))
+    for data in names:
+        lines = [cells(r) for r in rows if r["data"] == data]
+        head = list(lines[0])
+        body = [[*line.values()] for line in lines]
+        align = ["---" if h in ("model", "trained", "marks") else "--:" for h in head]
+        table = "\n".join("| " + " | ".join(line) + " |" for line in [head, align, *body])
+        tables.append(f"**{data}**\n\n{table}" if len(names) > 1 else table)
+    return "\n\n".join(tables)
+
+
+def readme_text(text: str, rows: Sequence[Mapping[str, Any]], name: str = "README") -> str:
+    """A README's text with the table between its markers replaced.
+
+    Raises:
+        DataError: a marker is missing, doubled, or they stand in the wrong order.
+    """
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise DataError(f"{name}: needs exactly one {START} followed by one {END}")
+    before, rest = text.split(START)
+    return f"{before}{START}\n{readme_table(rows)}\n{END}{rest.split(END)[1]}"
+
+
+def update_readme(path: str | Path, root: str | Path | None = None) -> bool:
+    """Replace the README's table by that of <root>/leaderboard.csv.
+
+    Returns:
+        Whether anything changed.
+
+    Raises:
+        DataError: no README, no markers or no leaderboard.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    old = path.read_text(encoding="utf-8")
+    new = readme_text(old, read(root), str(path))
+    if new != old:
+        write_text(new, path)
+    return new != old
+
+
+def readme_is_current(path: str | Path, root: str | Path | None = None) -> bool:
+    """Is the README's table that of <root>/leaderboard.csv?"""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    text = path.read_text(encoding="utf-8")
+    return readme_text(text, read(root), str(path)) == text
+
+
+def _millions(parameters: Any) -> str:
+    return "–" if parameters in (None, "") else f"{int(parameters) / 1e6:.2f} M"
+
+
+def _trained(row: Mapping[str, Any]) -> str:
+    epochs, seconds, device = row["epochs"], row["seconds"], row["device"]
+    parts = [f"{int(float(epochs))} epochs" if epochs not in (None, "") else ""]
+    if seconds not in (None, ""):
+        minutes = float(seconds) / 60
+        parts.append(f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h")
+    parts.append(str(device or ""))
+    return ", ".join(p for p in parts if p) or "–"
+
+
+def _marks(row: Mapping[str, Any]) -> str:
+    marks = [f"distilled from `{row['distilled_from']}`"] if row["distilled_from"] else []
+    marks += [
+        title
+        for key, title in (("pretrained", "pretrained"), ("extra_annotation", "extra annotation"))
+        if str(row[key]) == "True"
+    ]
+    return ", ".join(marks) or "–"

@@ -1,0 +1,292 @@
+"""Reading and writing results/<data set>/<model>/: metrics.json, predictions.parquet, history.jsonl."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fer import paths
+from fer.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "fer-results"
+SCHEMA = 1
+METRICS, PREDICTIONS, HISTORY = "metrics.json", "predictions.parquet", "history.jsonl"
+SEEN = ("", "exact", "near")
+_AGAIN = "make it again with scripts/evaluate.py"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelResult:
+    """What is stored about one model on one data set.
+
+    Attributes:
+        name: Name of the model (folder, table key).
+        title: Name for people.
+        metrics: Content of metrics.json (see `fer.evaluation.report`).
+        predictions: One row per image: `row`, `split`, `label` (true class), `seen` ("", "exact" or "near": a copy
+            lies in the training split), `p_<class>` (calibrated) and `flip_<class>` (mean of face and mirrored face);
+            None where the file is absent.
+        history: One dict per epoch; empty where the file is absent.
+        folder: Where it was read from.
+    """
+
+    name: str
+    title: str
+    metrics: dict[str, Any]
+    predictions: pd.DataFrame | None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    folder: Path | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names in class order."""
+        return tuple(self.metrics["data"]["labels"])
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits that were scored, for example ("val", "test")."""
+        return tuple(self.metrics["splits"])
+
+    def split_title(self, split: str) -> str:
+        """What the data's authors call a split ("PublicTest")."""
+        return str(self._split(split).get("title", split))
+
+    def scores(self, split: str = "test", view: str = "single") -> dict[str, Any]:
+        """Stored scores of a split; view is single (the headline) or flip (mean with the mirrored face)."""
+        views = self._split(split)
+        if view not in views:
+            raise DataError(f"{self.name}: no {view!r} scores of split {split!r}; there are single and flip")
+        return views[view]
+
+    def frame(self, split: str) -> pd.DataFrame:
+        """The stored predictions of one split.
+
+        Raises:
+            DataError: no predictions stored, or none of that split.
+        """
+        if self.predictions is None:
+            raise DataError(f"{self.name}: {PREDICTIONS} is absent; {_AGAIN}")
+        part = self.predictions[self.predictions["split"] == split]
+        if not len(part):
+            raise DataError(f"{self.name}: no predictions of split {split!r}; there are {', '.join(self.splits)}")
+        return part
+
+    def probs(self, split: str = "test", view: str = "single") -> np.ndarray:
+        """(N, C) float32 probabilities of one split; view is single or flip."""
+        prefix = {"single": "p_", "flip": "flip_"}[view]
+        return self.frame(split)[[prefix + c for c in self.class_names]].to_numpy(dtype=np.float32)
+
+    def labels(self, split: str = "test") -> np.ndarray:
+        """(N,) int64 true classes of one split."""
+        return self.frame(split)["label"].to_numpy(dtype=np.int64)
+
+    def rows(self, split: str = "test") -> np.ndarray:
+        """(N,) int64 positions in the source."""
+        return self.frame(split)["row"].to_numpy(dtype=np.int64)
+
+    def _split(self, split: str) -> dict[str, Any]:
+        if split not in self.metrics["splits"]:
+            raise DataError(f"{self.name}: split {split!r} was not scored; there are {', '.join(self.splits)}")
+        return self.metrics["splits"][split]
+
+
+def folder_of(data: str, model: str, root: str | Path | None = None) -> Path:
+    """results/<data>/<model> below `root` (default: the committed results)."""
+    return Path(root or paths.results_dir()) / data / model
+
+
+def list_data(root: str | Path | None = None) -> list[str]:
+    """Names of the data sets that have results."""
+    base = Path(root or paths.results_dir())
+    return sorted({p.parent.parent.name for p in base.glob(f"*/*/{METRICS}")})
+
+
+def read_results(
+    root: str | Path | None = None, data: str = "fer2013", problems: list[str] | None = None
+) -> list[ModelResult]:
+    """Every model's results on one data set, small models first.
+
+    A folder that cannot be read is left out; why is logged and, if given, appended to `problems`.
+
+    Args:
+        root: Folder of results; default: the committed ones.
+        data: Name of the data set.
+        problems: Receives one line per folder that was left out.
+
+    Returns:
+        Empty where nothing was scored yet.
+    """
+    base = Path(root or paths.results_dir()) / data
+    found: list[ModelResult] = []
+    for folder in sorted(p for p in base.glob("*") if p.is_dir()):
+        try:
+            found.append(read_result(folder))
+        except DataError as e:
+            _log.warning("left out: %s", e)
+            if problems is not None:
+                problems.append(str(e))
+    return sorted(found, key=lambda r: (r.metrics.get("parameters") or 0, r.name))
+
+
+def read_result(folder: str | Path) -> ModelResult:
+    """One model's results.
+
+    Raises:
+        DataError: absent, partial, damaged or foreign files, a newer schema, or predictions that do not fit the metrics.
+    """
+    folder = Path(folder)
+    metrics = _read_metrics(folder / METRICS)
+    predictions = _read_predictions(folder / PREDICTIONS, metrics) if (folder / PREDICTIONS).is_file() else None
+    return ModelResult(
+        metrics["model"], metrics.get("title") or metrics["model"], metrics, predictions, read_history(folder), folder
+    )
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; scripts/evaluate.py writes it")
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise DataError(f"{path}: damaged ({e}); {_AGAIN}") from e
+    if not isinstance(metrics, dict) or metrics.get("format") != FORMAT:
+        raise DataError(f"{path}: not a results file of this project; {_AGAIN}")
+    if not isinstance(metrics.get("schema"), int) or metrics["schema"] > SCHEMA:
+        raise DataError(f"{path}: schema {metrics.get('schema')} is newer than {SCHEMA}; update the package")
+    try:
+        if not (metrics["model"] and metrics["data"]["labels"] and metrics["data"]["name"]):
+            raise DataError(f"{path}: model, data name and labels must not be empty; {_AGAIN}")
+        for split in metrics["splits"].values():
+            split["single"]["accuracy"], split["n"]
+    except (KeyError, TypeError, AttributeError) as e:
+        raise DataError(f"{path}: incomplete, {e} is missing or of another kind; {_AGAIN}") from e
+    return metrics
+
+
+def _read_predictions(path: Path, metrics: Mapping[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    # pyarrow's errors derive from ValueError, OSError, KeyError or TypeError
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise DataError(f"{path}: damaged or not a parquet file ({e}); {_AGAIN}") from e
+    check_predictions(frame, metrics["data"]["labels"], path)
+    for key, split in metrics["splits"].items():
+        if (got := int((frame["split"] == key).sum())) != split["n"]:
+            raise DataError(f"{path}: {got} predictions of split {key}, {METRICS} has {split['n']}; {_AGAIN}")
+    return frame
+
+
+def check_predictions(frame: pd.DataFrame, class_names: Sequence[str], path: str | Path = PREDICTIONS) -> None:
+    """Raise a DataError unless the columns are those of a predictions file with these classes."""
+    wanted = ["row", "split", "label", *(f"p_{c}" for c in class_names)]
+    if missing := [c for c in wanted if c not in frame.columns]:
+        raise DataError(f"{path}: column {missing[0]!r} is missing; {_AGAIN}")
+    p = frame[wanted[3:]].to_numpy(dtype=np.float64)
+    if not np.isfinite(p).all() or (len(p) and (p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3)):
+        raise DataError(f"{path}: a row of probabilities does not sum to 1; {_AGAIN}")
+    labels = frame["label"].to_numpy()
+    if len(labels) and not (0 <= labels.min() and labels.max() < len(class_names)):
+        raise DataError(f"{path}: a label lies outside 0..{len(class_names) - 1}; {_AGAIN}")
+
+
+def read_history(folder: str | Path) -> list[dict[str, Any]]:
+    """One dict per epoch of history.jsonl; empty where there is none.
+
+    Raises:
+        DataError: a line that is no JSON object (a half-written *last* line is left out: a run was interrupted there).
+    """
+    path = Path(folder) / HISTORY
+    if not path.is_file():
+        return []
+    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    history: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+            if not isinstance(entry, dict):
+                raise ValueError("not an object")
+            history.append(entry)
+        except ValueError as e:
+            if number < len(lines):
+                raise DataError(f"{path}: line {number} is damaged ({e}); copy it again from the run's folder") from e
+            _log.warning("%s: the last line is half written, left out", path)
+    return history
+
+
+def predictions_frame(splits: Mapping[str, Mapping[str, np.ndarray]], class_names: Sequence[str]) -> pd.DataFrame:
+    """Predictions of all splits as one table.
+
+    Args:
+        splits: Split key -> arrays `rows` (N,), `labels` (N,), `probs` (N, C) and optionally `flip` (N, C) and
+            `seen` (N,) of "", "exact", "near".
+        class_names: C names in class order.
+    """
+    import pandas as pd
+
+    parts = []
+    for key, s in splits.items():
+        columns: dict[str, Any] = {
+            "row": np.asarray(s["rows"], dtype=np.int64),
+            "split": [key] * len(s["rows"]),
+            "label": np.asarray(s["labels"], dtype=np.int64),
+        }
+        if s.get("seen") is not None:
+            columns["seen"] = np.asarray(s["seen"], dtype=object)
+        for prefix, probs in (("p_", s["probs"]), ("flip_", s.get("flip"))):
+            if probs is not None:
+                columns |= {prefix + c: np.asarray(probs[:, i], dtype=np.float32) for i, c in enumerate(class_names)}
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def write_predictions(frame: pd.DataFrame, folder: str | Path) -> Path:
+    """Write predictions.parquet; a half-written file never replaces a good one."""
+    path = Path(folder) / PREDICTIONS
+    _replace(path, lambda part: frame.to_parquet(part, index=False, compression="zstd"))
+    return path
+
+
+def write_json(value: Any, path: str | Path) -> Path:
+    """Write readable JSON; a half-written file never replaces a good one."""
+    path = Path(path)
+    text = _compact(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
+    _replace(path, lambda part: part.write_text(text, encoding="utf-8"))
+    return path
+
+
+def write_text(text: str, path: str | Path) -> Path:
+    """Write text; a half-written file never replaces a good one."""
+    path = Path(path)
+    _replace(path, lambda part: part.write_text(text, encoding="utf-8", newline=""))
+    return path
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _compact(text: str) -> str:
+    """Lists of numbers on one line: a confusion matrix that a person can read in a diff."""
+    import re
+
+    number = r"-?\d[\d.eE+-]*"
+    return re.sub(rf"\[\s+({number}(?:,\s+{number})*)\s+\]", lambda m: "[" + re.sub(r"\s+", " ", m[1]) + "]", text)

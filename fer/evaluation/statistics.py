@@ -1,0 +1,185 @@
+"""Is the difference real? Bootstrap intervals, the exact McNemar test, Holm's correction."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fer.errors import DataError
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A two-sided interval.
+
+    Attributes:
+        low, high: Its ends, in the unit of the score (fractions for accuracy).
+    """
+
+    low: float
+    high: float
+
+
+def accuracy_of(confusion: np.ndarray) -> np.ndarray:
+    """Share of the diagonal.
+
+    Args:
+        confusion: (..., C, C) counts, rows true, columns predicted.
+
+    Returns:
+        (...) float64 in [0, 1].
+    """
+    confusion = np.asarray(confusion)
+    return np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum(axis=(-2, -1))
+
+
+def macro_f1_of(confusion: np.ndarray) -> np.ndarray:
+    """Mean F1 over the classes that occur as label or as prediction (scikit-learn's default).
+
+    Args:
+        confusion: (..., C, C) counts, rows true, columns predicted.
+
+    Returns:
+        (...) float64 in [0, 1].
+
+    >>> float(macro_f1_of([[2, 0, 0], [1, 1, 0], [0, 0, 0]]).round(4))
+    0.7333
+    """
+    confusion = np.asarray(confusion)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    either = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+    occurs = either > 0
+    return np.where(occurs, 2 * hits / np.maximum(either, 1), 0).sum(axis=-1) / occurs.sum(axis=-1)
+
+
+def bootstrap(confusion: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> tuple[Interval, Interval]:
+    """95 % percentile intervals of accuracy and macro-F1 (Efron 1979).
+
+    Drawing N rows with replacement and counting them is one draw from a multinomial over the cells of the confusion
+    matrix, so no row is ever copied: ten thousand resamples of FER2013's test take some ten milliseconds.
+
+    Args:
+        confusion: (C, C) counts, rows true, columns predicted.
+        resamples: Number of resamples.
+        seed: The same seed gives the same interval.
+
+    Returns:
+        Intervals of accuracy and of macro-F1.
+    """
+    confusion = np.asarray(confusion)
+    n = int(confusion.sum())
+    if n == 0:
+        raise DataError("no images to resample: the confusion matrix is empty")
+    draws = np.random.default_rng(seed).multinomial(n, confusion.ravel() / n, size=resamples)
+    draws = draws.reshape(resamples, *confusion.shape)
+    return _percentiles(accuracy_of(draws)), _percentiles(macro_f1_of(draws))
+
+
+def _percentiles(values: np.ndarray) -> Interval:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Two models on the same images.
+
+    Attributes:
+        only_a, only_b: Images that only the first, only the second got right.
+        n: Images.
+        difference: Accuracy of the first minus that of the second, as a fraction.
+        interval: Paired bootstrap interval (95 %) of the difference.
+        p: Two-sided exact p-value.
+    """
+
+    only_a: int
+    only_b: int
+    n: int
+    difference: float
+    interval: Interval
+    p: float
+
+
+def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray, seed: int = 0) -> McNemar:
+    """Exact McNemar test (McNemar 1947): of the images that only one model got right, is the split fair?
+
+    Args:
+        correct_a, correct_b: (N,) bool, was the image classified correctly, in the same order.
+        seed: Of the interval.
+
+    Raises:
+        DataError: different lengths or nothing to compare.
+
+    >>> m = mcnemar(np.array([True] * 8 + [False]), np.array([False] * 6 + [True] * 3))
+    >>> m.only_a, m.only_b, round(m.p, 4)
+    (6, 1, 0.125)
+    """
+    from scipy.stats import binomtest
+
+    a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise DataError(f"two models must be compared on the same images, got {a.shape} and {b.shape} answers")
+    only_a, only_b, n = int((a & ~b).sum()), int((b & ~a).sum()), len(a)
+    p = float(binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
+    cells = np.array([only_a, only_b, n - only_a - only_b]) / n
+    draws = np.random.default_rng(seed).multinomial(n, cells, size=RESAMPLES)
+    return McNemar(only_a, only_b, n, (only_a - only_b) / n, _percentiles((draws[:, 0] - draws[:, 1]) / n), p)
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """Holm's step-down correction (Holm 1979) for testing several hypotheses at once.
+
+    Args:
+        p: Raw p-values.
+
+    Returns:
+        (len(p),) float64, adjusted p-values in the given order.
+
+    >>> holm([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    raw = np.asarray(p, dtype=np.float64)
+    order = np.argsort(raw, kind="stable")
+    stepped = raw[order] * np.arange(len(raw), 0, -1)
+    adjusted = np.empty_like(raw)
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return adjusted
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One pair of models.
+
+    Attributes:
+        a, b: Names of the models.
+        test: What McNemar says about them.
+        p_holm: p-value after Holm's correction over all pairs compared together.
+    """
+
+    a: str
+    b: str
+    test: McNemar
+    p_holm: float
+
+
+def compare(correct: Mapping[str, np.ndarray], seed: int = 0) -> list[Comparison]:
+    """Every pair of models against each other, corrected together.
+
+    Args:
+        correct: Model name -> (N,) bool, was the image classified correctly; all in the same order.
+
+    Returns:
+        One Comparison per pair, in the order of the names.
+    """
+    pairs = list(itertools.combinations(correct, 2))
+    tests = [mcnemar(correct[a], correct[b], seed) for a, b in pairs]
+    return [
+        Comparison(a, b, test, float(p))
+        for (a, b), test, p in zip(pairs, tests, holm([t.p for t in tests]), strict=True)
+    ]
