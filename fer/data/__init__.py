@@ -38,7 +38,7 @@ class Source:
 
     @property
     def read(self) -> Callable[..., Dataset]:
-        """The function that reads it: `read(path, skip_bad=False, ...)`, or `read(**options)` where no path is needed."""
+        """The function that reads it: `read(path, skip_bad=False, seed=...)`, or `read(**options)` without a path."""
         module, _, function = self.reader.partition(":")
         return getattr(import_module(module), function)
 
@@ -72,7 +72,7 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def open_dataset(spec: str | Path, splits: Iterable[str] | None = None) -> Dataset:
+def open_dataset(spec: str | Path, splits: str | Iterable[str] | None = None) -> Dataset:
     """Open a data set by name or place.
 
     Args:
@@ -85,7 +85,7 @@ def open_dataset(spec: str | Path, splits: Iterable[str] | None = None) -> Datas
         DataError: nothing there, or what is there is broken.
     """
     text = str(spec).strip()
-    wanted = None if splits is None else list(splits)
+    wanted = None if splits is None else [splits] if isinstance(splits, str) else list(splits)
     name, _, rest = text.partition(":")
     if name in SOURCES and SOURCES[name].options:
         return _only(SOURCES[name].read(**_options(name, rest)), wanted)

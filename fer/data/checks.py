@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -45,6 +46,18 @@ class RowChecker:
     def notes(self) -> dict[str, object]:
         """For Dataset.notes: empty when nothing was left out."""
         return {"left_out": list(self.left_out)} if self.left_out else {}
+
+
+def open_text(path: str | Path) -> TextIO:
+    """A text file whatever its byte order mark and line endings; bytes that are no UTF-8 become replacement marks.
+
+    Raises:
+        DataError: it cannot be opened.
+    """
+    try:
+        return open(path, encoding="utf-8-sig", errors="replace")
+    except OSError as e:
+        raise DataError(f"{path}: cannot be read ({e.strerror})") from e
 
 
 def one_hot(labels: np.ndarray, n_classes: int) -> np.ndarray:

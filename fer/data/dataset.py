@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,22 @@ from fer.labels import LABEL_SETS, LabelSet
 SPLITS = ("train", "val", "test")
 _FORMAT = "fer-dataset"
 _SCHEMA = 1
+# What NumPy, zipfile and json raise on bytes that are not such a file.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Faces of one split.
 
@@ -52,12 +66,16 @@ class Split:
         """(N,) int64: the likeliest class of each target."""
         return self.targets.argmax(axis=1)
 
+    def __repr__(self) -> str:
+        side = " x ".join(map(str, self.faces.shape[1:]))
+        return f"Split({len(self)} faces of {side}, {self.targets.shape[1]} classes)"
+
     def take(self, index: np.ndarray) -> Split:
         """The given positions, as a new split."""
         return Split(self.faces[index], self.targets[index], self.rows[index])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Named splits under one label set.
 
@@ -82,16 +100,24 @@ class Dataset:
             if key not in SPLITS:
                 raise DataError(f"unknown split {key!r}; known: {', '.join(SPLITS)}")
             if split.targets.shape[1] != len(self.label_set):
-                raise DataError(f"split {key} has {split.targets.shape[1]} classes, {self.label_set.name} has {len(self.label_set)}")
+                raise DataError(
+                    f"split {key} has {split.targets.shape[1]} classes, {self.label_set.name} has {len(self.label_set)}"
+                )
         object.__setattr__(self, "splits", MappingProxyType(dict(self.splits)))
         if not self.fingerprint:
-            object.__setattr__(self, "fingerprint", combine({k: fingerprint(s) for k, s in self.splits.items()}, self.label_set))
+            object.__setattr__(
+                self, "fingerprint", combine({k: fingerprint(s) for k, s in self.splits.items()}, self.label_set)
+            )
 
     def __getitem__(self, split: str) -> Split:
         if split not in self.splits:
             have = ", ".join(f"{k} ({len(v)})" for k, v in self.splits.items())
             raise DataError(f"data set {self.name!r} has no split {split!r} here; it has {have or 'none'}")
         return self.splits[split]
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{k}={len(v)}" for k, v in self.splits.items())
+        return f"Dataset({self.name!r}, {self.label_set.name}, {sizes})"
 
     def title(self, split: str) -> str:
         """What the data's authors call a split; falls back to its key."""
@@ -140,7 +166,7 @@ def save(dataset: Dataset, path: str | Path) -> Path:
     return path
 
 
-def load(path: str | Path, splits: Iterable[str] | None = None) -> Dataset:
+def load(path: str | Path, splits: str | Iterable[str] | None = None) -> Dataset:
     """Read the compact file. Only the splits asked for are opened, so training never touches the test faces.
 
     Raises:
@@ -157,12 +183,13 @@ def load(path: str | Path, splits: Iterable[str] | None = None) -> Dataset:
                 raise DataError(f"{path}: not a data file of this project")
             if header["schema"] > _SCHEMA:
                 raise DataError(f"{path}: schema {header['schema']} is newer than {_SCHEMA}; update the package")
-            wanted = list(header["parts"]) if splits is None else list(splits)
+            asked = [splits] if isinstance(splits, str) else splits
+            wanted = list(header["parts"]) if asked is None else list(asked)
             for key in wanted:
                 if key not in header["parts"]:
                     raise DataError(f"{path}: has no split {key!r}; it has {', '.join(header['parts'])}")
             got = {k: Split(z[f"{k}_faces"], z[f"{k}_targets"], z[f"{k}_rows"]) for k in wanted}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.error) as e:
+    except _DAMAGE as e:
         raise DataError(f"{path}: damaged or not a data file ({e}); make it again with scripts/prepare_data.py") from e
     label_set = LABEL_SETS.get(header["label_set"]) or LabelSet(header["label_set"], tuple(header["labels"]))
     if list(label_set.names) != header["labels"]:

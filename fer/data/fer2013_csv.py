@@ -6,6 +6,7 @@ Files known: fer2013.csv (emotion,pixels,Usage) and icml_face_data.csv (emotion,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TextIO
 
 import numpy as np
 
-from fer.data.checks import RowChecker, one_hot
+from fer.data.checks import RowChecker, one_hot, open_text
 from fer.data.dataset import Dataset, Split
 from fer.errors import DataError
 from fer.labels import FER7
@@ -31,6 +32,7 @@ OFFICIAL_COUNTS: dict[str, tuple[int, ...]] = {
 _COLUMNS = ("emotion", "pixels", "usage")
 # Looking a token up is several times faster than int() and rejects everything outside 0..255 by the way.
 _BYTE = {str(v): v for v in range(256)}
+_WHOLE = re.compile(r"[+-]?[0-9]+").fullmatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,20 +44,23 @@ class Fer2013Rows:
         labels: int64 (N,), FER7 class.
         usage: (N,) strings "train", "val" or "test".
         rows: int64 (N,), 0-based data row in the file (rows left out are counted, blank lines are not).
+        total: Data rows in the file, those left out included.
     """
 
     faces: np.ndarray
     labels: np.ndarray
     usage: np.ndarray
     rows: np.ndarray
+    total: int
 
 
-def read_fer2013_csv(source: str | Path | TextIO, *, skip_bad: bool = False) -> Dataset:
+def read_fer2013_csv(source: str | Path | TextIO, *, skip_bad: bool = False, seed: int = 0) -> Dataset:
     """Read FER2013 from its CSV; Training becomes train, PublicTest val, PrivateTest test.
 
     Args:
         source: The CSV, a folder that holds fer2013.csv or icml_face_data.csv, or an open text stream.
         skip_bad: Leave broken rows out (listed in `notes["left_out"]`) instead of raising.
+        seed: Unused; the splits are the file's own.
 
     Returns:
         Data set "fer2013" with one-hot targets over FER7.
@@ -85,12 +90,12 @@ def read_rows(source: str | Path | TextIO, checker: RowChecker) -> Fer2013Rows:
         name, opened = str(getattr(source, "name", "stream")), nullcontext(source)
     else:
         path = locate_csv(source)
-        name, opened = str(path), open(path, encoding="utf-8-sig", errors="replace")
-    faces, labels, usages, rows = bytearray(), [], [], []
+        name, opened = str(path), open_text(path)
+    faces, labels, usages, rows, total = bytearray(), [], [], [], 0
     with opened as lines:
         numbered = ((n, line) for n, line in enumerate(lines, 1) if line.strip())
         order = _header(numbered, name)
-        for row, (n, line) in enumerate(numbered):
+        for total, (n, line) in enumerate(numbered, 1):
             try:
                 label, pixels, usage = _parse(line, order)
             except ValueError as e:
@@ -99,11 +104,11 @@ def read_rows(source: str | Path | TextIO, checker: RowChecker) -> Fer2013Rows:
             faces += pixels
             labels.append(label)
             usages.append(usage)
-            rows.append(row)
+            rows.append(total - 1)
     if not labels:
         raise DataError(f"{name}: no usable rows; expected a header and rows of emotion, pixels, Usage")
     shaped = np.frombuffer(bytes(faces), dtype=np.uint8).reshape(-1, SIDE_PX, SIDE_PX)
-    return Fer2013Rows(shaped, np.array(labels, dtype=np.int64), np.array(usages), np.array(rows, dtype=np.int64))
+    return Fer2013Rows(shaped, np.array(labels), np.array(usages), np.array(rows, dtype=np.int64), total)
 
 
 def locate_csv(path: str | Path) -> Path:
@@ -150,10 +155,9 @@ def _parse(line: str, order: tuple[int, int, int, int]) -> tuple[int, bytes, str
     if len(fields) != order[3]:
         raise ValueError(f"{len(fields)} columns where the header has {order[3]}")
     emotion, pixels, usage = (fields[i] for i in order[:3])
-    try:
-        label = int(emotion)
-    except ValueError:
-        raise ValueError(f"class {emotion[:20]!r} is not a whole number 0..{len(FER7) - 1}") from None
+    if not _WHOLE(emotion):
+        raise ValueError(f"class {emotion[:20]!r} is not a whole number 0..{len(FER7) - 1}")
+    label = int(emotion[:20])
     if not 0 <= label < len(FER7):
         raise ValueError(f"unknown class {label}; expected 0..{len(FER7) - 1} ({', '.join(FER7.names)})")
     if usage.lower() not in USAGES:
@@ -172,7 +176,7 @@ def _parse_slowly(tokens: list[str]) -> bytes:
     """Pixels written unusually ("007"), and the exact complaint where they are no pixels."""
     values = []
     for i, token in enumerate(tokens):
-        if not (token.isascii() and token.lstrip("+-").isdigit()):
+        if not _WHOLE(token):
             raise ValueError(f"pixel {i} is {token[:20]!r}, not a whole number 0..255")
         value = int(token[:20])
         if not 0 <= value <= 255:

@@ -1,0 +1,92 @@
+"""Counts per class and split beside the official ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fer.data.dataset import SPLITS, Dataset
+from fer.data.fer2013_csv import OFFICIAL_COUNTS
+from fer.labels import FER7
+
+# Which of our splits make up which official ones: the folder release merges both test splits, its val comes from train.
+OFFICIAL_GROUPS: dict[str, dict[tuple[str, ...], tuple[str, ...]]] = {
+    "fer2013": {("train",): ("train",), ("val",): ("val",), ("test",): ("test",)},
+    "fer2013-folders": {("train", "val"): ("train",), ("test",): ("val", "test")},
+}
+
+
+@dataclass(frozen=True)
+class CountRow:
+    """One line of the table.
+
+    Attributes:
+        title: What is counted.
+        counts: One number per class.
+        difference: Counts less the official ones; None where nothing official is known.
+    """
+
+    title: str
+    counts: tuple[int, ...]
+    difference: tuple[int, ...] | None = None
+
+
+def class_counts(dataset: Dataset, split: str) -> np.ndarray:
+    """(C,) int64: faces per likeliest class; zeros where the split is not there."""
+    n = len(dataset.label_set)
+    if split not in dataset.splits:
+        return np.zeros(n, dtype=np.int64)
+    return np.bincount(dataset[split].labels, minlength=n)
+
+
+def count_rows(dataset: Dataset) -> list[CountRow]:
+    """The table's lines: every split, then sums that have an official counterpart where that is not a split itself."""
+    groups = OFFICIAL_GROUPS.get(dataset.name, {}) if dataset.label_set == FER7 else {}
+    lines = []
+    for split in (s for s in SPLITS if s in dataset.splits):
+        counts = class_counts(dataset, split)
+        lines.append(_row(dataset.title(split), counts, groups.get((split,))))
+    for ours, official in groups.items():
+        if len(ours) > 1:
+            lines.append(_row(" + ".join(ours), sum(class_counts(dataset, s) for s in ours), official))
+    return lines
+
+
+def count_table(dataset: Dataset) -> str:
+    """The counts as text; a count that differs from the official one is followed by the difference in brackets."""
+    lines = count_rows(dataset)
+    head = ["split", *dataset.label_set.names, "total"]
+    body = [[r.title, *(_cell(c, d) for c, d in _cells(r))] for r in lines]
+    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
+    text = [
+        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+        for line in [head, *body]
+    ]
+    return "\n".join([*text, _verdict(lines)])
+
+
+def _row(title: str, counts: np.ndarray, official: tuple[str, ...] | None) -> CountRow:
+    known = None if official is None else sum(np.array(OFFICIAL_COUNTS[o]) for o in official)
+    difference = None if known is None else tuple(int(d) for d in counts - known)
+    return CountRow(title, tuple(int(c) for c in counts), difference)
+
+
+def _cells(row: CountRow) -> list[tuple[int, int]]:
+    d = row.difference or (0,) * len(row.counts)
+    return [*zip(row.counts, d, strict=True), (sum(row.counts), sum(d))]
+
+
+def _cell(count: int, difference: int) -> str:
+    return f"{count} ({difference:+d})" if difference else str(count)
+
+
+def _verdict(lines: list[CountRow]) -> str:
+    compared = [r for r in lines if r.difference is not None]
+    if not compared:
+        return "No official counts are known for this data set."
+    different = sum(d != 0 for r in compared for d in r.difference or ())
+    total = sum(sum(r.counts) for r in compared)
+    if not different:
+        return f"All {total} faces: every count equals the official one."
+    return f"In brackets: difference from the official count ({different} of {7 * len(compared)} differ)."

@@ -1,0 +1,63 @@
+"""Finds data that a user already has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer import paths
+from fer.data.ferplus import VOTES_FILE
+from fer.data.folders import SPLIT_FOLDERS
+from fer.labels import FER7, canonical
+
+CSV_NAMES = ("fer2013.csv", "icml_face_data.csv")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A source on disk: key of SOURCES and where it lies."""
+
+    source: str
+    path: Path
+
+
+def default_places() -> list[Path]:
+    """The data folder, the working directory and ~/Downloads."""
+    return [paths.data_dir(), Path.cwd(), Path.home() / "Downloads"]
+
+
+def find_data(places: Iterable[Path] | None = None) -> list[Found]:
+    """Everything usable in the places and one level below, best first.
+
+    The challenge CSV comes before image folders because it has the official splits; FER+ comes last because it is
+    another task.
+    """
+    found: dict[tuple[str, Path], Found] = {}
+    for place in default_places() if places is None else places:
+        for folder in (place, *_subfolders(place)):
+            for source, path in _look(folder):
+                found.setdefault((source, path.resolve()), Found(source, path))
+    rank = ("fer2013", "folders", "ferplus")
+    return sorted(found.values(), key=lambda f: rank.index(f.source))
+
+
+def _subfolders(place: Path) -> list[Path]:
+    try:
+        return sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _look(folder: Path) -> Iterable[tuple[str, Path]]:
+    csv = next((folder / n for n in CSV_NAMES if (folder / n).is_file()), None)
+    if csv:
+        yield "fer2013", csv
+        if (folder / VOTES_FILE).is_file():
+            yield "ferplus", csv
+    # Other people's train/ folders must not be taken for faces: most of the seven classes have to be there.
+    for train in _subfolders(folder):
+        if train.name.lower() in SPLIT_FOLDERS["train"]:
+            classes = {canonical(p.name) for p in _subfolders(train)} & set(FER7.names)
+            if len(classes) >= 5:
+                yield "folders", folder

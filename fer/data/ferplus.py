@@ -1,0 +1,163 @@
+"""FER+ : ten people's votes for every row of the FER2013 CSV, joined row for row.
+
+Barsoum, Zhang, Canton Ferrer and Zhang 2016, "Training Deep Networks for Facial Expression Recognition with
+Crowd-Sourced Label Distribution" (file fer2013new.csv).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fer.data.checks import RowChecker, open_text
+from fer.data.dataset import Dataset
+from fer.data.fer2013_csv import TITLES, USAGES, cells, locate_csv, read_rows, split_by_usage
+from fer.errors import DataError
+from fer.labels import FERPLUS8, canonical
+
+VOTES_FILE = "fer2013new.csv"
+VOTE_NAMES = (*FERPLUS8.names, "unknown", "nf")
+
+
+@dataclass(frozen=True, eq=False)
+class Votes:
+    """The vote file.
+
+    Attributes:
+        counts: int64 (N, 10), votes in the order of VOTE_NAMES (eight expressions, unknown, no face).
+        usage: (N,) strings "train", "val" or "test".
+        rows: int64 (N,), 0-based data row, equal to that of the FER2013 CSV.
+        total: Data rows in the file, those left out included.
+    """
+
+    counts: np.ndarray
+    usage: np.ndarray
+    rows: np.ndarray
+    total: int
+
+
+def read_ferplus(path: str | Path, *, skip_bad: bool = False, seed: int = 0) -> Dataset:
+    """Read FER2013's faces with FER+ targets.
+
+    Args:
+        path: Folder with the FER2013 CSV and fer2013new.csv, or the FER2013 CSV itself with fer2013new.csv beside it.
+        skip_bad: Leave broken rows out (listed in `notes["left_out"]`) instead of raising.
+        seed: Unused; the splits are the file's own.
+
+    Returns:
+        Data set "ferplus" over FERPLUS8 whose targets are normalised votes (`targets_from_votes`);
+        `notes["without_expression"]` counts the rows dropped because the crowd saw no expression in them.
+
+    Raises:
+        DataError: a file is absent or broken, or the two do not belong together.
+    """
+    checker = RowChecker(skip_bad)
+    csv = locate_csv(path)
+    votes_file = csv.with_name(VOTES_FILE)
+    votes = read_votes(votes_file, checker)
+    table = read_rows(csv, checker)
+    if table.total != votes.total:
+        raise DataError(f"{votes_file}: {votes.total} rows, but {csv} has {table.total}; they are joined row for row")
+    at = {int(r): i for i, r in enumerate(votes.rows)}
+    joined = [(i, at[int(r)]) for i, r in enumerate(table.rows) if int(r) in at]
+    keep_face, keep_vote = np.array(joined, dtype=np.int64).reshape(-1, 2).T
+    different = np.flatnonzero(table.usage[keep_face] != votes.usage[keep_vote])
+    if len(different):
+        row = int(table.rows[keep_face][different[0]])
+        raise DataError(
+            f"{votes_file}: data row {row} has another Usage than in {csv}; the files do not belong together"
+        )
+    targets, known = targets_from_votes(votes.counts[keep_vote])
+    kept = keep_face[known]
+    if not len(kept):
+        raise DataError(f"{votes_file}: not one row with an expression")
+    splits = split_by_usage(table.faces[kept], targets[known], table.rows[kept], table.usage[kept])
+    notes = {"without_expression": int((~known).sum())} | checker.notes()
+    return Dataset("ferplus", FERPLUS8, splits, {k: TITLES[k] for k in splits}, notes=notes)
+
+
+def targets_from_votes(counts: np.ndarray, min_votes: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Turn votes into probability vectors, as the authors of FER+ do for their cross-entropy training.
+
+    A category with a single vote is an outlier and counts as none. A row is dropped where unknown or no-face then
+    leads alone, or where nothing is left. The votes of the eight expressions are normalised. (The authors' code also
+    cuts each row to its three leading categories; that is not done here.)
+
+    Args:
+        counts: (N, 10) votes in the order of VOTE_NAMES.
+        min_votes: Votes that a category needs to count; 1 keeps the outliers.
+
+    Returns:
+        targets float32 (N, 8), zero where dropped; keep bool (N,).
+
+    >>> targets, keep = targets_from_votes(np.array([[4, 0, 0, 1, 4, 2, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0, 0, 0, 7, 0]]))
+    >>> (10 * targets[0]).round().astype(int).tolist(), keep.tolist()
+    ([4, 0, 0, 0, 4, 2, 0, 0], [True, False])
+    """
+    c = np.where(np.asarray(counts) >= min_votes, counts, 0).astype(np.float64)
+    n = len(FERPLUS8)
+    best = c[:, :n].max(axis=1)
+    keep = (best > 0) & (best >= c[:, n:].max(axis=1))
+    targets = np.where(keep[:, None], c[:, :n] / np.maximum(c[:, :n].sum(axis=1, keepdims=True), 1), 0)
+    return targets.astype(np.float32), keep
+
+
+def votes_for(path: str | Path, rows: np.ndarray) -> np.ndarray:
+    """Raw votes for rows of the FER2013 CSV, for example those of a training split.
+
+    Args:
+        path: fer2013new.csv, or the folder it lies in.
+        rows: (N,) data rows, as in `Split.rows` of a data set "fer2013".
+
+    Returns:
+        int64 (N, 10) in the order of VOTE_NAMES.
+
+    Raises:
+        DataError: absent or broken file, or a row it does not have.
+    """
+    path = Path(path).expanduser()
+    votes = read_votes(path / VOTES_FILE if path.is_dir() else path, RowChecker())
+    rows = np.asarray(rows, dtype=np.int64)
+    if len(rows) and (rows.min() < 0 or rows.max() >= votes.total):
+        raise DataError(f"{path}: has rows 0..{votes.total - 1}, asked for {rows.min()}..{rows.max()}")
+    return votes.counts[rows]
+
+
+def read_votes(path: str | Path, checker: RowChecker) -> Votes:
+    """Parse and check fer2013new.csv.
+
+    Raises:
+        DataError: absent or empty file, missing column, or a broken row (names file and line).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; FER+ publishes it as {VOTES_FILE} (github.com/microsoft/FERPlus)")
+    counts, usages, rows, total = [], [], [], 0
+    with open_text(path) as lines:
+        numbered = ((n, line) for n, line in enumerate(lines, 1) if line.strip())
+        head = [canonical(c) for c in cells(next(numbered, (0, ""))[1])]
+        missing = [c for c in ("usage", *VOTE_NAMES) if c not in head]
+        if missing:
+            raise DataError(f"{path}:1: missing column {', '.join(missing)}; expected Usage, Image name and ten votes")
+        columns = [head.index(c) for c in VOTE_NAMES]
+        for total, (n, line) in enumerate(numbered, 1):
+            fields = cells(line)
+            try:
+                if len(fields) != len(head):
+                    raise ValueError(f"{len(fields)} columns where the header has {len(head)}")
+                usage = fields[head.index("usage")]
+                if usage.lower() not in USAGES:
+                    raise ValueError(f"unknown Usage {usage[:20]!r}; expected Training, PublicTest or PrivateTest")
+                if not all(fields[i].isascii() and fields[i].isdigit() for i in columns):
+                    raise ValueError("a vote is not a whole number 0 or more")
+            except ValueError as e:
+                checker.reject(path, n, str(e))
+                continue
+            counts.append([int(fields[i]) for i in columns])
+            usages.append(USAGES[usage.lower()])
+            rows.append(total - 1)
+    if not counts:
+        raise DataError(f"{path}: no usable rows")
+    return Votes(np.array(counts, dtype=np.int64), np.array(usages), np.array(rows, dtype=np.int64), total)
