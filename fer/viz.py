@@ -207,26 +207,31 @@ def confusion_figure(
 
 
 def per_class_bars(
-    values: Mapping[str, Mapping[str, float]], metric: str = "recall", title: str = "", height: int = 400
+    values: Mapping[str, Mapping[str, float]],
+    metric: str = "recall",
+    title: str = "",
+    height: int = 400,
+    titles: Mapping[str, str] | None = None,
 ) -> Figure:
     """Grouped bars: one group per class, one bar per model.
 
     Args:
         values: {model: {class: value in 0..1}}; a class that a model lacks is left out of its bars.
         metric: What the values are; title of the axis.
+        titles: {model: name for people}; a model without one is shown by its name.
     """
     import plotly.graph_objects as go
 
     classes = list(dict.fromkeys(c for per_model in values.values() for c in per_model))
     fig = go.Figure()
     for model in model_order(values):
-        mine = values[model]
+        mine, shown = values[model], (titles or {}).get(model, model)
         fig.add_bar(
-            name=model,
+            name=shown,
             x=[f"{_emoji(c)} {c}" for c in classes],
             y=[mine.get(c) for c in classes],
             marker_color=model_color(model),
-            hovertemplate=f"{model}<br>%{{x}}: %{{y:.1%}}<extra></extra>",
+            hovertemplate=f"{shown}<br>%{{x}}: %{{y:.1%}}<extra></extra>",
         )
     fig.update_layout(barmode="group", bargap=0.25, bargroupgap=0.06)
     fig.update_yaxes(title_text=metric, range=[0, 1], tickformat=".0%")
@@ -238,12 +243,14 @@ def history_figure(
     metrics: Sequence[str] = ("accuracy", "loss"),
     title: str = "",
     height: int = 420,
+    titles: Mapping[str, str] | None = None,
 ) -> Figure:
     """Training curves: one panel per metric, validation drawn solid, training dotted.
 
     Args:
         histories: {model: one record per epoch}, records as in history.jsonl (epoch, train_loss, val_accuracy, ...).
         metrics: Names without the `train_` / `val_` prefix.
+        titles: {model: name for people}; a model without one is shown by its name.
     """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
@@ -261,7 +268,7 @@ def history_figure(
                         x=[p[0] for p in points],
                         y=[p[1] for p in points],
                         mode="lines+markers" if len(points) == 1 else "lines",
-                        name=f"{model} ({'validation' if part == 'val' else 'training'})",
+                        name=f"{(titles or {}).get(model, model)} ({'validation' if part == 'val' else 'training'})",
                         legendgroup=f"{model} {part}",
                         showlegend=column == 1,
                         line={"color": model_color(model), "dash": dash, "width": width},
@@ -287,7 +294,8 @@ def comparison_scatter(
     """One point per model: what it costs against how good it is, with the interval where the row has one.
 
     Args:
-        rows: Records with `model`, x, y and, when known, the bounds `{y}_low` and `{y}_high` of y.
+        rows: Records with `model`, x, y and, when known, `title` (name for people) and the bounds `{y}_low` and
+            `{y}_high` of y.
         x: Field of the horizontal axis (logarithmic when the values span more than a factor of 4).
         y: Field of the vertical axis, 0..1.
     """
@@ -299,6 +307,7 @@ def comparison_scatter(
     for place, model in enumerate(model_order(by_model)):
         row = by_model[model]
         low, high = row.get(f"{y}_low"), row.get(f"{y}_high")
+        shown = row.get("title") or model
         bars = None
         if low is not None and high is not None:
             bars = {"type": "data", "symmetric": False, "array": [high - row[y]], "arrayminus": [row[y] - low]}
@@ -307,11 +316,11 @@ def comparison_scatter(
             y=[row[y]],
             error_y=bars,
             mode="markers+text",
-            name=model,
-            text=[model],
+            name=shown,
+            text=[shown],
             textposition="bottom center",
             marker={"size": 14, "color": model_color(model), "symbol": MARKERS[place % len(MARKERS)]},
-            hovertemplate=f"{model}<br>{x} %{{x:,}}<br>{y} %{{y:.1%}}<extra></extra>",
+            hovertemplate=f"{shown}<br>{x} %{{x:,}}<br>{y} %{{y:.1%}}<extra></extra>",
         )
     costs = [float(r[x]) for r in rows]
     if costs and min(costs) > 0 and max(costs) > 4 * min(costs):
