@@ -1,0 +1,280 @@
+"""Checkpoints: weights (safetensors, never pickle) beside a manifest that says everything needed to use them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fer import specs
+from fer.errors import CheckpointError, ConfigError, unknown_name
+from fer.labels import LABEL_SETS, LabelSet
+from fer.models import MODELS, get_model
+from fer.paths import ROOT, checkpoints_dir
+from fer.specs import InputSpec, Recipe
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+FORMAT = "fer-checkpoint"
+SCHEMA = 1
+WEIGHTS = "model.safetensors"
+MANIFEST = "config.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What stands in `config.json`. Loading reads this, never a file name.
+
+    Attributes:
+        model, model_args: Key of MODELS and the arguments of its `build`.
+        label_set, labels: Name and class names in order of the outputs.
+        input: Preprocessing.
+        recipe: The resolved recipe it was trained with.
+        data: name, fingerprint, n_train, n_val.
+        seed, git_commit, versions, created: Where it comes from.
+        weights: file, sha256, dtype, parameters.
+        training: epochs, seconds, device, images_per_second, best_epoch, val_accuracy, teacher, pretrained,
+            extra_annotation.
+        temperature: Divides the logits; fitted on the validation split (Guo et al. 2017).
+    """
+
+    model: str
+    labels: tuple[str, ...]
+    label_set: str
+    input: InputSpec
+    recipe: Recipe
+    model_args: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    git_commit: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+    weights: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, with format and schema version."""
+        return {"format": FORMAT, "schema": SCHEMA} | specs.to_dict(self)
+
+    @property
+    def classes(self) -> LabelSet:
+        """The label set of the outputs."""
+        return LabelSet(self.label_set, self.labels)
+
+
+def trained_models(root: str | Path | None = None) -> list[str]:
+    """Names of the models that have a checkpoint, in the order of the table MODELS."""
+    root = Path(root) if root else checkpoints_dir()
+    return [name for name in MODELS if (root / name / MANIFEST).is_file()]
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The folder of a checkpoint, by model name or by path (folder, config.json or weights file).
+
+    Raises:
+        CheckpointError: nothing there; says what there is.
+        ConfigError: a name that is no model.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_file() and path.name in (MANIFEST, WEIGHTS):
+        path = path.parent
+    if path.is_dir() and (path / MANIFEST).is_file():
+        return path
+    name = str(name_or_path)
+    if name in MODELS:
+        folder = checkpoints_dir() / name
+        if (folder / MANIFEST).is_file():
+            return folder
+        have = ", ".join(trained_models()) or "none"
+        raise CheckpointError(
+            f"{name} has no checkpoint in {folder.parent} (there: {have}); "
+            f"train it with: python scripts/train.py --model {name} --promote"
+        )
+    if path.exists():
+        raise CheckpointError(f"{path} is not a checkpoint: a folder with {MANIFEST} and {WEIGHTS} was expected")
+    if "/" in name or "\\" in name or path.suffix:
+        raise CheckpointError(f"{path}: no such checkpoint")
+    raise unknown_name("model", name, MODELS, "See scripts/train.py --list.")
+
+
+def read_manifest(name_or_path: str | Path) -> Manifest:
+    """The manifest of a checkpoint, checked.
+
+    Raises:
+        CheckpointError: damaged, foreign, newer schema, or contents that do not fit together.
+    """
+    file = find(name_or_path) / MANIFEST
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
+        raise CheckpointError(f"{file}: damaged, not readable as JSON ({e})") from e
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise CheckpointError(f"{file}: not a checkpoint of this project (its format is not {FORMAT!r})")
+    schema = raw.get("schema")
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise CheckpointError(f"{file}: schema {schema} is newer than {SCHEMA}, which this version reads; update fer")
+    body = {k: v for k, v in raw.items() if k not in ("format", "schema")}
+    try:
+        manifest = Manifest(
+            **{k: v for k, v in body.items() if k not in ("input", "recipe", "labels")},
+            labels=tuple(body["labels"]),
+            input=specs.from_dict(InputSpec, body["input"]),
+            recipe=specs.from_dict(Recipe, body["recipe"]),
+        )
+        get_model(manifest.model)
+        known = LABEL_SETS.get(manifest.label_set)
+        if known and known.names != manifest.labels:
+            raise CheckpointError(f"{file}: its classes {manifest.labels} are not those of {known.name}, {known.names}")
+        if not manifest.temperature > 0:
+            raise CheckpointError(f"{file}: temperature must be positive, got {manifest.temperature}")
+    except (TypeError, KeyError, ConfigError) as e:
+        raise CheckpointError(f"{file}: damaged or from another version: {e}") from e
+    return manifest
+
+
+def load_module(name_or_path: str | Path) -> tuple[nn.Module, Manifest]:
+    """The net in float32 and eval mode, and its manifest. The bytes are checked against the recorded SHA-256.
+
+    Raises:
+        CheckpointError: see `read_manifest`; or weights that are absent, changed or do not fit the net.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as load_bytes
+
+    folder = find(name_or_path)
+    manifest = read_manifest(folder)
+    file = folder / Path(manifest.weights.get("file", WEIGHTS)).name
+    try:
+        data = file.read_bytes()
+    except OSError as e:
+        raise CheckpointError(f"{file}: the weights are absent or unreadable ({e.strerror})") from e
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != manifest.weights.get("sha256"):
+        raise CheckpointError(
+            f"{file}: damaged or changed, its SHA-256 {digest[:12]}... is not {str(manifest.weights.get('sha256'))[:12]}... "
+            "of the manifest; fetch or train it again"
+        )
+    module = get_model(manifest.model).build(len(manifest.labels), manifest.input, **manifest.model_args)
+    try:
+        state = {k: v.float() if v.is_floating_point() else v for k, v in load_bytes(data).items()}
+        module.load_state_dict(state)
+    except SafetensorError as e:
+        raise CheckpointError(f"{file}: not a safetensors file ({e})") from e
+    except RuntimeError as e:
+        raise CheckpointError(f"{file}: weights do not fit {manifest.model}: {e}") from e
+    return module.eval(), manifest
+
+
+def save(folder: str | Path, state: Mapping[str, torch.Tensor], manifest: Manifest, half: bool = True) -> Path:
+    """Write weights and manifest; a half-written checkpoint never replaces a good one.
+
+    Args:
+        state: A module's state dict.
+        half: Matrices and filters as float16; vectors (norms, biases) stay float32.
+
+    Returns:
+        The folder.
+    """
+    import torch
+    from safetensors.torch import save as to_bytes
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def packed(t: torch.Tensor) -> torch.Tensor:
+        t = t.detach().cpu()
+        return (t.half() if half and t.is_floating_point() and t.ndim > 1 else t).contiguous()
+
+    data = to_bytes({k: packed(v) for k, v in state.items()}, metadata={"format": "pt"})
+    weights = {
+        "file": WEIGHTS,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "dtype": "float16" if half else "float32",
+        "parameters": manifest.weights.get("parameters", 0),
+    }
+    manifest = replace(manifest, weights=weights)
+    write_atomic(folder / WEIGHTS, data)
+    write_manifest(folder, manifest)
+    return folder
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace `config.json`."""
+    write_atomic(folder / MANIFEST, (json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def set_temperature(folder: str | Path, temperature: float) -> Manifest:
+    """Record the temperature fitted on the validation split."""
+    folder = find(folder)
+    manifest = replace(read_manifest(folder), temperature=float(temperature))
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def promote(run: str | Path, root: str | Path | None = None) -> Path:
+    """Copy a finished run's checkpoint to where `fer.load(name)` finds it.
+
+    Raises:
+        CheckpointError: trained on synthetic faces (never promoted), or damaged.
+    """
+    run = find(run)
+    _, manifest = load_module(run)
+    if manifest.data.get("name") == "synthetic":
+        raise CheckpointError(f"{run} was trained on synthetic faces; only models trained on real data are promoted")
+    target = (Path(root) if root else checkpoints_dir()) / manifest.model
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, MANIFEST):
+        shutil.copyfile(run / name, target / (name + ".part"))
+    for name in (WEIGHTS, MANIFEST):
+        os.replace(target / (name + ".part"), target / name)
+    return target
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write to a neighbour, flush to disk, rename."""
+    temporary = path.with_name(path.name + ".part")
+    with open(temporary, "wb") as f:
+        f.write(data)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(temporary, path)
+
+
+def git_commit() -> str:
+    """Commit of the code, "+changes" when the tree differs from it, "" outside git."""
+    try:
+        run = lambda *a: subprocess.run(  # noqa: E731
+            ["git", "-C", str(ROOT), *a], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+        return run("rev-parse", "HEAD") + ("+changes" if run("status", "--porcelain", "--", "fer", "scripts") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that matter to a result."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    out = {"python": platform.python_version()}
+    for name in ("torch", "timm", "numpy"):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            pass
+    return out
+
+
+def now() -> str:
+    """UTC, to the second, ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,65 @@
+"""The floor of the comparison: three convolutions and a small classifier."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fer.models.layers import conv_bn_relu
+from fer.specs import Augment, InputSpec, ModelSpec, Phase, Recipe
+
+SPEC = ModelSpec(
+    name="baseline_cnn",
+    title="Baseline CNN",
+    summary="three 3x3 convolutions, batch norm, max pooling, one hidden layer",
+    input=InputSpec(size_px=48, channels=1, resize_px=48),
+    source="the 3-layer CNN of the FER2013 course projects",
+    attention="grad_cam",
+)
+
+RECIPE = Recipe(
+    phases=(Phase(epochs=20, optimizer="adamw", lr=3e-3, weight_decay=1e-2, schedule="one_cycle"),),
+    batch_size=128,
+    label_smoothing=0.1,
+    ema_decay=0.998,
+    augment=Augment(rotate_deg=10, scale_min=0.9, scale_max=1.1, shift=0.08, erase=0.1),
+)
+
+
+class BaselineCNN(nn.Module):
+    """Three conv-BN-ReLU-maxpool blocks, average pooling to 3x3, a hidden layer with dropout, a classifier.
+
+    Shape: (N, channels, S, S) -> (N, n_classes) logits.
+    """
+
+    def __init__(
+        self, n_classes: int, channels: int, widths: tuple[int, ...] = (32, 96, 192), hidden: int = 96, dropout: float = 0.4
+    ):
+        super().__init__()
+        blocks, previous = [], channels
+        for width in widths:
+            blocks.append(nn.Sequential(conv_bn_relu(previous, width), nn.MaxPool2d(2)))
+            previous = width
+        self.features = nn.Sequential(*blocks)  # 48 -> 24 -> 12 -> 6 px
+        self.pool = nn.AdaptiveAvgPool2d(3)
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(previous * 9, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout / 2),
+            nn.Linear(hidden, n_classes),
+        )
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        """Last convolution's activations, before pooling (N, C, S/4, S/4)."""
+        return self.features[-1][0]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.pool(self.features(x)))
+
+
+def build(n_classes: int, spec: InputSpec = SPEC.input, **args: object) -> BaselineCNN:
+    """The net for a label count and an input spec; `args` go to BaselineCNN."""
+    return BaselineCNN(n_classes, spec.channels, **args)  # type: ignore[arg-type]

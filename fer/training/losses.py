@@ -1,0 +1,58 @@
+"""Losses over logits and probability-vector targets. A new loss is one function and one line in LOSSES."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None, float], torch.Tensor]
+
+
+def cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None, smoothing: float = 0.0
+) -> torch.Tensor:
+    """Mean cross-entropy against probability vectors.
+
+    Args:
+        logits: (N, C).
+        targets: (N, C), rows sum to 1.
+        weights: (C,) class weights; the mean is weighted by each target's own weight, as in torch for hard labels.
+        smoothing: Share of each target spread evenly over the classes.
+
+    Returns:
+        Scalar.
+    """
+    if smoothing:
+        targets = targets * (1 - smoothing) + smoothing / targets.shape[1]
+    losses = -(targets * F.log_softmax(logits.float(), dim=1))
+    if weights is None:
+        return losses.sum(dim=1).mean()
+    return (losses * weights).sum() / (targets * weights).sum()
+
+
+def distillation(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """KL(teacher || student) of softened outputs, times T squared (Hinton, Vinyals and Dean 2015). (N, C) each."""
+    t = temperature
+    log_p = F.log_softmax(student.float() / t, dim=1)
+    log_q = F.log_softmax(teacher.float() / t, dim=1)
+    return F.kl_div(log_p, log_q, reduction="batchmean", log_target=True) * t * t
+
+
+LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy}
+
+
+def class_weights(targets: torch.Tensor, kind: str) -> torch.Tensor | None:
+    """(C,) weights with mean 1 over the training images; None for "none".
+
+    Args:
+        targets: (N, C) of the training split.
+        kind: none, balanced (inverse frequency) or sqrt_balanced (its square root).
+    """
+    if kind == "none":
+        return None
+    counts = targets.sum(dim=0)
+    inverse = torch.where(counts > 0, counts.sum() / (len(counts) * counts.clamp(min=1e-9)), torch.zeros_like(counts))
+    w = inverse if kind == "balanced" else inverse.sqrt()
+    return w / ((w * counts).sum() / counts.sum())

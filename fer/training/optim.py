@@ -1,0 +1,79 @@
+"""Optimizers and learning-rate schedules of a phase."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from fer.specs import Phase
+
+
+def trainable(module: nn.Module, freeze: tuple[str, ...]) -> dict[str, nn.Parameter]:
+    """Sets `requires_grad` after the phase's frozen prefixes; returns what moves, by name."""
+    moving = {}
+    for name, p in module.named_parameters():
+        p.requires_grad_(not any(name == f or name.startswith(f + ".") for f in freeze))
+        if p.requires_grad:
+            moving[name] = p
+    return moving
+
+
+def build_optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:
+    """Adam, AdamW or SGD with Nesterov momentum; norms, biases and position embeddings are not decayed."""
+    moving = trainable(module, phase.freeze)
+    skip = {n for n, p in moving.items() if p.ndim <= 1 or n.endswith(("pos_embed", "cls_token"))}
+    groups = [
+        {"params": [p for n, p in moving.items() if n not in skip], "weight_decay": phase.weight_decay},
+        {"params": [p for n, p in moving.items() if n in skip], "weight_decay": 0.0},
+    ]
+    if phase.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=phase.lr, momentum=0.9, nesterov=True)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[phase.optimizer]
+    return kind(groups, lr=phase.lr)
+
+
+class Schedule:
+    """Learning rate of every step of a phase: a pure function of the step, times the plateau's factor.
+
+    Being a function of the step, it resumes exactly; only ReduceLROnPlateau keeps state.
+    """
+
+    def __init__(self, phase: Phase, steps_per_epoch: int):
+        self.phase = phase
+        self.total = phase.epochs * steps_per_epoch
+        self.warmup = round(phase.warmup_epochs * steps_per_epoch)
+        dummy = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(dummy, mode="max", patience=phase.patience)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of step 0, 1, ..., total - 1 of the phase."""
+        lr, kind = self.phase.lr, self.phase.schedule
+        if kind == "one_cycle":  # Smith and Topin 2019: cosine up from lr/25 over 30 %, cosine down to nothing
+            rise = max(self.warmup or round(0.3 * self.total), 1)
+            if step < rise:
+                return lr * (1 + (1 - math.cos(math.pi * step / rise)) / 2 * 24) / 25
+            return lr * (1 + math.cos(math.pi * (step - rise) / max(self.total - 1 - rise, 1))) / 2 + 1e-8
+        if step < self.warmup:
+            return lr * (step + 1) / self.warmup
+        if kind == "cosine":
+            done = (step - self.warmup) / max(self.total - 1 - self.warmup, 1)
+            return lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2 + 1e-8
+        return lr * self.plateau.optimizer.param_groups[0]["lr"]
+
+    def epoch_ended(self, score: float) -> None:
+        """Tell the plateau the validation score."""
+        if self.phase.schedule == "plateau":
+            self.plateau.step(score)
+
+    def state_dict(self) -> dict[str, object]:
+        """Plain numbers."""
+        return {"factor": self.plateau.optimizer.param_groups[0]["lr"], "best": float(self.plateau.best),
+                "bad": self.plateau.num_bad_epochs}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Inverse of `state_dict`."""
+        self.plateau.optimizer.param_groups[0]["lr"] = state["factor"]
+        self.plateau.best = state["best"]
+        self.plateau.num_bad_epochs = state["bad"]

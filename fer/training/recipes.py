@@ -1,0 +1,56 @@
+"""A model's own recipe plus what the user asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from fer.errors import ConfigError
+from fer.specs import Phase, Recipe, override
+
+
+def resolve(
+    recipe: Recipe,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    weight_decay: float | None = None,
+    teacher: str | None = None,
+    settings: Iterable[str] = (),
+) -> Recipe:
+    """The recipe with the shorthand options, then `key=value` settings, applied.
+
+    Args:
+        epochs, lr, weight_decay: For every phase; a warm-up shrinks in proportion when the phase gets shorter.
+        settings: For example "augment.flip=0", "phases.0.schedule=cosine".
+
+    Raises:
+        ConfigError: unknown key (names the nearest) or impossible value.
+
+    >>> resolve(Recipe(), epochs=3, settings=["label_smoothing=0"]).label_smoothing
+    0.0
+    """
+    recipe = replace(recipe, phases=tuple(_phase(p, epochs, lr, weight_decay) for p in recipe.phases))
+    if batch_size is not None:
+        recipe = replace(recipe, batch_size=batch_size)
+    if teacher is not None:
+        recipe = replace(recipe, teacher=teacher)
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes key=value, got {text!r}; for example --set label_smoothing=0.1")
+        recipe = override(recipe, key.strip(), value.strip())
+    return recipe
+
+
+def _phase(phase: Phase, epochs: int | None, lr: float | None, weight_decay: float | None) -> Phase:
+    if epochs is not None:
+        if epochs < 1:
+            raise ConfigError(f"--epochs must be at least 1, got {epochs}")
+        shorter = min(1.0, epochs / phase.epochs)
+        phase = replace(phase, epochs=epochs, warmup_epochs=phase.warmup_epochs * shorter)
+    if lr is not None:
+        phase = replace(phase, lr=lr)
+    if weight_decay is not None:
+        phase = replace(phase, weight_decay=weight_decay)
+    return phase

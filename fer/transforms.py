@@ -1,0 +1,147 @@
+"""InputSpec -> the only resize, normalise and augment code there is.
+
+`prepare` (NumPy) is shared by every backend; `normalise` and `augment` (torch) run batched on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fer.errors import ImageError
+from fer.specs import Augment, InputSpec
+
+if TYPE_CHECKING:
+    import torch
+
+Faces = np.ndarray | Sequence[np.ndarray]
+
+
+def prepare(faces: Faces, spec: InputSpec, crop: bool = True) -> np.ndarray:
+    """Faces of any size, grey or RGB, as one uint8 array of the size and channels that the spec asks for.
+
+    Grey is ITU-R BT.601 luma (as in FER2013). Faces are squeezed to a square, as the data sets' own faces were.
+
+    Args:
+        faces: uint8 (N, H, W) or (N, H, W, 3), or a sequence of (H, W) / (H, W, 3) arrays of any size.
+        crop: False stops after the resize (training crops by its own random affine map).
+
+    Returns:
+        uint8 (N, S, S) for one channel, (N, S, S, 3) for three; S = size_px (resize_px without the crop).
+
+    Raises:
+        ImageError: wrong dtype or shape.
+    """
+    side = spec.resize_px
+    shape = (len(faces), side, side) if spec.channels == 1 else (len(faces), side, side, 3)
+    fits = isinstance(faces, np.ndarray) and faces.dtype == np.uint8 and faces.shape == shape
+    out = faces if fits else np.empty(shape, dtype=np.uint8)
+    if not fits:
+        for i, face in enumerate(faces):
+            out[i] = _one(face, side, spec.channels, i)
+    if crop and spec.size_px < side:
+        a = (side - spec.size_px) // 2
+        out = out[:, a : a + spec.size_px, a : a + spec.size_px]
+    return out  # type: ignore[return-value]
+
+
+def _one(face: np.ndarray, side: int, channels: int, position: int) -> np.ndarray:
+    import cv2
+
+    face = np.asarray(face)
+    if face.dtype != np.uint8 or face.ndim not in (2, 3) or (face.ndim == 3 and face.shape[2] != 3) or not face.size:
+        raise ImageError(
+            f"face {position}: expected uint8 (H, W) grey or (H, W, 3) RGB, got {face.dtype} {face.shape}"
+        )
+    if channels == 1 and face.ndim == 3:
+        face = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
+    elif channels == 3 and face.ndim == 2:
+        face = cv2.cvtColor(face, cv2.COLOR_GRAY2RGB)
+    if face.shape[:2] != (side, side):
+        shrink = min(face.shape[:2]) > side
+        face = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+    return face
+
+
+def normalise(batch: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    """uint8 (N, S, S) or (N, S, S, 3) -> float32 (N, C, S, S), `(x / 255 - mean) / std`."""
+    x = batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2)
+    return (x.float() / 255.0 - spec.mean) / spec.std
+
+
+def keyed_uniform(seed: int, epoch: int, index: np.ndarray, n: int) -> np.ndarray:
+    """Random numbers that depend only on (seed, epoch, index): not on batch size, order, device or process.
+
+    SplitMix64 (Steele, Lea and Flood 2014) over a counter.
+
+    Args:
+        index: (N,) int, position of each image in its split.
+        n: Numbers per image.
+
+    Returns:
+        float64 (N, n) in [0, 1).
+    """
+    with np.errstate(over="ignore"):
+        key = _mix(np.uint64(seed % 2**63) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(epoch))
+        base = _mix(key + np.asarray(index).astype(np.uint64) * np.uint64(0xD1342543DE82EF95))
+        z = _mix(base[:, None] + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    return (z >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+def _mix(z: np.ndarray) -> np.ndarray:
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def augment(batch: torch.Tensor, random: np.ndarray, how: Augment, spec: InputSpec) -> torch.Tensor:
+    """A random view of each face, in one batched affine map on the batch's device.
+
+    Args:
+        batch: uint8 (N, R, R) or (N, R, R, 3), R = spec.resize_px.
+        random: (N, 13) from `keyed_uniform`; one row per image.
+
+    Returns:
+        float32 (N, C, size_px, size_px), normalised. The centre crop of an unchanged face is `normalise(prepare(...))`.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    u = torch.from_numpy(random).to(batch.device, torch.float32)
+    signed = 2 * u - 1
+    x = batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2)
+    x = x.float() / 255.0
+    n, size, side = len(x), spec.size_px, x.shape[-1]
+
+    angle = signed[:, 0] * (how.rotate_deg * np.pi / 180)
+    low, high = np.log(how.scale_min), np.log(how.scale_max)
+    reach = (size / side) / torch.exp(low + (high - low) * u[:, 1])
+    mirror = 1 - 2 * (u[:, 2] < how.flip).float()
+    cos, sin = torch.cos(angle) * reach, torch.sin(angle) * reach
+    shift_x, shift_y = signed[:, 3] * (2 * how.shift), signed[:, 4] * (2 * how.shift)
+    theta = torch.stack([cos * mirror, -sin, shift_x, sin * mirror, cos, shift_y], dim=1).view(n, 2, 3)
+    # affine_grid wants output corners at +-1; a centre crop with an odd margin sits half a pixel off the middle
+    odd = ((side - size) % 2) / side
+    theta[:, :, 2] -= odd
+    grid = F.affine_grid(theta, [n, x.shape[1], size, size], align_corners=False)
+    x = F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+    gain = (1 + signed[:, 5] * how.contrast).view(n, 1, 1, 1)
+    offset = (signed[:, 6] * how.brightness).view(n, 1, 1, 1)
+    x = ((x - 0.5) * gain + 0.5 + offset).clamp_(0, 1)
+
+    if how.erase > 0:
+        area = (0.02 + (how.erase_area_max - 0.02) * u[:, 8]).clamp(min=0)
+        aspect = torch.exp(signed[:, 9] * np.log(3.0))
+        half_h, half_w = (area * aspect).sqrt() / 2, (area / aspect).sqrt() / 2
+        ticks = (torch.arange(size, device=x.device, dtype=torch.float32) + 0.5) / size
+        rows = (ticks[None] - u[:, 10:11]).abs() <= half_h[:, None]
+        cols = (ticks[None] - u[:, 11:12]).abs() <= half_w[:, None]
+        hit = (u[:, 7] < how.erase)[:, None, None] & rows[:, :, None] & cols[:, None, :]
+        x = torch.where(hit[:, None], u[:, 12].view(n, 1, 1, 1), x)
+    return (x - spec.mean) / spec.std
+
+
+N_RANDOM = 13  # columns that `augment` reads
