@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Everything in one go: prepare the data, train the models, score them, compare them.
+
+On real data the finished models replace the bundled ones and results/ and the leaderboard are made again. With drawn
+faces (--data synthetic), with --epochs, --out or --no-promote nothing bundled is touched: all of it stays in runs/ or DIR.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import argparse
+import importlib.util
+import shlex
+from collections.abc import Callable, Sequence
+
+from fer import paths
+from fer.checkpoint import read_manifest
+from fer.data import SOURCES
+from fer.errors import FerError
+from fer.evaluation.leaderboard import is_synthetic
+from fer.models import get_model, list_models
+
+SCRIPTS = Path(__file__).resolve().parent
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument(
+        "--data",
+        default="fer2013",
+        metavar="SPEC",
+        help="fer2013 (default; packed first if need be), synthetic, a path, or SOURCE:PATH",
+    )
+    p.add_argument(
+        "--model", action="append", metavar="NAME|all", help="model(s), comma separated or repeated (default: all)"
+    )
+    p.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="shorten or lengthen every recipe; such models are not promoted unless --promote says so",
+    )
+    p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    p.add_argument("--seed", type=int, metavar="N", help="of the training")
+    p.add_argument("--out", type=Path, metavar="DIR", help="put runs and results below this folder and promote nothing")
+    p.add_argument(
+        "--promote",
+        action=argparse.BooleanOptionalAction,
+        help="bundle the finished models (default: on real data with whole recipes and no --out)",
+    )
+    return p
+
+
+def script(name: str) -> Callable[[Sequence[str]], int]:
+    """The main function of a script beside this one."""
+    spec = importlib.util.spec_from_file_location(f"fer_script_{name}", SCRIPTS / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module.main
+
+
+class Failed(Exception):
+    """A step that has already said what is wrong; carries its exit status."""
+
+
+def step(name: str, *arguments: str | Path) -> None:
+    """Announce and run one script; stop everything if it fails."""
+    argv = [str(a) for a in arguments]
+    print(f"\n== {name}.py {shlex.join(argv)}", flush=True)
+    status = script(name)(argv)
+    if status:
+        raise Failed(status)
+
+
+def newest_run(runs: Path, model: str) -> Path:
+    """The latest finished run of a model."""
+    done = [p.parent for p in (runs / model).glob("*/config.json") if (p.parent / "model.safetensors").is_file()]
+    if not done:
+        raise FerError(f"{runs / model}: training left no finished run")
+    return max(done, key=lambda p: (read_manifest(p).created, p.name))
+
+
+def models_of(args: argparse.Namespace) -> list[str]:
+    """Names asked for, in the order of the table."""
+    names = [n.strip() for value in args.model or ["all"] for n in value.split(",") if n.strip()]
+    if "all" in names:
+        return list_models()
+    for name in names:
+        get_model(name)
+    return [n for n in list_models() if n in names]
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prepare, train, evaluate and compare."""
+    models = models_of(args)
+    synthetic = is_synthetic(args.data)
+    promote = args.promote if args.promote is not None else not (synthetic or args.epochs or args.out)
+    promote = promote and not synthetic
+    if (
+        args.data in SOURCES
+        and not synthetic
+        and not (paths.data_dir() / f"{SOURCES[args.data].data_name}.npz").is_file()
+    ):
+        step("prepare_data", "--source", args.data)
+    runs = args.out / "runs" if args.out else paths.ROOT / "runs"
+    options = ["--data", args.data, "--out", runs, "--device", args.device]
+    options += ["--epochs", str(args.epochs)] if args.epochs is not None else []
+    options += ["--seed", str(args.seed)] if args.seed is not None else []
+    options += ["--logs", args.out / "logs"] if args.out else []
+    for model in models:
+        step("train", "--model", model, *options, *(["--promote"] if promote else []))
+    device = "cpu" if args.device == "auto" else args.device
+    if promote:
+        step("evaluate", "--model", ",".join(models), "--data", args.data, "--device", device)
+        return
+    out = args.out / "results" if args.out else runs / "results"
+    checkpoints = [a for model in models for a in ("--checkpoint", newest_run(runs, model))]
+    step("evaluate", *checkpoints, "--data", args.data, "--out", out, "--device", device)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run it; returns the exit status."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.epochs is not None and args.epochs < 1:
+        parser.error(f"--epochs must be at least 1, got {args.epochs}")
+    try:
+        run(args)
+    except Failed as e:
+        return int(e.args[0])
+    except FerError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
