@@ -1,6 +1,6 @@
 """Recipe -> checkpoint."""
 
-from fer.training.loop import Job, pick_device, train
+from fer.training.loop import Job, train
 from fer.training.recipes import resolve
 
-__all__ = ["Job", "pick_device", "resolve", "train"]
+__all__ = ["Job", "resolve", "train"]

@@ -16,6 +16,7 @@ from torch import nn
 
 from fer import checkpoint, specs
 from fer.data.dataset import Dataset
+from fer.device import pick_device
 from fer.errors import CheckpointError, ConfigError, DataError
 from fer.models import get_model
 from fer.specs import InputSpec, Recipe
@@ -58,22 +59,6 @@ class Job:
             "input": specs.to_dict(self.input or get_model(self.model).SPEC.input),
             "data": {"name": data.name, "fingerprint": data.fingerprint},
         }
-
-
-def pick_device(name: str = "auto") -> torch.device:
-    """auto = CUDA, else Apple's MPS, else the CPU.
-
-    Raises:
-        ConfigError: a device that this machine or this build of torch does not have.
-    """
-    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next(d for d in ("cuda", "mps", "cpu") if have[d])
-    if name not in have:
-        raise ConfigError(f"device must be auto, cuda, mps or cpu, got {name!r}")
-    if not have[name]:
-        raise ConfigError(f"device {name!r} is not available to this build of torch; use --device auto or cpu")
-    return torch.device(name)
 
 
 def is_finished(run: str | Path) -> bool:

@@ -1,0 +1,49 @@
+# Everything runs in .venv, which is made on first use and again when a requirements file changes.
+PYTHON ?= python3
+PORT ?=
+VENV := .venv
+BIN := $(VENV)/bin
+export GRADIO_ANALYTICS_ENABLED := False
+
+.PHONY: help install demo lab train evaluate test test-all lint clean
+
+help:            ## list the commands
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+$(VENV)/.app: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make demo PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==$$(sed -n 's/^torch==//p' requirements.txt)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.app requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+install: $(VENV)/.app ## make .venv and install everything
+
+demo: $(VENV)/.app ## start the Gradio demo and print its address (PORT=7860)
+	$(BIN)/python demo/app.py $(if $(PORT),--port $(PORT))
+
+lab: $(VENV)/.app ## start the Streamlit comparison and print its address (PORT=8501)
+	$(BIN)/python -m streamlit run streamlit_app/app.py --server.headless true $(if $(PORT),--server.port $(PORT))
+
+train: $(VENV)/.app ## train every model on the prepared data
+	$(BIN)/python scripts/train.py --model all
+
+evaluate: $(VENV)/.app ## score every trained model, redraw figures, leaderboard and README table
+	$(BIN)/python scripts/evaluate.py
+
+test: $(VENV)/.dev ## the test suite (minutes, offline)
+	$(BIN)/python -m pytest -q
+
+test-all: $(VENV)/.dev ## with the slow tests
+	$(BIN)/python -m pytest -q -m "slow or not slow"
+
+lint: $(VENV)/.dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:           ## remove .venv and caches (never data, runs or checkpoints)
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

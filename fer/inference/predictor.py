@@ -1,0 +1,114 @@
+"""One predictor interface, whatever runs underneath."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from fer import checkpoint
+from fer.labels import LabelSet
+from fer.specs import InputSpec
+from fer.transforms import Faces, normalise, prepare
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Predictor(Protocol):
+    """Faces in, calibrated probabilities out.
+
+    Attributes:
+        name: Model name (key of MODELS).
+        labels: Classes, in the order of the columns.
+        input_spec: Preprocessing.
+        manifest: Everything else about the checkpoint.
+        temperature: Already applied to the probabilities.
+    """
+
+    name: str
+    labels: LabelSet
+    input_spec: InputSpec
+    manifest: checkpoint.Manifest
+    temperature: float
+
+    def predict_proba(self, faces: Faces) -> np.ndarray:
+        """(N, C) float32, rows sum to 1."""
+        ...
+
+
+class TorchPredictor:
+    """A torch net in eval mode.
+
+    Attributes:
+        module: The net, float32.
+    """
+
+    def __init__(self, module: nn.Module, manifest: checkpoint.Manifest, device: str = "cpu"):
+        import torch
+
+        from fer.device import pick_device
+
+        self.device = pick_device(device)
+        self.module = module.eval().to(self.device, memory_format=torch.channels_last)
+        self.manifest = manifest
+        self.name = manifest.model
+        self.labels = manifest.classes
+        self.input_spec = manifest.input
+        self.temperature = manifest.temperature
+
+    def preprocess(self, faces: Faces) -> torch.Tensor:
+        """float32 (N, C, S, S) on the device, as the net takes it.
+
+        Args:
+            faces: uint8 (N, H, W) / (N, H, W, 3), or a sequence of (H, W) / (H, W, 3) of any size, RGB.
+        """
+        import torch
+
+        batch = torch.from_numpy(np.ascontiguousarray(prepare(faces, self.input_spec)))
+        x = normalise(batch.to(self.device), self.input_spec)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def predict_proba(self, faces: Faces, batch_size: int = 256) -> np.ndarray:
+        """Calibrated probabilities.
+
+        Args:
+            faces: As for `preprocess`. The arrays are not changed.
+            batch_size: Faces per forward pass.
+
+        Returns:
+            (N, C) float32, rows sum to 1; (0, C) for no faces.
+
+        Raises:
+            ImageError: a face that is not uint8 or has an impossible shape.
+        """
+        import torch
+
+        out = np.empty((len(faces), len(self.labels)), dtype=np.float32)
+        with torch.inference_mode():
+            for i in range(0, len(faces), batch_size):
+                logits = self.module(self.preprocess(faces[i : i + batch_size])).float()
+                out[i : i + batch_size] = torch.softmax(logits / self.temperature, dim=1).cpu().numpy()
+        return out
+
+    def __repr__(self) -> str:
+        return f"TorchPredictor({self.name!r}, {self.input_spec}, device={str(self.device)!r})"
+
+
+def load(name_or_path: str | Path = "attention_cnn", device: str = "cpu") -> TorchPredictor:
+    """The predictor of a bundled model or of a checkpoint folder.
+
+        fer.load("attention_cnn").predict_proba(faces)
+
+    Args:
+        name_or_path: Name from `fer.list_models()` with a checkpoint, or path of a checkpoint.
+        device: cpu (default), cuda, mps or auto.
+
+    Raises:
+        ConfigError: unknown model name; names the nearest one. Or a device that is not there.
+        CheckpointError: absent, damaged, foreign or newer checkpoint.
+    """
+    module, manifest = checkpoint.load_module(name_or_path)
+    return TorchPredictor(module, manifest, device)
