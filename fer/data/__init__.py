@@ -13,6 +13,8 @@ from pathlib import Path
 
 from fer import paths
 from fer.data.dataset import SPLITS, Dataset, Split, load, save
+from fer.data.fer2013_csv import CSV_NAMES
+from fer.data.folders import find_split_folders
 from fer.errors import ConfigError, DataError, unknown_name
 
 __all__ = ["SOURCES", "SPLITS", "Dataset", "Source", "Split", "guess_source", "load", "open_dataset", "save"]
@@ -88,7 +90,8 @@ def open_dataset(spec: str | Path, splits: str | Iterable[str] | None = None) ->
     wanted = None if splits is None else [splits] if isinstance(splits, str) else list(splits)
     name, _, rest = text.partition(":")
     if name in SOURCES and SOURCES[name].options:
-        return _only(SOURCES[name].read(**_options(name, rest)), wanted)
+        options = _options(name, rest)
+        return _only(SOURCES[name].read(**options), wanted)
     if name in SOURCES and rest:
         return _only(SOURCES[name].read(Path(rest).expanduser()), wanted)
     path = Path(text).expanduser()
@@ -102,7 +105,7 @@ def open_dataset(spec: str | Path, splits: str | Iterable[str] | None = None) ->
             f"{packed}: no such file; run scripts/prepare_data.py --source {name}, name the place ({name}:PATH) "
             f"or try the drawn faces (synthetic)"
         )
-    if path.exists():
+    if text and path.exists():
         return _only(SOURCES[guess_source(path)].read(path), wanted)
     if "/" in text or "\\" in text or path.suffix:
         raise DataError(f"{path}: no such file or folder")
@@ -118,9 +121,9 @@ def guess_source(path: str | Path) -> str:
     path = Path(path).expanduser()
     if path.is_file() and path.suffix.lower() == ".csv":
         return "fer2013"
-    if path.is_dir() and (path / "train").is_dir():
+    if path.is_dir() and "train" in find_split_folders(path):
         return "folders"
-    if path.is_dir() and any((path / f).is_file() for f in ("fer2013.csv", "icml_face_data.csv")):
+    if path.is_dir() and any((path / f).is_file() for f in CSV_NAMES):
         return "fer2013"
     what = "no such file or folder" if not path.exists() else "not recognised"
     known = "; ".join(f"{k}: {s.help}" for k, s in SOURCES.items() if not s.options)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer import paths
+from fer.data.fer2013_csv import CSV_NAMES
 from fer.data.ferplus import VOTES_FILE
 from fer.data.folders import SPLIT_FOLDERS
 from fer.labels import FER7, canonical
-
-CSV_NAMES = ("fer2013.csv", "icml_face_data.csv")
-
 
 @dataclass(frozen=True)
 class Found:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from fer import hub
-from fer.data.fer2013_csv import locate_csv
+from fer.data.fer2013_csv import CSV_NAMES, locate_csv
 from fer.errors import DataError
 from fer.labels import FER7, canonical
 
@@ -58,7 +58,7 @@ def _kaggle(_: Path) -> Path:
             return locate_csv(folder)
         except DataError:
             continue
-    raise DataError(f"{found}: the download holds neither fer2013.csv nor icml_face_data.csv")
+    raise DataError(f"{found}: the download holds neither {' nor '.join(CSV_NAMES)}")
 
 
 def _kaggle_folders(_: Path) -> Path:

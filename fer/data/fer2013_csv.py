@@ -21,6 +21,7 @@ from fer.errors import DataError
 from fer.labels import FER7
 
 SIDE_PX = 48
+CSV_NAMES = ("fer2013.csv", "icml_face_data.csv")
 USAGES = {"training": "train", "publictest": "val", "privatetest": "test"}
 TITLES = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
 # Rows per class in FER7 order, as in the challenge's own file.
@@ -119,10 +120,10 @@ def locate_csv(path: str | Path) -> Path:
     """
     path = Path(path).expanduser()
     if path.is_dir():
-        for name in ("fer2013.csv", "icml_face_data.csv"):
+        for name in CSV_NAMES:
             if (path / name).is_file():
                 return path / name
-        raise DataError(f"{path}: holds neither fer2013.csv nor icml_face_data.csv")
+        raise DataError(f"{path}: holds neither {' nor '.join(CSV_NAMES)}")
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected the FER2013 CSV (scripts/prepare_data.py says how to get it)")
     return path

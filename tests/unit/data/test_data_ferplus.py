@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer.data.fer2013_csv import read_fer2013_csv
+from fer.data.ferplus import VOTE_NAMES, read_ferplus, targets_from_votes, votes_for
+from fer.errors import DataError
+from fer.labels import FERPLUS8
+
+HEAD = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+# By FERPLUS8 position: angry 4, disgust 5, fear 6, happy 1, sad 3, surprise 2, neutral 0.
+POSITION = (4, 5, 6, 1, 3, 2, 0)
+
+
+@pytest.fixture
+def votes_lines(csv_lines: list[str]) -> list[str]:
+    """Row i: seven votes for its own class, three for contempt; row 5 is unknown, row 30 has no face."""
+    lines = [HEAD]
+    for i, line in enumerate(csv_lines[1:]):
+        counts = [0] * 10
+        if i == 5:
+            counts[8], counts[0] = 6, 4
+        elif i == 30:
+            counts[9] = 10
+        else:
+            counts[POSITION[i % 7]], counts[7] = 7, 3
+        name = "" if i == 30 else f"fer{i:07d}.png"
+        lines.append(",".join([line.rsplit(",", 1)[1], name, *map(str, counts)]))
+    return lines
+
+
+@pytest.fixture
+def folder(csv_file: Path, votes_lines: list[str]) -> Path:
+    (csv_file.parent / "fer2013new.csv").write_text("\r\n".join(votes_lines) + "\r\n")
+    return csv_file.parent
+
+
+def test_joined_row_for_row(folder: Path, faces: np.ndarray) -> None:
+    data = read_ferplus(folder)
+    assert (data.name, data.label_set) == ("ferplus", FERPLUS8)
+    assert data.notes["without_expression"] == 2
+    assert data["train"].rows.tolist() == [r for r in range(28) if r != 5]
+    assert data["val"].rows.tolist() == [28, 29, 31, 32, 33, 34]
+    for split in data.splits.values():
+        np.testing.assert_array_equal(split.faces, faces[split.rows])
+        np.testing.assert_array_equal(split.labels, [POSITION[r % 7] for r in split.rows])
+        np.testing.assert_allclose(split.targets[:, 7], 0.3)
+        np.testing.assert_allclose(split.targets.sum(axis=1), 1)
+    assert read_ferplus(folder / "fer2013.csv").fingerprint == data.fingerprint
+
+
+def test_columns_are_found_by_name(folder: Path, votes_lines: list[str]) -> None:
+    expected = read_ferplus(folder).fingerprint
+    turned = [",".join(reversed(line.split(","))) for line in votes_lines]
+    (folder / "fer2013new.csv").write_text("\ufeff" + "\n".join(turned))
+    assert read_ferplus(folder).fingerprint == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "votes", "expected"),
+    [
+        ("single votes are outliers", [4, 0, 0, 1, 4, 2, 0, 0, 1, 0], [0.4, 0, 0, 0, 0.4, 0.2, 0, 0]),
+        ("unknown leads", [4, 0, 0, 0, 0, 0, 0, 0, 6, 0], None),
+        ("no face leads", [2, 3, 0, 0, 0, 0, 0, 0, 0, 5], None),
+        ("a tie goes to the expression", [0, 5, 0, 0, 0, 0, 0, 0, 5, 0], [0, 1, 0, 0, 0, 0, 0, 0]),
+        ("ahead of unknown, although less than half", [0, 4, 0, 0, 0, 0, 0, 0, 3, 3], [0, 1, 0, 0, 0, 0, 0, 0]),
+        ("nothing but outliers", [1, 1, 1, 1, 1, 1, 1, 1, 1, 1], None),
+        ("no votes", [0] * 10, None),
+    ],
+)
+def test_targets(name: str, votes: list[int], expected: list[float] | None) -> None:
+    targets, keep = targets_from_votes(np.array([votes]))
+    assert (targets.dtype, targets.shape) == (np.float32, (1, 8))
+    assert bool(keep[0]) == (expected is not None)
+    np.testing.assert_allclose(targets[0], expected or [0] * 8)
+
+
+def test_outliers_can_be_kept() -> None:
+    targets, _ = targets_from_votes(np.array([[8, 1, 1, 0, 0, 0, 0, 0, 0, 0]]), min_votes=1)
+    np.testing.assert_allclose(targets[0], [0.8, 0.1, 0.1, 0, 0, 0, 0, 0])
+
+
+def test_votes_for_rows_of_fer2013(folder: Path) -> None:
+    rows = read_fer2013_csv(folder)["val"].rows
+    votes = votes_for(folder, rows)
+    assert votes.shape == (7, 10)
+    assert votes[2].tolist() == [0] * 9 + [10]  # Row 30.
+    assert votes[0][POSITION[0]] == 7
+    assert VOTE_NAMES[8:] == ("unknown", "nf")
+    assert votes_for(folder / "fer2013new.csv", np.array([], dtype=np.int64)).shape == (0, 10)
+    for bad in (42, -1):
+        with pytest.raises(DataError, match="has rows 0..41"):
+            votes_for(folder, np.array([0, bad]))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("usage", "Training,fer0000009.png", "Train,fer0000009.png", "unknown Usage 'Train'"),
+        ("word", "fer0000009.png,0", "fer0000009.png,x", "a vote is not a whole number"),
+        ("negative", "fer0000009.png,0", "fer0000009.png,-1", "a vote is not a whole number"),
+        ("columns", "fer0000009.png,0", "fer0000009.png,0,0", "13 columns where the header has 12"),
+    ],
+)
+def test_a_broken_vote_row(name: str, old: str, new: str, message: str, folder: Path) -> None:
+    path = folder / "fer2013new.csv"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(DataError, match=message) as error:
+        read_ferplus(folder)
+    assert f"{path}:11: " in str(error.value)
+    data = read_ferplus(folder, skip_bad=True)
+    assert data["train"].rows.tolist() == [r for r in range(28) if r not in (5, 9)]
+
+
+def test_a_broken_face_row_does_not_shift_the_join(folder: Path, csv_lines: list[str]) -> None:
+    csv_lines[4] = "9" + csv_lines[4][1:]
+    (folder / "fer2013.csv").write_text("\n".join(csv_lines))
+    with pytest.raises(DataError, match="fer2013.csv:5: unknown class 9"):
+        read_ferplus(folder)
+    data = read_ferplus(folder, skip_bad=True)
+    assert data["train"].rows.tolist() == [r for r in range(28) if r not in (3, 5)]
+    np.testing.assert_array_equal(data["train"].labels, [POSITION[r % 7] for r in data["train"].rows])
+
+
+def test_files_that_do_not_belong_together(folder: Path, votes_lines: list[str], csv_lines: list[str]) -> None:
+    path = folder / "fer2013new.csv"
+    path.write_text("\n".join(votes_lines[:-1]))
+    with pytest.raises(DataError, match="41 rows, but .* has 42"):
+        read_ferplus(folder)
+    path.write_text("\n".join(votes_lines[:28] + votes_lines[29:] + votes_lines[28:29]))
+    with pytest.raises(DataError, match="data row 27 has another Usage"):
+        read_ferplus(folder)
+    path.write_text("Usage,neutral\nTraining,1\n")
+    with pytest.raises(DataError, match="missing column happy, surprise"):
+        read_ferplus(folder)
+    path.write_text("")
+    with pytest.raises(DataError, match="missing column"):
+        read_ferplus(folder)
+    path.write_text(HEAD)
+    with pytest.raises(DataError, match="no usable rows"):
+        read_ferplus(folder)
+    path.unlink()
+    with pytest.raises(DataError, match="github.com/microsoft/FERPlus"):
+        read_ferplus(folder)

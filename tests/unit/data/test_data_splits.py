@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer.data.checks import RowChecker
+from fer.data.folders import read_folders
+from fer.data.splits import stratified_holdout
+from fer.data.val_folder import MODES, RECORD, apply, plan, set_aside, undo
+from fer.errors import ConfigError, DataError, FerError
+
+Make = Callable[..., Path]
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def test_exact_counts_per_class() -> None:
+    sizes = [3995, 436, 4097, 7215, 4830, 3171, 4965, 1, 2, 3]
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    held = stratified_holdout([str(i) for i in range(len(labels))], labels)
+    # round half up of 15 %; one is never split, two keep one on either side.
+    assert np.bincount(labels[held], minlength=len(sizes)).tolist() == [599, 65, 615, 1082, 725, 476, 745, 0, 1, 1]
+
+
+def test_the_choice_is_pinned() -> None:
+    held = stratified_holdout([f"happy/{i}.png" for i in range(20)], [3] * 20, seed=42)
+    assert np.flatnonzero(held).tolist() == [6, 8, 10]
+
+
+def test_blind_to_order_and_to_other_classes() -> None:
+    keys, labels = [f"k{i}" for i in range(300)], np.arange(300) % 3
+    chosen = {k for k, h in zip(keys, stratified_holdout(keys, labels), strict=True) if h}
+    order = np.random.default_rng(0).permutation(300)
+    mixed = [keys[i] for i in order]
+    assert {k for k, h in zip(mixed, stratified_holdout(mixed, labels[order]), strict=True) if h} == chosen
+    one = [k for k, c in zip(keys, labels, strict=True) if c == 1]
+    assert {k for k, h in zip(one, stratified_holdout(one, [1] * 100), strict=True) if h} == chosen & set(one)
+
+
+def test_seed_and_fraction_matter() -> None:
+    keys, labels = [str(i) for i in range(100)], [0] * 100
+    assert (stratified_holdout(keys, labels, seed=1) != stratified_holdout(keys, labels, seed=2)).any()
+    small, large = stratified_holdout(keys, labels, 0.1), stratified_holdout(keys, labels, 0.3)
+    assert (small.sum(), large.sum()) == (10, 30)
+    assert (large | ~small).all()  # A larger split contains the smaller one.
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
+def test_bad_fraction(fraction: float) -> None:
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        stratified_holdout(["a", "b"], [0, 0], fraction)
+
+
+def test_repeated_key() -> None:
+    with pytest.raises(DataError, match="'a' occurs twice"):
+        stratified_holdout(["a", "b", "a"], [0, 0, 1])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_folder_split_is_the_one_read_folders_cuts_and_can_be_undone(mode: str, make_folders: Make) -> None:
+    root = make_folders({"train": 20, "test": 2})
+    before, cut = tree(root), read_folders(root)
+    planned = plan(root)
+    assert (len(planned.chosen), planned.total) == (21, 140)
+    assert tree(root) == before
+    assert apply(planned, mode) == 21
+    made = read_folders(root)
+    for key in ("train", "val", "test"):
+        np.testing.assert_array_equal(made[key].faces, cut[key].faces)
+        np.testing.assert_array_equal(made[key].labels, cut[key].labels)
+    assert len(list((root / "train").rglob("*.png"))) == (119 if mode == "move" else 140)
+    assert undo(root) == 21
+    assert tree(root) == before
+    assert not (root / "val").exists()
+
+
+def test_nothing_happens_where_a_val_folder_exists(make_folders: Make) -> None:
+    root = make_folders({"train": 20, "Validation": 1})
+    before = tree(root)
+    with pytest.raises(DataError, match="exists already"):
+        apply(plan(root))
+    with pytest.raises(DataError, match="was not made by create_val_split"):
+        undo(root)
+    assert tree(root) == before
+    assert "renamed" in set_aside(root)
+    apply(plan(root))
+    assert len(list((root / "Validation.before-1").rglob("*.png"))) == 7
+    assert "undid" in set_aside(root)
+    assert len(list((root / "train").rglob("*.png"))) == 140
+
+
+def test_an_interrupted_move_is_undone(make_folders: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_folders({"train": 20})
+    before, real, calls = tree(root), MODES["move"], []
+
+    def breaks(source: Path, target: Path) -> None:
+        calls.append(source)
+        if len(calls) == 5:
+            raise OSError(28, "No space left on device", str(target))
+        real(source, target)
+
+    monkeypatch.setitem(MODES, "move", breaks)
+    with pytest.raises(DataError, match="No space left on device; take back .* --undo"):
+        apply(plan(root))
+    assert len(list((root / "val").rglob("*.png"))) == 4
+    assert undo(root) == 4
+    assert tree(root) == before
+
+
+def test_undo_overwrites_nothing_and_keeps_what_came_later(make_folders: Make) -> None:
+    root = make_folders({"train": 20})
+    apply(plan(root))
+    moved = json.loads((root / "val" / RECORD).read_text())["files"][0]
+    (root / "train" / moved).write_bytes(b"another picture")
+    with pytest.raises(DataError, match="differs from"):
+        undo(root)
+    (root / "train" / moved).unlink()
+    (root / "val" / "happy" / "mine.png").write_bytes(b"x")
+    undo(root)
+    assert [p.name for p in (root / "val").rglob("*") if p.is_file()] == ["mine.png"]
+    assert len(list((root / "train").rglob("*.png"))) == 140
+
+
+@pytest.mark.parametrize("record", ["", "[]", "{}", '{"format": "other"}'])
+def test_undo_refuses_a_foreign_record(record: str, make_folders: Make) -> None:
+    root = make_folders({"train": 2, "val": 1})
+    (root / "val" / RECORD).write_text(record)
+    with pytest.raises(DataError, match="was not made by"):
+        undo(root)
+
+
+def test_plan_errors(make_folders: Make, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no train folder"):
+        plan(tmp_path)
+    root = make_folders()
+    (root / "train" / "bored").mkdir()
+    with pytest.raises(DataError, match="unknown class"):
+        plan(root)
+    assert plan(root, checker=RowChecker(skip_bad=True)).total == 42
+    with pytest.raises(FerError, match="unknown mode"):
+        apply(plan(root, checker=RowChecker(skip_bad=True)), "delete")
