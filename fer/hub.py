@@ -1,8 +1,10 @@
-"""The only code that touches the network, always on an explicit call. The clients are imported when they are called."""
+"""The only code that touches the network, and only on an explicit call."""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -11,10 +13,56 @@ from typing import Any
 
 from fer.errors import HubError
 
+YUNET_REPO = "opencv/face_detection_yunet"
+YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+
 KAGGLE_TOKEN_HELP = (
     "get a token at https://www.kaggle.com/settings (API, Create New Token) and put kaggle.json into ~/.kaggle/, "
     "or set KAGGLE_USERNAME and KAGGLE_KEY"
 )
+
+_log = logging.getLogger(__name__)
+
+
+def fetch_yunet(cache_dir: str | Path | None = None, allow_download: bool = True) -> Path:
+    """YuNet's model file, from the Hub's local cache or downloaded (230 kB), its SHA-256 checked before use.
+
+    Args:
+        cache_dir: Place of the cache; None = huggingface_hub's own (HF_HOME).
+        allow_download: False = only look in the cache.
+
+    Raises:
+        HubError: not in the cache and not allowed to download, no network, or a file that is not the expected one.
+    """
+    import httpx
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    found = try_to_load_from_cache(YUNET_REPO, YUNET_FILE, cache_dir=cache_dir)
+    if isinstance(found, str) and _sha256(Path(found)) == YUNET_SHA256:
+        return Path(found)
+    if not allow_download:
+        raise HubError(f"{YUNET_FILE} is not in the local cache, and no download was asked for")
+    _log.info("fetching %s from %s", YUNET_FILE, YUNET_REPO)
+    damaged = isinstance(found, str)
+    try:
+        path = Path(hf_hub_download(YUNET_REPO, YUNET_FILE, cache_dir=cache_dir, force_download=damaged))
+    except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, httpx.HTTPError, OSError, ValueError) as e:
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise HubError(
+            f"{YUNET_FILE} could not be fetched from {YUNET_REPO} ({reason}); check the network, or download it by hand and "
+            "give its path or set FER_YUNET"
+        ) from e
+    got = _sha256(path)
+    if got != YUNET_SHA256:
+        path.unlink(missing_ok=True)
+        raise HubError(f"{YUNET_FILE} from {YUNET_REPO} has SHA-256 {got}, expected {YUNET_SHA256}; it was not used")
+    return path
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def kaggle_competition(name: str) -> Path:
@@ -72,9 +120,11 @@ def _call(client: ModuleType, function: Callable[..., Any], what: str, advice: s
         except ImportError:
             continue
         own += [e for _, e in inspect.getmembers(module, inspect.isclass) if issubclass(e, Exception)]
-    for transport in ("httpx", "requests"):
+    for transport in ("httpx", "httpx2", "requests"):
         try:
-            own.append(getattr(import_module(transport), "HTTPError" if transport == "httpx" else "RequestException"))
+            own.append(
+                getattr(import_module(transport), "RequestException" if transport == "requests" else "HTTPError")
+            )
         except ImportError:
             continue
     try:
