@@ -1,0 +1,263 @@
+"""Training as a whole: it learns, resumes exactly, survives interrupts, and never opens the test split."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import fer
+from fer import checkpoint
+from fer.data import dataset
+from fer.data.dataset import Dataset, Split
+from fer.errors import CheckpointError, ConfigError, DataError
+from fer.labels import FER7
+from fer.models import get_model, list_models
+from fer.specs import Augment, Phase, Recipe
+from fer.training import Job, train
+from fer.training.events import EpochEnded, RunEnded, RunStarted, StepEnded
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = Recipe(
+    phases=(Phase(epochs=4, optimizer="adamw", lr=3e-3, schedule="one_cycle"),),
+    batch_size=20,
+    ema_decay=0.9,
+    augment=Augment(flip=0, rotate_deg=3, shift=0.02, erase=0.2),
+)
+SMALL = {"widths": (4, 8, 8), "hidden": 8, "dropout": 0.3}
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def weights(run):
+    return checkpoint.load_module(run)[0].state_dict()
+
+
+def job(recipe=QUICK, **kw):
+    return Job("baseline_cnn", recipe, model_args=dict(SMALL), **kw)
+
+
+def test_it_learns_and_writes_everything(blob_data, tmp_path):
+    events = []
+    recipe = dataclasses.replace(QUICK, phases=(dataclasses.replace(QUICK.phases[0], epochs=12),), batch_size=10)
+    args = {"widths": (16, 32, 32), "hidden": 32, "dropout": 0.0}
+    run = train(Job("baseline_cnn", recipe, model_args=args), blob_data, tmp_path / "r", "cpu", listeners=[events.append])
+    assert sorted(p.name for p in run.iterdir()) == ["config.json", "history.jsonl", "model.safetensors", "run.json"]
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in history] == list(range(1, 13))
+    assert set(history[0]) == {"phase", "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "images_per_second", "seconds"}
+    best = max(history, key=lambda r: r["val_accuracy"])
+    assert best["val_accuracy"] > 0.9, "seven bright spots are easy"
+    manifest = checkpoint.read_manifest(run)
+    assert manifest.training["val_accuracy"] == pytest.approx(best["val_accuracy"], abs=1e-6)
+    assert manifest.data == {"name": "blobs", "fingerprint": blob_data.fingerprint, "n_train": 140, "n_val": 70}
+    assert manifest.recipe == recipe and manifest.training["teacher"] == ""
+    p = fer.load(run).predict_proba(blob_data["val"].faces)
+    assert (p.argmax(1) == blob_data["val"].labels).mean() == pytest.approx(best["val_accuracy"], abs=0.03)
+    kinds = [type(e) for e in events]
+    assert kinds[0] is RunStarted and kinds[-1] is RunEnded and kinds.count(EpochEnded) == 12 and StepEnded in kinds
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_model_takes_a_step_with_its_own_recipe(name, blob_data, tmp_path):
+    small = Dataset("blobs", FER7, {"train": blob_data["train"].take(np.arange(16)), "val": blob_data["val"].take(np.arange(7))})
+    from fer.training import resolve
+
+    run = train(Job(name, resolve(get_model(name).RECIPE, epochs=1, batch_size=8)), small, tmp_path / name, "cpu")
+    assert fer.load(run).name == name
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"phases": (Phase(epochs=4, optimizer="sgd", lr=0.05, schedule="plateau", patience=1),), "ema_decay": 0.0},
+        {"phases": (Phase(name="a", epochs=2, lr=1e-3, freeze=("features",)), Phase(name="b", epochs=2, lr=1e-3, schedule="cosine"))},
+    ],
+    ids=["one_cycle-ema", "sgd-plateau", "two-phases"],
+)
+@pytest.mark.parametrize("stop_at", [1, 2, 3])
+def test_resume_equals_an_uninterrupted_run(blob_data, tmp_path, change, stop_at):
+    recipe = dataclasses.replace(QUICK, **change)
+    whole = train(job(recipe), blob_data, tmp_path / "whole", "cpu")
+
+    def cut(event):  # in the middle of the next epoch
+        if isinstance(event, StepEnded) and event.epoch == stop_at + 1:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(job(recipe), blob_data, tmp_path / "cut", "cpu", listeners=[cut])
+    resumed = []
+    run = train(job(recipe), blob_data, tmp_path / "cut", "cpu", resume=True, listeners=[resumed.append])
+    assert resumed[0].first_epoch == stop_at + 1
+    a, b = weights(whole), weights(run)
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    strip = lambda r: [{k: v for k, v in json.loads(line).items() if k not in ("seconds", "images_per_second")} for line in (r / "history.jsonl").read_text().splitlines()]  # noqa: E731
+    assert strip(whole) == strip(run)
+
+
+def test_resume_of_other_options_or_a_finished_run_is_refused(blob_data, tmp_path):
+    def cut(event):
+        if isinstance(event, EpochEnded) and event.epoch == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(job(), blob_data, tmp_path / "r", "cpu", listeners=[cut])
+    with pytest.raises(ConfigError, match="another recipe, seed or data"):
+        train(job(seed=1), blob_data, tmp_path / "r", "cpu", resume=True)
+    train(job(), blob_data, tmp_path / "r", "cpu", resume=True)
+    with pytest.raises(CheckpointError, match="finished"):
+        train(job(), blob_data, tmp_path / "r", "cpu", resume=True)
+
+
+def test_a_damaged_resume_state_is_an_error(blob_data, tmp_path):
+    (tmp_path / "state.pt").write_bytes(b"half a file")
+    with pytest.raises(CheckpointError, match="damaged resume state"):
+        train(job(), blob_data, tmp_path, "cpu", resume=True)
+
+
+def test_early_stopping_and_frozen_parts(blob_data, tmp_path):
+    phase = Phase(epochs=30, lr=1e-12, schedule="constant", early_stopping=2, freeze=("features",))
+    recipe = dataclasses.replace(QUICK, phases=(phase,), ema_decay=0.0)
+    torch.manual_seed(42)
+    start = get_model("baseline_cnn").build(7, **SMALL).state_dict()
+    events = []
+    run = train(job(recipe), blob_data, tmp_path / "r", "cpu", listeners=[events.append])
+    assert events[-1].stopped_early and sum(isinstance(e, EpochEnded) for e in events) < 30
+    end = weights(run)
+    assert torch.equal(end["features.0.0.0.weight"], start["features.0.0.0.weight"].half().float())
+
+
+def test_seeds_give_different_nets_and_the_same_seed_the_same(blob_data, tmp_path):
+    one = dataclasses.replace(QUICK, phases=(dataclasses.replace(QUICK.phases[0], epochs=1),))
+    a, b, c = (weights(train(job(one, seed=s), blob_data, tmp_path / n, "cpu")) for n, s in [("a", 1), ("b", 1), ("c", 2)])
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not torch.equal(a["classifier.2.weight"], c["classifier.2.weight"])
+
+
+def test_distillation_follows_the_teacher_and_is_marked(blob_data, tmp_path, untrained):
+    teacher = untrained("attention_cnn")  # 44 px; the student takes 48
+    recipe = dataclasses.replace(QUICK, teacher=str(teacher), distill_weight=1.0, ema_decay=0.0)
+    run = train(job(recipe), blob_data, tmp_path / "r", "cpu")
+    plain = train(job(dataclasses.replace(recipe, teacher="")), blob_data, tmp_path / "p", "cpu")
+    assert checkpoint.read_manifest(run).training["teacher"] == "attention_cnn"
+    faces = blob_data["val"].faces
+    want = fer.load(teacher).predict_proba(faces)
+    gap = lambda r: np.abs(fer.load(r).predict_proba(faces) - want).mean()  # noqa: E731
+    assert gap(run) < gap(plain) / 2
+
+
+def test_training_never_opens_the_test_split(blob_data, tmp_path, monkeypatch):
+    """The packed file's test faces are damaged: whoever opens them fails."""
+    n = 7
+    broken = Split(np.zeros((n, 48, 48), np.uint8), np.eye(7, dtype=np.float32), np.arange(n, dtype=np.int64))
+    path = dataset.save(Dataset("blobs", FER7, {**blob_data.splits, "test": broken}), tmp_path / "d.npz")
+    opened = []
+    real = np.lib.npyio.NpzFile.__getitem__
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda self, key: (opened.append(key), real(self, key))[1])
+    code = script("train").main(["--model", "baseline_cnn", "--data", str(path), "--epochs", "1", "--out", str(tmp_path / "runs"), "--device", "cpu"])
+    assert code == 0
+    assert any(k.startswith("train_") for k in opened) and any(k.startswith("val_") for k in opened)
+    assert not [k for k in opened if k.startswith("test_")]
+
+
+def test_an_empty_split_and_a_diverging_loss_are_clear_errors(blob_data, tmp_path):
+    empty = blob_data["val"].take(np.array([], dtype=int))
+    with pytest.raises(DataError, match="train and val"):
+        train(job(), Dataset("x", FER7, {"train": blob_data["train"], "val": empty}), tmp_path / "e", "cpu")
+    wild = dataclasses.replace(QUICK, phases=(Phase(epochs=3, optimizer="sgd", lr=1e12, schedule="constant"),), ema_decay=0.0)
+    with pytest.raises(ConfigError, match="loss is"):
+        train(job(wild), blob_data, tmp_path / "w", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["--model", "vit"], "did you mean 'vit_tiny'"),
+        (["--data", "no/such/file.npz"], "no such file"),
+        (["--device", "quantum", "--data", "synthetic"], "device must be"),
+        (["--set", "augment.flop=1", "--data", "synthetic"], "did you mean 'flip'"),
+        (["--epochs", "0", "--data", "synthetic"], "at least 1"),
+        (["--teacher", "nobody", "--data", "synthetic", "--epochs", "1"], "unknown model 'nobody'"),
+        (["--resume", "/no/such/run", "--data", "synthetic"], "no run to resume"),
+    ],
+)
+def test_bad_arguments_end_in_one_line(args, expected, capsys, tmp_path):
+    base = [] if "--model" in args else ["--model", "baseline_cnn"]
+    assert script("train").main([*base, *args, "--out", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert expected in err and "Traceback" not in err
+
+
+def test_list_names_every_model(capsys):
+    assert script("train").main(["--list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in list_models())
+
+
+@pytest.fixture
+def packed(blob_data, tmp_path):
+    return dataset.save(blob_data, tmp_path / "blobs.npz")
+
+
+def test_promote_puts_checkpoint_and_history_in_place(packed, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    main = script("train").main
+    assert main(["--model", "baseline_cnn", "--data", str(packed), "--epochs", "1", "--out", str(tmp_path / "runs"), "--promote"]) == 0
+    assert checkpoint.trained_models() == ["baseline_cnn"]
+    assert (tmp_path / "results/blobs/baseline_cnn/history.jsonl").is_file()
+    assert fer.load("baseline_cnn").temperature != 1.0
+
+
+def test_a_killed_run_resumes(packed, tmp_path):
+    """kill -9 from outside, then --resume through the command line: three epochs, none twice."""
+    out = tmp_path / "runs"
+    command = [sys.executable, str(ROOT / "scripts/train.py"), "--model", "attention_cnn", "--data", str(packed), "--epochs", "3",
+               "--batch-size", "8", "--out", str(out), "--threads", "1", "--device", "cpu"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while not list(out.glob("*/*/state.pt")) and time.time() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    (run,) = out.glob("attention_cnn/*")
+    before = len((run / "history.jsonl").read_text().splitlines())
+    assert before >= 1
+    assert script("train").main([*command[2:], "--resume"]) == 0
+    history = [json.loads(line)["epoch"] for line in (run / "history.jsonl").read_text().splitlines()]
+    assert history == [1, 2, 3]
+    assert list(out.glob("attention_cnn/*")) == [run]
+    assert fer.load(run).name == "attention_cnn"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_says_how_to_go_on(packed, tmp_path):
+    out = tmp_path / "runs"
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "scripts/train.py"), "--model", "attention_cnn", "--data", str(packed), "--epochs", "50",
+         "--out", str(out), "--threads", "1"], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.time() + 120
+    while not list(out.glob("*/*/state.pt")) and time.time() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "--resume" in err and "Traceback" not in err

@@ -1,0 +1,150 @@
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fer
+from fer import checkpoint
+from fer.errors import CheckpointError, ConfigError
+
+
+@pytest.fixture
+def folder(untrained, tmp_path):
+    return Path(shutil.copytree(untrained("baseline_cnn"), tmp_path / "baseline_cnn"))
+
+
+def edit(folder, **changes):
+    file = folder / checkpoint.MANIFEST
+    raw = json.loads(file.read_text(encoding="utf-8"))
+    for key, value in changes.items():
+        raw.pop(key) if value is ... else raw.__setitem__(key, value)
+    file.write_text(json.dumps(raw), encoding="utf-8")
+
+
+def test_the_manifest_says_everything_needed(folder):
+    m = checkpoint.read_manifest(folder)
+    raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert (raw["format"], raw["schema"]) == ("fer-checkpoint", 1)
+    assert raw["labels"] == ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+    assert raw["input"] == {"size_px": 48, "channels": 1, "resize_px": 48, "mean": 0.5, "std": 0.25}
+    assert raw["weights"]["sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert (raw["weights"]["dtype"], raw["weights"]["parameters"]) == ("float16", 361_127)
+    assert m.to_json() == raw
+
+
+@pytest.mark.parametrize("part", ["", "config.json", "model.safetensors"])
+def test_a_path_to_folder_manifest_or_weights_loads(folder, part):
+    assert fer.load(folder / part if part else folder).name == "baseline_cnn"
+
+
+def test_the_folder_name_means_nothing(folder, tmp_path):
+    other = shutil.move(folder, tmp_path / "vit_tiny_best_final")
+    assert fer.load(other).name == "baseline_cnn"
+
+
+def test_by_name_from_the_checkpoints_folder(folder, monkeypatch):
+    monkeypatch.setenv("FER_CHECKPOINTS", str(folder.parent))
+    assert checkpoint.trained_models() == ["baseline_cnn"]
+    assert fer.load("baseline_cnn").name == "baseline_cnn"
+    with pytest.raises(CheckpointError, match=r"vit_tiny has no checkpoint.*there: baseline_cnn.*scripts/train.py"):
+        fer.load("vit_tiny")
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda f: (f / "config.json").write_text("{"), "not readable as JSON"),
+        (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "damaged"),
+        (lambda f: (f / "config.json").write_text("[]"), "not a checkpoint of this project"),
+        (lambda f: edit(f, format="other"), "not a checkpoint of this project"),
+        (lambda f: edit(f, schema=99), "schema 99 is newer than 1"),
+        (lambda f: edit(f, schema=...), "schema None"),
+        (lambda f: edit(f, labels=...), "damaged or from another version"),
+        (lambda f: edit(f, input={"size": 3}), "size_px"),
+        (lambda f: edit(f, model="resnet900"), "unknown model 'resnet900'"),
+        (lambda f: edit(f, model="vit_tiny"), "do not fit vit_tiny"),
+        (lambda f: edit(f, model_args={"widths": [8, 8, 8]}), "do not fit baseline_cnn"),
+        (lambda f: edit(f, labels=["happy", "sad"]), "not those of fer7"),
+        (lambda f: edit(f, temperature=0), "temperature"),
+        (lambda f: edit(f, surprise=1), "surprise"),
+        (lambda f: (f / "model.safetensors").unlink(), "absent"),
+        (lambda f: (f / "model.safetensors").write_bytes(b""), "SHA-256"),
+        (lambda f: flip_a_bit(f / "model.safetensors"), "SHA-256"),
+    ],
+)
+def test_a_bad_checkpoint_says_what_is_wrong(folder, damage, expected):
+    damage(folder)
+    with pytest.raises(CheckpointError, match=expected):
+        fer.load(folder)
+
+
+def flip_a_bit(file):
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(bytes(data))
+
+
+def test_a_pickle_is_never_opened(folder):
+    """Right checksum, but the bytes are a pickle that would leave a trace."""
+    evil = b"cos\nsystem\n(S'touch " + str(folder / "owned").encode() + b"'\ntR."
+    (folder / "model.safetensors").write_bytes(evil)
+    edit(folder, weights={"file": "model.safetensors", "sha256": hashlib.sha256(evil).hexdigest()})
+    with pytest.raises(CheckpointError, match="safetensors"):
+        fer.load(folder)
+    assert not (folder / "owned").exists()
+
+
+def test_weights_outside_the_folder_are_not_reached(folder, tmp_path):
+    shutil.copy(folder / "model.safetensors", tmp_path / "outside.safetensors")
+    weights = checkpoint.read_manifest(folder).weights
+    edit(folder, weights=weights | {"file": "../outside.safetensors"})
+    with pytest.raises(CheckpointError, match="absent"):
+        fer.load(folder)
+
+
+@pytest.mark.parametrize("name", ["/no/such/place", "nowhere/model", "x.safetensors"])
+def test_absent_paths(name):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        fer.load(name)
+
+
+def test_a_folder_that_is_no_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
+        fer.load(tmp_path)
+    with pytest.raises(ConfigError, match="did you mean 'attention_cnn'"):
+        fer.load("atention_cnn")
+
+
+def test_a_write_that_fails_leaves_the_good_file(folder, monkeypatch):
+    import os
+
+    before = (folder / "config.json").read_bytes()
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.set_temperature(folder, 2.0)
+    assert (folder / "config.json").read_bytes() == before
+
+
+def test_temperature_softens_and_keeps_the_order(folder):
+    faces = np.random.default_rng(0).integers(0, 256, (8, 48, 48), dtype=np.uint8)
+    cold = fer.load(folder).predict_proba(faces)
+    checkpoint.set_temperature(folder, 4.0)
+    warm = fer.load(folder).predict_proba(faces)
+    np.testing.assert_array_equal(cold.argmax(1), warm.argmax(1))
+    expected = cold ** 0.25 / (cold ** 0.25).sum(1, keepdims=True)
+    np.testing.assert_allclose(warm, expected, atol=1e-5)
+
+
+def test_promotion_copies_real_models_and_refuses_synthetic_ones(folder, tmp_path):
+    target = checkpoint.promote(folder, tmp_path / "shelf")
+    assert target == tmp_path / "shelf" / "baseline_cnn"
+    assert sorted(p.name for p in target.iterdir()) == ["config.json", "model.safetensors"]
+    m = checkpoint.read_manifest(folder)
+    checkpoint.write_manifest(folder, replace(m, data={"name": "synthetic"}))
+    with pytest.raises(CheckpointError, match="synthetic"):
+        checkpoint.promote(folder, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
