@@ -1,0 +1,200 @@
+"""From an uploaded file to faces, probabilities and heat maps. Knows the public API of `fer` and nothing of the page."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fer.checkpoint import read_manifest, trained_models
+from fer.errors import CheckpointError, FerError, ImageError
+from fer.evaluation.results import METRICS, folder_of
+from fer.images import read_image
+from fer.models import get_model
+
+if TYPE_CHECKING:
+    from fer.inference import FaceResult, Predictor
+
+DATA = "fer2013"
+MOST_CARDS = 12
+NO_MODEL = (
+    "There is no trained model yet. Train one (python scripts/train.py --model attention_cnn --promote) "
+    "or start the demo with --checkpoint PATH."
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One face of a picture.
+
+    Attributes:
+        result: Box, probabilities, label.
+        crop: uint8 (h, w, 3), what the net was given.
+        heat: float32 (h, w) in [0, 1]; None where the model cannot be explained.
+    """
+
+    result: FaceResult
+    crop: np.ndarray
+    heat: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about a model. `accuracy` is 0..1 on PrivateTest, None where this checkpoint was not evaluated."""
+
+    name: str
+    title: str
+    summary: str
+    parameters: int
+    accuracy: float | None
+    teacher: str
+
+
+class Models:
+    """The models on offer, loaded when first asked for and shared by all visitors.
+
+    Args:
+        checkpoint: Path of one more checkpoint, offered first.
+
+    Raises:
+        CheckpointError: `checkpoint` cannot be loaded.
+    """
+
+    def __init__(self, checkpoint: str | Path | None = None) -> None:
+        self._places: dict[str, str | Path] = {}
+        self._loaded: dict[str, Predictor] = {}
+        self._lock = threading.Lock()
+        self._given = ""
+        if checkpoint:
+            self._given = f"{read_manifest(checkpoint).model} (given)"
+            self._places[self._given] = checkpoint
+            self.predictor(self._given)
+        self._places |= {name: name for name in trained_models()}
+
+    def __bool__(self) -> bool:
+        return bool(self._places)
+
+    @property
+    def names(self) -> list[str]:
+        """Keys of all models on offer."""
+        return list(self._places)
+
+    @property
+    def default(self) -> str | None:
+        """The one chosen at the start."""
+        if self._given or not self._places:
+            return self._given or None
+        return "attention_cnn" if "attention_cnn" in self._places else self.names[0]
+
+    def title(self, name: str) -> str:
+        """Name for people."""
+        try:
+            title = get_model(read_manifest(self._places[name]).model).SPEC.title
+        except FerError:  # said in full when the model is used
+            return name
+        return f"{title} (from {self._places[name]})" if name == self._given else title
+
+    def predictor(self, name: str | None) -> Predictor:
+        """The loaded model.
+
+        Raises:
+            FerError: no model at all, an unknown one, or one that cannot be loaded.
+        """
+        from fer.inference import load
+
+        if not self._places:
+            raise CheckpointError(NO_MODEL)
+        name = name or self.default
+        if name not in self._places:
+            raise CheckpointError(f"there is no model {name!r} here; there are: {', '.join(self.names)}")
+        with self._lock:
+            if name not in self._loaded:
+                self._loaded[name] = load(self._places[name])
+            return self._loaded[name]
+
+    def facts(self, name: str | None) -> Facts:
+        """What the page says about a model.
+
+        Raises:
+            FerError: as for `predictor`.
+        """
+        if not self._places:
+            raise CheckpointError(NO_MODEL)
+        place = self._places.get(name or self.default or "")
+        if place is None:
+            raise CheckpointError(f"there is no model {name!r} here; there are: {', '.join(self.names)}")
+        manifest = read_manifest(place)
+        spec = get_model(manifest.model).SPEC
+        return Facts(
+            name=manifest.model,
+            title=spec.title,
+            summary=spec.summary,
+            parameters=int(manifest.weights.get("parameters", 0)),
+            accuracy=_accuracy(manifest.model, manifest.weights.get("sha256")),
+            teacher=str(manifest.training.get("teacher", "")),
+        )
+
+
+def _accuracy(model: str, sha256: str | None) -> float | None:
+    """Committed PrivateTest accuracy, if it was measured on exactly these weights."""
+    try:
+        metrics = json.loads((folder_of(DATA, model) / METRICS).read_text(encoding="utf-8"))
+        if metrics["checkpoint"]["sha256"] != sha256:
+            return None
+        return float(metrics["splits"]["test"]["single"]["accuracy"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def open_upload(upload: dict[str, Any] | None, folder: str | Path) -> np.ndarray:
+    """The picture of an upload as uint8 (H, W, 3) RGB.
+
+    Args:
+        upload: Gradio's file record, with `path` and `orig_name`.
+        folder: Where uploads lie. A request may name any path, so nothing outside is opened.
+
+    Raises:
+        ImageError: nothing uploaded, or no picture; the message names the visitor's file, not the server's.
+    """
+    path = (upload or {}).get("path")
+    if not path or not Path(path).resolve().is_relative_to(Path(folder).resolve()):
+        raise ImageError("no picture was uploaded; send it as a file")
+    name = (upload or {}).get("orig_name") or "the picture"
+    try:
+        return read_image(path)
+    except ImageError as e:
+        raise ImageError(str(e).replace(str(path), str(name))) from e
+
+
+def find_faces(image: np.ndarray, predictor: Predictor, whole: bool) -> list[FaceResult]:
+    """Every face of a picture, largest first; with `whole` the picture itself is taken for one face."""
+    from fer.inference import analyze
+
+    return analyze(image, predictor, detector="whole" if whole else "haar")
+
+
+def look_closer(
+    image: np.ndarray, results: list[FaceResult], predictor: Predictor, method: str, whole: bool
+) -> tuple[list[Seen], list[tuple[str, str]], str | None]:
+    """Crop and heat map of each face, of the `MOST_CARDS` largest at most.
+
+    Args:
+        method: Wanted method; where the model does not have it, its own one is taken.
+
+    Returns:
+        The faces; the methods that the model has as (title, name); the name of the one used, None where it has none.
+    """
+    from fer.explain import METHODS, explain, methods_for
+    from fer.faces import crop
+
+    possible = methods_for(predictor)
+    used = method if method in possible else next(iter(possible), None)
+    seen = []
+    for result in results[:MOST_CARDS]:
+        face = image if whole else crop(image, result.box)
+        seen.append(Seen(result, face, explain(predictor, face, used) if used else None))
+    return seen, [(METHODS[name].title, name) for name in possible], used

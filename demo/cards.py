@@ -1,0 +1,120 @@
+"""The parts of the page that are plain HTML: face cards, model facts, messages."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from fer.viz import heatmap_rgba
+
+if TYPE_CHECKING:
+    from analysis import Facts, Seen
+
+CROP_PX = 288
+HEAT_PX = 144
+
+HEADER = """
+<header class="fer-header">
+  <h1>Facial-expression lab</h1>
+  <p>Finds every face in a picture, names its expression and shows where the net looked.</p>
+</header>
+"""
+
+CAUTION = """
+<p class="fer-caution"><b>An expression is not a feeling:</b> the nets name what a face looks like, not what a person
+feels. On their own training labels, people agree in about two of three pictures.</p>
+"""
+
+EMPTY = """
+<div class="fer-empty">
+  <div class="fer-empty-row" aria-hidden="true">😠 🤢 😱 😄 😢 😲 😐</div>
+  <p>Upload a picture, paste one, take a snapshot or pick an example.<br>The faces appear here.</p>
+</div>
+"""
+
+
+def message(text: str, kind: str = "info") -> str:
+    """One line about what happened; kind is info or problem."""
+    role = "alert" if kind == "problem" else "status"
+    return f'<div class="fer-message fer-{kind}" role="{role}">{escape(text)}</div>'
+
+
+def facts_line(facts: Facts) -> str:
+    """Size and score of a model."""
+    chips = [f"<b>{_short(facts.parameters)}</b> parameters"]
+    if facts.accuracy is not None:
+        chips.append(f"<b>{facts.accuracy:.1%}</b> right on FER2013 PrivateTest")
+    else:
+        chips.append("not evaluated yet")
+    if facts.teacher:
+        chips.append(f"distilled from {escape(facts.teacher)}")
+    items = "".join(f"<li>{chip}</li>" for chip in chips)
+    return f'<div class="fer-facts"><p>{escape(facts.title)}: {escape(facts.summary)}</p><ul>{items}</ul></div>'
+
+
+def face_cards(faces: list[Seen], left_out: int = 0) -> str:
+    """One card per face: the crop under its heat map, the verdict, a bar for every class."""
+    cards = "".join(_card(number, face) for number, face in enumerate(faces, start=1))
+    more = f'<p class="fer-more">{left_out} smaller faces are boxed in the picture only.</p>' if left_out else ""
+    return f'<div class="fer-cards {"fer-single" if len(faces) == 1 else ""}">{cards}</div>{more}'
+
+
+def _card(number: int, face: Seen) -> str:
+    result = face.result
+    heat = ""
+    if face.heat is not None:
+        heat = f'<img class="fer-heat" alt="" src="{_png(heatmap_rgba(face.heat), HEAT_PX)}">'
+    rows = "".join(
+        _bar(name, emoji, color, float(p), name == result.label)
+        for name, emoji, color, p in zip(
+            result.labels.names, result.labels.emoji, result.labels.colors, result.probs, strict=True
+        )
+    )
+    label = escape(result.label)
+    return f"""
+<article class="fer-card" aria-label="Face {number}: {label}, {result.confidence:.0%}">
+  <div class="fer-face">
+    <img class="fer-crop" alt="Face {number}" src="{_jpeg(face.crop)}">{heat}<span class="fer-number">{number}</span>
+  </div>
+  <div class="fer-reading">
+    <div class="fer-verdict"><span class="fer-emoji" aria-hidden="true">{result.emoji}</span>
+      <span class="fer-label">{label}</span><span class="fer-share">{result.confidence:.0%}</span></div>
+    <div class="fer-bars">{rows}</div>
+  </div>
+</article>"""
+
+
+def _bar(name: str, emoji: str, color: str, p: float, first: bool) -> str:
+    return (
+        f'<div class="fer-bar{" fer-first" if first else ""}" role="meter" aria-label="{escape(name)}" '
+        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{100 * p:.0f}">'
+        f'<span class="fer-bar-name"><span class="fer-icon" aria-hidden="true">{emoji}</span> {escape(name)}</span>'
+        f'<span class="fer-track"><span class="fer-fill" style="width:{100 * p:.1f}%;background:{color}"></span></span>'
+        f'<span class="fer-percent">{p:.0%}</span></div>'
+    )
+
+
+def _short(n: int) -> str:
+    return f"{n / 1e6:.1f}M" if n >= 1_000_000 else f"{n / 1e3:.0f}k"
+
+
+def _jpeg(face: np.ndarray) -> str:
+    return _data_uri(Image.fromarray(face).convert("RGB"), CROP_PX, "JPEG", quality=88)
+
+
+def _png(rgba: np.ndarray, side: int) -> str:
+    return _data_uri(Image.fromarray(rgba), side, "PNG")
+
+
+def _data_uri(picture: Image.Image, longest: int, kind: str, **options: int) -> str:
+    scale = min(1.0, longest / max(picture.size))
+    if scale < 1:
+        picture = picture.resize([max(1, round(s * scale)) for s in picture.size], Image.Resampling.BOX)
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(out.getvalue()).decode()}"
