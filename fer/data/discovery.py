@@ -12,6 +12,7 @@ from fer.data.ferplus import VOTES_FILE
 from fer.data.folders import SPLIT_FOLDERS
 from fer.labels import FER7, canonical
 
+
 @dataclass(frozen=True)
 class Found:
     """A source on disk: key of SOURCES and where it lies."""

@@ -122,7 +122,10 @@ def test_a_broken_row_is_named_by_file_and_line_and_can_be_skipped(
         ("", "empty file"),
         ("\n\n", "empty file"),
         ("emotion,pixels,Usage\n", "no usable rows"),
-        ("emotion,pixels\n0,1 2 3\n", "missing column usage; the header has emotion, pixels; the competition's train.csv"),
+        (
+            "emotion,pixels\n0,1 2 3\n",
+            "missing column usage; the header has emotion, pixels; the competition's train.csv",
+        ),
         ("a,b,c\n", "missing column emotion, pixels, usage"),
         ("PK\x03\x04 a zip file\n", "missing column"),
     ],

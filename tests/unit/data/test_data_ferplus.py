@@ -92,7 +92,7 @@ def test_votes_for_rows_of_fer2013(folder: Path) -> None:
     assert VOTE_NAMES[8:] == ("unknown", "nf")
     assert votes_for(folder / "fer2013new.csv", np.array([], dtype=np.int64)).shape == (0, 10)
     for bad in (42, -1):
-        with pytest.raises(DataError, match="has rows 0..41"):
+        with pytest.raises(DataError, match=r"has rows 0..41"):
             votes_for(folder, np.array([0, bad]))
 
 
@@ -120,7 +120,7 @@ def test_a_broken_vote_row(name: str, old: str, new: str, message: str, folder: 
 def test_a_broken_face_row_does_not_shift_the_join(folder: Path, csv_lines: list[str]) -> None:
     csv_lines[4] = "9" + csv_lines[4][1:]
     (folder / "fer2013.csv").write_text("\n".join(csv_lines))
-    with pytest.raises(DataError, match="fer2013.csv:5: unknown class 9"):
+    with pytest.raises(DataError, match=r"fer2013.csv:5: unknown class 9"):
         read_ferplus(folder)
     data = read_ferplus(folder, skip_bad=True)
     assert data["train"].rows.tolist() == [r for r in range(28) if r not in (3, 5)]
@@ -130,7 +130,7 @@ def test_a_broken_face_row_does_not_shift_the_join(folder: Path, csv_lines: list
 def test_files_that_do_not_belong_together(folder: Path, votes_lines: list[str], csv_lines: list[str]) -> None:
     path = folder / "fer2013new.csv"
     path.write_text("\n".join(votes_lines[:-1]))
-    with pytest.raises(DataError, match="41 rows, but .* has 42"):
+    with pytest.raises(DataError, match=r"41 rows, but .* has 42"):
         read_ferplus(folder)
     path.write_text("\n".join(votes_lines[:28] + votes_lines[29:] + votes_lines[28:29]))
     with pytest.raises(DataError, match="data row 27 has another Usage"):
@@ -145,5 +145,5 @@ def test_files_that_do_not_belong_together(folder: Path, votes_lines: list[str],
     with pytest.raises(DataError, match="no usable rows"):
         read_ferplus(folder)
     path.unlink()
-    with pytest.raises(DataError, match="github.com/microsoft/FERPlus"):
+    with pytest.raises(DataError, match=r"github.com/microsoft/FERPlus"):
         read_ferplus(folder)

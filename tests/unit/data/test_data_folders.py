@@ -206,7 +206,7 @@ def test_two_folders_of_one_class_are_merged_but_a_name_may_not_repeat(make_fold
     data = read_folders(root)
     assert np.bincount(np.concatenate([data["train"].labels, data["val"].labels])).tolist() == [7] + [6] * 6
     (root / "train" / "anger" / "train_0000.png").write_bytes(face)
-    with pytest.raises(DataError, match="a second file 'train_0000.png' of class angry"):
+    with pytest.raises(DataError, match=r"a second file 'train_0000.png' of class angry"):
         read_folders(root)
 
 

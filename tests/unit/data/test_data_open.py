@@ -24,7 +24,15 @@ def packed(csv_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> D
 
 def test_every_way_to_name_the_same_data(packed: Dataset, csv_file: Path, tmp_path: Path) -> None:
     store = tmp_path / "store" / "fer2013.npz"
-    for spec in ("fer2013", " fer2013 ", store, str(store), f"fer2013:{csv_file}", csv_file, f"fer2013:{csv_file.parent}"):
+    for spec in (
+        "fer2013",
+        " fer2013 ",
+        store,
+        str(store),
+        f"fer2013:{csv_file}",
+        csv_file,
+        f"fer2013:{csv_file.parent}",
+    ):
         assert open_dataset(spec).fingerprint == packed.fingerprint
         val = open_dataset(spec, ["val"])
         assert list(val.splits) == ["val"]
@@ -65,7 +73,7 @@ def test_what_is_not_there(spec: str, error: type[Exception], message: str, pack
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not recognised. Known: fer2013: "):
+    with pytest.raises(DataError, match=r"not recognised. Known: fer2013: "):
         open_dataset(tmp_path)
 
 
@@ -101,7 +109,8 @@ def test_the_table_and_the_readers_agree() -> None:
 
 
 def test_importing_the_package_is_cheap() -> None:
-    code = "import sys, fer.data; bad = {'torch', 'pandas', 'cv2', 'PIL', 'matplotlib'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+    heavy = {"torch", "pandas", "cv2", "PIL", "matplotlib"}
+    code = f"import sys, fer.data; bad = {heavy} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
     root = Path(fer.data.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
 

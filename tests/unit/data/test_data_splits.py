@@ -106,7 +106,7 @@ def test_an_interrupted_move_is_undone(make_folders: Make, monkeypatch: pytest.M
         real(source, target)
 
     monkeypatch.setitem(MODES, "move", breaks)
-    with pytest.raises(DataError, match="No space left on device; take back .* --undo"):
+    with pytest.raises(DataError, match=r"No space left on device; take back .* --undo"):
         apply(plan(root))
     assert len(list((root / "val").rglob("*.png"))) == 4
     assert undo(root) == 4
