@@ -76,13 +76,12 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from fer.data import open_dataset
-    from fer.models import get_model, list_models
+    from fer.models import list_models
 
     if args.threads:
         torch.set_num_threads(args.threads)
     names = list_models() if args.model == "all" else [n.strip() for n in args.model.split(",") if n.strip()]
-    for name in names:
-        get_model(name)
+    settle(names, args)
     data = open_dataset(args.data, splits=("train", "val"))
     failed: dict[str, str] = {}
     for name in names:
@@ -98,17 +97,38 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def one(name, data, args) -> Path:  # type: ignore[no-untyped-def]
-    """Train one model; returns its run folder."""
+def settle(names: list[str], args: argparse.Namespace) -> None:
+    """Find wrong options before any data are read."""
     from fer import checkpoint
+    from fer.device import pick_device
+
+    pick_device(args.device)
+    for name in names:
+        recipe = job_of(name, args).recipe
+        if recipe.teacher:
+            checkpoint.read_manifest(recipe.teacher)
+    if args.resume and args.resume != "latest":
+        run_folder(names[0], args)
+
+
+def job_of(name: str, args: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """The model's own recipe with the options applied."""
     from fer.models import get_model
-    from fer.training import Job, resolve, train
-    from fer.training.listeners import Progress, TensorBoard
+    from fer.training import Job, resolve
 
     recipe = resolve(
         get_model(name).RECIPE, args.epochs, args.batch_size, args.lr, args.weight_decay, args.teacher, args.settings
     )
-    job = Job(name, recipe, args.seed, dict(parse_model_arg(text) for text in args.model_args))
+    return Job(name, recipe, args.seed, dict(parse_model_arg(text) for text in args.model_args))
+
+
+def one(name, data, args) -> Path:  # type: ignore[no-untyped-def]
+    """Train one model; returns its run folder."""
+    from fer import checkpoint
+    from fer.training import train
+    from fer.training.listeners import Progress, TensorBoard
+
+    job = job_of(name, args)
     folder, resume = run_folder(name, args)
     logs = (args.logs or args.out.resolve().parent / "logs") / name / folder.name
     train(job, data, folder, args.device, args.amp, args.num_workers, resume, [Progress(), TensorBoard(logs)])

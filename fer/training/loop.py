@@ -356,7 +356,9 @@ class _Trainer:
             raise CheckpointError(f"{self.run} is finished: there is nothing to resume")
         if not file.is_file():
             return None
+        if not zipfile.is_zipfile(file):
+            raise CheckpointError(f"{file}: damaged resume state (not a file that torch wrote); start the run anew")
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as e:
+        except (RuntimeError, EOFError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as e:
             raise CheckpointError(f"{file}: damaged resume state ({e}); start the run anew") from e

@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Measure: `benchmark.py train` (share of each stage of a training step), `benchmark.py load` (import, load, first answer)."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import argparse
+import json
+import subprocess
+import time
+
+from fer.errors import FerError
+from fer.paths import ROOT
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(description="Measure training and start-up.")
+    p.add_argument("what", choices=("train", "load"))
+    p.add_argument("--model", default=None, help="default: attention_cnn for train, every trained model for load")
+    p.add_argument("--steps", type=int, default=20)
+    p.add_argument("--batch-size", type=int, default=128)
+    p.add_argument("--device", default="auto")
+    p.add_argument("--threads", type=int)
+    p.add_argument("--max-share", type=float, help="fail when loading plus augmentation take more than this share of a step")
+    p.add_argument("--json", action="store_true")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status; 1 when --max-share is not held."""
+    args = parser().parse_args(argv)
+    try:
+        return train(args) if args.what == "train" else load(args)
+    except FerError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def train(args: argparse.Namespace) -> int:
+    """Time loading + augmentation, forward, backward and update of real training steps on random faces."""
+    import numpy as np
+    import torch
+
+    from fer.data.dataset import Split
+    from fer.device import pick_device
+    from fer.models import get_model
+    from fer.training.losses import cross_entropy
+    from fer.training.optim import build_optimizer
+    from fer.training.stream import AugmentedStream
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = pick_device(args.device)
+    entry = get_model(args.model or "attention_cnn")
+    spec, recipe = entry.SPEC.input, entry.RECIPE
+    rng = np.random.default_rng(0)
+    shape = (2048, spec.resize_px, spec.resize_px) + ((3,) if spec.channels == 3 else ())
+    split = Split(rng.integers(0, 256, shape, dtype=np.uint8), np.eye(7, dtype=np.float32)[rng.integers(0, 7, 2048)], np.arange(2048))
+    stream = AugmentedStream(split, spec, recipe.augment, args.batch_size, 0, device)
+    module = entry.build(7).to(device, memory_format=torch.channels_last).train()
+    optimizer = build_optimizer(module, recipe.phases[-1])
+
+    def now() -> float:
+        if device.type != "cpu":
+            getattr(torch, device.type).synchronize()
+        return time.perf_counter()
+
+    spent = dict.fromkeys(("load + augment", "forward", "backward", "update"), 0.0)
+    done, epoch = -3, 0  # three steps to warm up
+    while done < args.steps:
+        epoch += 1
+        t = now()
+        for x, y in stream.epoch(epoch):
+            a = now()
+            loss = cross_entropy(module(x), y, None, recipe.label_smoothing)
+            b = now()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            c = now()
+            optimizer.step()
+            d = now()
+            if done >= 0:
+                for key, dt in zip(spent, (a - t, b - a, c - b, d - c), strict=True):
+                    spent[key] += dt
+            done += 1
+            if done >= args.steps:
+                break
+            t = now()
+    total = sum(spent.values())
+    share = spent["load + augment"] / total
+    report = {
+        "model": entry.SPEC.name, "device": str(device), "threads": torch.get_num_threads(), "batch_size": stream.batch_size,
+        "step_ms": round(1000 * total / args.steps, 1), "images_per_second": round(args.steps * stream.batch_size / total, 1),
+        "share": {k: round(v / total, 4) for k, v in spent.items()},
+    }
+    if args.json:
+        print(json.dumps(report))
+    else:
+        print(f"{report['model']}, batch {report['batch_size']}, {report['device']}, {report['threads']} threads: "
+              f"{report['step_ms']} ms a step, {report['images_per_second']} images/s")
+        for key, value in spent.items():
+            print(f"  {key:15s} {1000 * value / args.steps:8.1f} ms  {100 * value / total:5.1f} %")
+    if args.max_share is not None and share > args.max_share:
+        print(f"loading and augmentation take {share:.1%} of a step, more than {args.max_share:.0%}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def load(args: argparse.Namespace) -> int:
+    """Time `import fer` and `fer.load` + first prediction, each in a fresh interpreter (best of three)."""
+    from fer.checkpoint import trained_models
+
+    names = [args.model] if args.model else trained_models()
+    code = (
+        "import time; t = time.perf_counter(); import fer; a = time.perf_counter()\n"
+        "import sys, numpy\n"
+        "fer.load(sys.argv[1]).predict_proba(numpy.zeros((1, 48, 48), numpy.uint8)); b = time.perf_counter()\n"
+        "print(a - t, b - t)"
+    )
+    rows = []
+    for name in names:
+        runs = []
+        for _ in range(3):
+            r = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True, cwd=ROOT)
+            if r.returncode:
+                print(f"error: {r.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+                return 2
+            runs.append(tuple(map(float, r.stdout.split())))
+        rows.append({"model": name, "import_s": round(min(r[0] for r in runs), 3), "load_and_first_prediction_s": round(min(r[1] for r in runs), 2)})
+    if args.json:
+        print(json.dumps(rows))
+    else:
+        for row in rows:
+            print(f"{row['model']:16s} import fer {row['import_s']:.3f} s   load + first prediction {row['load_and_first_prediction_s']:.2f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
