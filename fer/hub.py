@@ -113,7 +113,7 @@ def _client(name: str) -> ModuleType:
 
 def _call(client: ModuleType, function: Callable[..., Any], what: str, advice: str, *args: Any, **options: Any) -> Any:
     # The clients raise errors of their own beside OSError; their base classes change from version to version.
-    own: list[type[BaseException]] = []
+    own: list[type[Exception]] = [OSError, ValueError, RuntimeError]
     for name in ("exceptions", "errors"):
         try:
             module = import_module(f"{client.__name__}.{name}")
@@ -129,6 +129,6 @@ def _call(client: ModuleType, function: Callable[..., Any], what: str, advice: s
             continue
     try:
         return function(*args, **options)
-    except (OSError, ValueError, RuntimeError, *own) as e:
+    except tuple(own) as e:
         first = (str(e).strip() or type(e).__name__).splitlines()[0]
         raise HubError(f"{what}: download failed ({first[:200]}); {advice}") from e

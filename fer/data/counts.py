@@ -49,7 +49,8 @@ def count_rows(dataset: Dataset) -> list[CountRow]:
         lines.append(_row(dataset.title(split), counts, groups.get((split,))))
     for ours, official in groups.items():
         if len(ours) > 1:
-            lines.append(_row(" + ".join(ours), sum(class_counts(dataset, s) for s in ours), official))
+            counts = np.sum([class_counts(dataset, s) for s in ours], axis=0)
+            lines.append(_row(" + ".join(ours), counts, official))
     return lines
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -87,11 +87,12 @@ def read_rows(source: str | Path | TextIO, checker: RowChecker) -> Fer2013Rows:
     Raises:
         DataError: see `read_fer2013_csv`.
     """
-    if hasattr(source, "read"):
-        name, opened = str(getattr(source, "name", "stream")), nullcontext(source)
-    else:
+    opened: AbstractContextManager[TextIO]
+    if isinstance(source, (str, Path)):
         path = locate_csv(source)
         name, opened = str(path), open_text(path)
+    else:
+        name, opened = str(getattr(source, "name", "stream")), nullcontext(source)
     faces, labels, usages, rows, total = bytearray(), [], [], [], 0
     with opened as lines:
         numbered = ((n, line) for n, line in enumerate(lines, 1) if line.strip())
