@@ -51,8 +51,8 @@ def fetch_yunet(cache_dir: str | Path | None = None, allow_download: bool = True
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, httpx.HTTPError, OSError, ValueError) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise HubError(
-            f"{YUNET_FILE} could not be fetched from {YUNET_REPO} ({reason}); check the network, or download it by hand "
-            "and give its path or set FER_YUNET"
+            f"{YUNET_FILE} could not be fetched from {YUNET_REPO} ({reason}); check the network, or download it "
+            "by hand and give its path or set FER_YUNET"
         ) from e
     got = _sha256(path)
     if got != YUNET_SHA256:
