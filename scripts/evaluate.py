@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder of results (default: results/; runs/results/ for synthetic data or --checkpoint)",
     )
     p.add_argument("--batch-size", type=int, default=256, metavar="N", help="faces per call (default %(default)s)")
-    p.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
     p.add_argument(
         "--from-predictions",
         action="store_true",

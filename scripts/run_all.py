@@ -114,13 +114,12 @@ def run(args: argparse.Namespace) -> None:
     options += ["--logs", args.out / "logs"] if args.out else []
     for model in models:
         step("train", "--model", model, *options, *(["--promote"] if promote else []))
-    device = "cpu" if args.device == "auto" else args.device
     if promote:
-        step("evaluate", "--model", ",".join(models), "--data", args.data, "--device", device)
+        step("evaluate", "--model", ",".join(models), "--data", args.data, "--device", args.device)
         return
     out = args.out / "results" if args.out else runs / "results"
     checkpoints = [a for model in models for a in ("--checkpoint", newest_run(runs, model))]
-    step("evaluate", *checkpoints, "--data", args.data, "--out", out, "--device", device)
+    step("evaluate", *checkpoints, "--data", args.data, "--out", out, "--device", args.device)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

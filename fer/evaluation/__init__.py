@@ -1,6 +1,6 @@
 """Metrics, statistics, calibration, leakage and reports. Sees probabilities and labels only; knows no network.
 
-The pieces are imported on first use: `from fer.evaluation import read_results` costs pandas, `import fer.evaluation` nothing.
+The pieces are imported on first use, so that `import fer.evaluation` costs nothing.
 """
 
 from __future__ import annotations

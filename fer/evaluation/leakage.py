@@ -59,8 +59,7 @@ def find(faces: np.ndarray, seen: np.ndarray, near_bits: int = NEAR_BITS) -> Lea
                 close &= np.bitwise_count(mine[part, None] ^ theirs[None]) <= near_bits
             near[part] = close.any(axis=1)
     # A blank face has the same hashes as any other blank one; that says nothing about copies.
-    flat = faces.reshape(len(faces), -1)
-    blank = (flat.max(axis=1) == flat.min(axis=1)) if flat.size else np.zeros(len(faces), dtype=bool)
+    blank = np.ptp(faces, axis=(1, 2)) == 0
     return Leakage(exact, near & ~exact & ~blank)
 
 

@@ -187,7 +187,7 @@ def reliability(probs: np.ndarray, labels: np.ndarray, bins: int = BINS) -> Reli
 
 
 def ece(probs: np.ndarray, labels: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error: |accuracy - confidence| per bin, weighted by the images in it (Guo et al. 2017, eq. 3).
+    """Expected calibration error: |accuracy - confidence| per bin, weighted by its images (Guo et al. 2017, eq. 3).
 
     >>> round(ece(np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]), np.array([0, 1, 1])), 4)
     0.4

@@ -1,4 +1,4 @@
-"""From stored predictions to metrics.json: pure functions of probabilities and labels, so that every number can be made again.
+"""From stored predictions to metrics.json: pure functions, so that every number can be made again.
 
 metrics.json holds: format, schema, model, title, data {name, fingerprint, label_set, labels}, checkpoint {sha256, ...},
 parameters, trained {epochs, seconds, device, ...}, marks {distilled_from, pretrained, extra_annotation},

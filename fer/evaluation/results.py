@@ -143,7 +143,7 @@ def read_result(folder: str | Path) -> ModelResult:
     """One model's results.
 
     Raises:
-        DataError: absent, partial, damaged or foreign files, a newer schema, or predictions that do not fit the metrics.
+        DataError: absent, partial, damaged or foreign files, a newer schema, or predictions that do not fit.
     """
     folder = Path(folder)
     metrics = _read_metrics(folder / METRICS)
@@ -198,7 +198,7 @@ def check_predictions(frame: pd.DataFrame, class_names: Sequence[str], path: str
     if not np.isfinite(p).all() or (len(p) and (p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3)):
         raise DataError(f"{path}: a row of probabilities does not sum to 1; {_AGAIN}")
     labels = frame["label"].to_numpy()
-    if len(labels) and not (0 <= labels.min() and labels.max() < len(class_names)):
+    if len(labels) and not (labels.min() >= 0 and labels.max() < len(class_names)):
         raise DataError(f"{path}: a label lies outside 0..{len(class_names) - 1}; {_AGAIN}")
 
 

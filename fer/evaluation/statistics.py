@@ -10,7 +10,7 @@ import numpy as np
 
 from fer.errors import DataError
 
-RESAMPLES = 10_000
+RESAMPLES = 4_000
 LEVEL = 0.95
 
 
@@ -62,7 +62,7 @@ def bootstrap(confusion: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) 
     """95 % percentile intervals of accuracy and macro-F1 (Efron 1979).
 
     Drawing N rows with replacement and counting them is one draw from a multinomial over the cells of the confusion
-    matrix, so no row is ever copied: ten thousand resamples of FER2013's test take some ten milliseconds.
+    matrix, so no row is ever copied: 4,000 resamples of FER2013's test take some 30 ms.
 
     Args:
         confusion: (C, C) counts, rows true, columns predicted.

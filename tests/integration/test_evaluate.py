@@ -1,0 +1,308 @@
+"""scripts/evaluate.py and scripts/run_all.py with small checkpoints and small data, as a user would call them."""
+
+import importlib.util
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from fer import checkpoint, paths
+from fer.data import Dataset, Split, save
+from fer.evaluation import figures, leaderboard, results
+from fer.labels import FER7, FERPLUS8, LabelSet
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(f"tested_{name}", paths.ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def faces_of(n, seed):
+    coarse = np.random.default_rng(seed).integers(0, 256, (n, 6, 6), dtype=np.uint8)
+    return np.kron(coarse, np.ones((1, 8, 8), dtype=np.uint8))
+
+
+def dataset(name="fer2013", label_set=FER7):
+    splits = {}
+    for i, (key, n) in enumerate((("train", 40), ("val", 35), ("test", 42))):
+        faces = faces_of(n, i)
+        if key == "test":
+            faces[:3] = splits["train"].faces[:3]
+        targets = np.eye(len(label_set), dtype=np.float32)[np.arange(n) % len(label_set)]
+        splits[key] = Split(faces, targets, np.arange(n) + 100 * i)
+    titles = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
+    return Dataset(name, label_set, splits, titles)
+
+
+def bundle(root, name, label_set=FER7, seed=0, temperature=2.0, bold=1.0, **training):
+    """An untrained net as a checkpoint."""
+    import torch
+
+    from fer.models import get_model
+
+    torch.manual_seed(seed)
+    entry = get_model(name)
+    net = entry.build(len(label_set), entry.SPEC.input)
+    with torch.no_grad():  # an untrained net says nearly the same of every face; a bold last layer tells them apart
+        [p for p in net.parameters() if p.ndim == 2][-1].normal_(std=bold)
+    manifest = checkpoint.Manifest(
+        name,
+        label_set.names,
+        label_set.name,
+        entry.SPEC.input,
+        entry.RECIPE,
+        data={"name": "fer2013", "n_train": 40},
+        weights={"parameters": sum(p.numel() for p in net.parameters())},
+        training={"epochs": 3, "seconds": 61.0, "device": "cpu", "teacher": ""} | training,
+        temperature=temperature,
+    )
+    return checkpoint.save(root / name, net.state_dict(), manifest)
+
+
+@pytest.fixture(scope="module")
+def evaluate():
+    return script("evaluate")
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, evaluate):
+    """Two bundled models, scored once; the tests work on copies."""
+    base = tmp_path_factory.mktemp("scored")
+    with pytest.MonkeyPatch.context() as patch:
+        setup(patch, base)
+        bundle(base / "checkpoints", "baseline_cnn")
+        bundle(base / "checkpoints", "attention_cnn", seed=1, bold=1e4, teacher="baseline_cnn")
+        save(dataset(), base / "data" / "fer2013.npz")
+        (base / "results" / "fer2013" / "baseline_cnn").mkdir(parents=True)
+        epochs = [{"epoch": e, "val_accuracy": 0.2, "train_loss": 1.9, "lr": 0.1, "phase": "main"} for e in (1, 2)]
+        (base / "results" / "fer2013" / "baseline_cnn" / "history.jsonl").write_text("\n".join(map(json.dumps, epochs)))
+        assert evaluate.main([]) == 0
+    return base
+
+
+@pytest.fixture
+def place(scored, tmp_path, monkeypatch):
+    """A private copy of what was scored."""
+    shutil.copytree(scored, tmp_path / "place")
+    setup(monkeypatch, tmp_path / "place")
+    return tmp_path / "place"
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Pictures take most of the time; the tests that are not about them do without."""
+    monkeypatch.setattr(figures, "write_all", lambda *a, **k: [])
+    monkeypatch.setattr(figures, "save", lambda *a, **k: None)
+
+
+def setup(patch, base):
+    for variable, folder in (("FER_CHECKPOINTS", "checkpoints"), ("FER_RESULTS", "results"), ("FER_DATA", "data")):
+        patch.setenv(variable, str(base / folder))
+
+
+def test_every_trained_model_is_scored_and_stored(place):
+    folder = place / "results" / "fer2013"
+    for name in ("baseline_cnn", "attention_cnn"):
+        have = {p.name for p in (folder / name).iterdir()}
+        assert have >= {"metrics.json", "predictions.parquet", "confusion_matrix.png", "per_class.png"}
+        assert "misclassification_heatmap.png" in have
+        r = results.read_result(folder / name)
+        assert (r.split_title("val"), r.split_title("test")) == ("PublicTest", "PrivateTest")
+        assert len(r.labels("val")) == 35 and len(r.labels("test")) == 42
+        assert r.rows("test").tolist() == list(range(200, 242))
+        assert r.metrics["splits"]["test"]["leakage"]["exact"] == 3
+        assert r.metrics["checkpoint"]["sha256"] == checkpoint.read_manifest(name).weights["sha256"]
+    assert (folder / "baseline_cnn" / "history.png").is_file()
+    assert (folder / "model_comparison.png").is_file()
+    assert len(json.loads((folder / "comparison.json").read_text())["pairs"]) == 1
+    rows = leaderboard.read(place / "results")
+    assert [r["model"] for r in rows] == ["baseline_cnn", "attention_cnn"]
+    assert rows[1]["distilled_from"] == "baseline_cnn" and rows[1]["epochs"] == "3"
+
+
+def test_stored_probabilities_are_those_of_the_predictor(place):
+    import fer
+
+    split = dataset()["test"]
+    predictor = fer.load("attention_cnn")
+    r = results.read_result(place / "results" / "fer2013" / "attention_cnn")
+    single = predictor.predict_proba(split.faces)
+    mirrored = predictor.predict_proba(split.faces[:, :, ::-1].copy())
+    assert r.probs("test") == pytest.approx(single, abs=1e-5)
+    assert r.probs("test", "flip") == pytest.approx((single + mirrored) / 2, abs=1e-5)
+    assert not np.allclose(single, mirrored, atol=1e-4)
+    assert r.metrics["temperature"] == {"value": 2.0, "source": "checkpoint"}
+    assert r.labels("test").tolist() == split.labels.tolist()
+
+
+def test_made_again_from_predictions_without_models_or_data(place, evaluate, capsys):
+    before = {p: p.read_bytes() for p in place.rglob("results/**/*") if p.is_file() and p.suffix != ".parquet"}
+    shutil.rmtree(place / "checkpoints")
+    shutil.rmtree(place / "data")
+    assert all(p.unlink() is None for p in before if p.suffix in (".png", ".csv") or p.name == "comparison.json")
+    assert evaluate.main(["--from-predictions"]) == 0
+    assert {p: p.read_bytes() for p in before} == before
+    assert "PrivateTest" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_readme_equals_what_is_printed(place, evaluate, capsys):
+    readme = place / "README.md"
+    readme.write_text(f"x\n{leaderboard.START}\n{leaderboard.END}\n")
+    assert evaluate.main(["--check-readme", str(readme)]) == 1
+    assert evaluate.main(["--from-predictions", "--readme", str(readme)]) == 0
+    printed = capsys.readouterr().out
+    assert evaluate.main(["--check-readme", str(readme)]) == 0
+    for line in readme.read_text().splitlines():
+        if line.startswith("| `"):
+            cells = [c.strip().replace("`", "") for c in line.strip("|").split("|")]
+            (shown,) = [p for p in printed.splitlines() if p.startswith(cells[0] + " ") and " - " not in p]
+            assert [c for c in cells if c] == [c.strip() for c in shown.split("  ") if c.strip()]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_one_model_of_several(place, evaluate):
+    shutil.rmtree(place / "results")
+    assert evaluate.main(["--model", "attention_cnn", "--batch-size", "10"]) == 0
+    assert [r.name for r in results.read_results()] == ["attention_cnn"]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_goes_to_its_own_folder_and_two_of_a_kind_are_told_apart(place, evaluate):
+    before = (place / "results" / "leaderboard.csv").read_bytes()
+    run = bundle(place / "runs" / "later", "baseline_cnn", seed=5)
+    (run / "history.jsonl").write_text('{"epoch": 1, "val_accuracy": 0.3}\n')
+    out = place / "elsewhere"
+    assert evaluate.main(["--checkpoint", str(run), "--model", "baseline_cnn", "--out", str(out)]) == 0
+    assert {r.name for r in results.read_results(out)} == {"baseline_cnn", "baseline_cnn@baseline_cnn"}
+    later = results.read_result(out / "fer2013" / "baseline_cnn@baseline_cnn")
+    assert later.history == [{"epoch": 1, "val_accuracy": 0.3}]
+    assert (place / "results" / "leaderboard.csv").read_bytes() == before
+    for argv, data, committed in (
+        (["--checkpoint", str(run)], "fer2013", False),
+        (["--checkpoint", str(place / "checkpoints" / "baseline_cnn")], "fer2013", True),
+        ([], "fer2013", True),
+        ([], "synthetic", False),
+    ):
+        where = evaluate.default_out(evaluate.build_parser().parse_args(argv), data)
+        assert (where == paths.results_dir()) == committed
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_checkpoint_without_temperature_gets_one_fitted_on_validation(place, evaluate):
+    bundle(place / "checkpoints", "baseline_cnn", temperature=1.0)
+    assert evaluate.main(["--model", "baseline_cnn"]) == 0
+    m = results.read_result(place / "results" / "fer2013" / "baseline_cnn").metrics
+    assert m["temperature"]["source"] == "fitted on PublicTest"
+    val = m["splits"]["val"]
+    assert val["calibrated"]["nll"] < val["uncalibrated"]["nll"]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_other_classes_are_matched_by_name(place, evaluate, capsys):
+    bundle(place / "checkpoints", "baseline_cnn", label_set=FERPLUS8)
+    assert evaluate.main(["--model", "baseline_cnn"]) == 0
+    r = results.read_result(place / "results" / "fer2013" / "baseline_cnn")
+    assert r.class_names == FER7.names and r.probs("test").sum(axis=1) == pytest.approx(1, abs=1e-5)
+    save(dataset("ferplus", FERPLUS8), place / "data" / "ferplus.npz")
+    assert evaluate.main(["--model", "attention_cnn", "--data", "ferplus"]) == 0
+    assert "knows no contempt" in capsys.readouterr().err
+    save(dataset("odd", LabelSet("odd", ("contempt",))), place / "data" / "odd.npz")
+    assert evaluate.main(["--model", "attention_cnn", "--data", str(place / "data" / "odd.npz")]) == 2
+    assert "no mass on any class" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_drawn_faces_stay_out_of_the_leaderboard(place, evaluate):
+    save(dataset("synthetic"), place / "drawn.npz")
+    out = place / "results"
+    before = (out / "leaderboard.csv").read_bytes()
+    assert evaluate.main(["--data", str(place / "drawn.npz"), "--out", str(out)]) == 0
+    assert (out / "synthetic" / "baseline_cnn" / "metrics.json").is_file()
+    leaderboard.write(out)
+    assert (out / "leaderboard.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--model", "vit"], "did you mean 'vit_tiny'"),
+        (["--model", "vit_tiny"], "train it with"),
+        (["--checkpoint", "nowhere/run"], "no such checkpoint"),
+        (["--data", "nowhere.csv"], "no such file"),
+        (["--data", "fer2031"], "did you mean 'fer2013'"),
+        (["--from-predictions", "--data", "fer2031"], "did you mean 'fer2013'"),
+        (["--from-predictions", "--model", "atention_cnn"], "did you mean 'attention_cnn'"),
+        (["--check-readme", "nowhere.md"], "no such file"),
+    ],
+)
+def test_mistakes_are_explained_in_one_line(place, evaluate, argv, message, capsys):
+    assert evaluate.main(argv) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and message in err
+
+
+def test_without_data_or_models_it_says_what_to_do(place, evaluate, capsys):
+    (place / "data" / "fer2013.npz").unlink()
+    assert evaluate.main([]) == 2
+    assert "prepare_data" in capsys.readouterr().err
+    shutil.rmtree(place / "checkpoints")
+    assert evaluate.main([]) == 2
+    assert "scripts/train.py" in capsys.readouterr().err
+
+
+def test_a_data_set_without_splits_to_score(place, evaluate, capsys):
+    save(Dataset("fer2013", FER7, {"train": dataset()["train"]}), place / "data" / "fer2013.npz")
+    assert evaluate.main([]) == 2
+    assert "no validation or test split" in capsys.readouterr().err
+
+
+def test_run_all_calls_the_scripts_in_order(place, monkeypatch):
+    module = script("run_all")
+    called = []
+
+    def fake(name):
+        def main(argv):
+            called.append([name, *argv])
+            if name == "train" and "--promote" not in argv:
+                runs = place / "out" / "runs" / argv[1]
+                bundle(runs, "baseline_cnn", epochs=1).rename(runs / "1")
+            return 0
+
+        return main
+
+    monkeypatch.setattr(module, "script", fake)
+    common = ["--model", "baseline_cnn", "--epochs", "1", "--device", "cpu"]
+    assert module.main(["--data", "synthetic", "--out", str(place / "out"), *common]) == 0
+    assert [c[0] for c in called] == ["train", "evaluate"] and "--promote" not in called[0]
+    assert called[1][1:3] == ["--checkpoint", str(place / "out" / "runs" / "baseline_cnn" / "1")]
+
+    called.clear()
+    (place / "data" / "fer2013.npz").unlink()
+    assert module.main([]) == 0
+    assert [c[0] for c in called] == ["prepare_data", "train", "train", "train", "evaluate"]
+    assert all("--promote" in c for c in called if c[0] == "train")
+    assert "--out" not in called[-1] and called[-1][2] == "baseline_cnn,attention_cnn,vit_tiny"
+
+
+def test_run_all_stops_at_the_first_failure(place, monkeypatch):
+    module = script("run_all")
+    monkeypatch.setattr(module, "script", lambda name: lambda argv: 2)
+    assert module.main(["--data", "synthetic"]) == 2
+    assert module.main(["--model", "vit"]) == 2
+
+
+@pytest.mark.slow
+def test_run_all_on_drawn_faces_from_nothing(tmp_path, monkeypatch):
+    pytest.importorskip("fer.data.synthetic")
+    setup(monkeypatch, tmp_path)
+    argv = ["--data", "synthetic:n=10", "--epochs", "1", "--model", "baseline_cnn", "--device", "cpu"]
+    assert script("run_all").main([*argv, "--out", str(tmp_path / "out")]) == 0
+    (result,) = results.read_results(tmp_path / "out" / "results", "synthetic")
+    assert result.name == "baseline_cnn" and result.history
+    assert not (tmp_path / "checkpoints").exists() and not (tmp_path / "results").exists()

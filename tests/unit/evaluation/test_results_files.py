@@ -1,0 +1,267 @@
+import json
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from fer.errors import DataError
+from fer.evaluation import figures, leaderboard, report, results
+from fer.labels import FER7
+
+
+def store(root, model="attention_cnn", n=120, skill=2.0, parameters=1_200_000, data="fer2013", seed=0, **card):
+    """Write one model's results as scripts/evaluate.py does; returns the folder."""
+    truth, rng = np.random.default_rng(99), np.random.default_rng(seed)
+    splits = {}
+    for key in ("val", "test"):
+        labels = np.concatenate([np.arange(7), truth.integers(0, 7, n - 7)])
+        probs = softmax(rng.normal(size=(n, 7)) + skill * np.eye(7)[labels], axis=1).astype(np.float32)
+        seen = np.array(["exact"] * 5 + ["near"] * 3 + [""] * (n - 8))
+        splits[key] = {"rows": np.arange(n) + 1000, "labels": labels, "probs": probs, "flip": probs[:, :], "seen": seen}
+    frame = results.predictions_frame(splits, FER7.names)
+    metrics = report.summarise(
+        frame,
+        {
+            "model": model,
+            "title": model.replace("_", " ").title(),
+            "data": {"name": data, "fingerprint": "f" * 64, "label_set": "fer7", "labels": list(FER7.names)},
+            "checkpoint": {"sha256": "0" * 64},
+            "parameters": parameters,
+            "trained": {"epochs": 20, "seconds": 3000.0, "device": "cpu"},
+            "marks": {"distilled_from": "", "pretrained": False, "extra_annotation": False},
+            "temperature": {"value": 1.25, "source": "checkpoint"},
+            "latency_ms": None,
+            "titles": {"val": "PublicTest", "test": "PrivateTest"},
+        }
+        | card,
+    )
+    folder = results.folder_of(data, model, root)
+    results.write_predictions(frame, folder)
+    results.write_json(metrics, folder / results.METRICS)
+    epochs = [{"epoch": e, "phase": "main", "val_accuracy": e / 10, "train_loss": 2 / e, "lr": 0.1} for e in (1, 2, 3)]
+    results.write_text("".join(json.dumps(e) + "\n" for e in epochs), folder / results.HISTORY)
+    return folder
+
+
+def test_what_was_written_is_read_again(tmp_path):
+    folder = store(tmp_path)
+    r = results.read_result(folder)
+    assert (r.name, r.title, r.splits, r.class_names) == ("attention_cnn", "Attention Cnn", ("val", "test"), FER7.names)
+    assert r.split_title("test") == "PrivateTest" and len(r.history) == 3
+    probs, labels = r.probs("test"), r.labels("test")
+    assert probs.shape == (120, 7) and probs.dtype == np.float32 and labels.dtype == np.int64
+    assert r.scores("test")["accuracy"] == pytest.approx((probs.argmax(1) == labels).mean(), abs=1e-6)
+    assert r.probs("val", "flip").shape == (120, 7)
+    assert r.rows("val")[0] == 1000
+
+
+def test_metrics_json_says_what_the_issue_asks_for(tmp_path):
+    m = json.loads((store(tmp_path) / "metrics.json").read_text())
+    assert (m["format"], m["schema"], m["model"], m["data"]["name"]) == ("fer-results", 1, "attention_cnn", "fer2013")
+    test = m["splits"]["test"]
+    assert test["title"] == "PrivateTest" and m["splits"]["val"]["title"] == "PublicTest"
+    assert test["leakage"] | {"exact": 5, "near": 3, "kept": 112} == test["leakage"]
+    assert test["leakage"]["accuracy"] != test["single"]["accuracy"]
+    assert test["uncalibrated"]["nll"] != test["calibrated"]["nll"] == test["single"]["nll"]
+    assert set(test["single"]["per_class"]) == set(FER7.names) and test["flip"]["n"] == 120
+
+
+def test_everything_can_be_made_again_from_the_predictions(tmp_path):
+    folder = store(tmp_path)
+    r = results.read_result(folder)
+    assert report.summarise(r.predictions, report.card_of(r.metrics)) == r.metrics
+
+
+def test_small_models_come_first(tmp_path):
+    store(tmp_path, "vit_tiny", parameters=5_500_000)
+    store(tmp_path, "baseline_cnn", parameters=400_000)
+    store(tmp_path)
+    assert [r.name for r in results.read_results(tmp_path)] == ["baseline_cnn", "attention_cnn", "vit_tiny"]
+    assert results.read_results(tmp_path, "other") == [] == results.read_results(tmp_path / "absent")
+
+
+def _edit(change):
+    def damage(folder):
+        path = folder / "metrics.json"
+        metrics = json.loads(path.read_text())
+        change(metrics)
+        path.write_text(json.dumps(metrics))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "metrics.json").unlink(), "no such file"),
+        (lambda f: (f / "metrics.json").write_text('{"format": "fer-res'), "damaged"),
+        (lambda f: (f / "metrics.json").write_bytes(b"\xff\xfe\x00"), "damaged"),
+        (lambda f: (f / "metrics.json").write_text("[1, 2]"), "not a results file"),
+        (_edit(lambda m: m.update(schema=2)), "newer than 1; update"),
+        (_edit(lambda m: m.pop("splits")), "incomplete"),
+        (_edit(lambda m: m["data"].pop("labels")), "incomplete"),
+        (_edit(lambda m: m["splits"]["test"].update(n=7)), "120 predictions of split test"),
+        (_edit(lambda m: m["data"].update(labels=["angry", "contempt"])), "'p_contempt' is missing"),
+        (lambda f: (f / "predictions.parquet").write_bytes(b"PAR1"), "damaged or not a parquet"),
+        (lambda f: (f / "predictions.parquet").write_text("row,split"), "damaged or not a parquet"),
+        (lambda f: (f / "history.jsonl").write_text('{"epoch": 1\n{"epoch": 2}\n'), "line 1 is damaged"),
+    ],
+)
+def test_a_broken_folder_is_named_and_left_out(tmp_path, damage, message):
+    store(tmp_path, "baseline_cnn", parameters=400_000)
+    folder = store(tmp_path)
+    damage(folder)
+    with pytest.raises(DataError, match=message) as e:
+        results.read_result(folder)
+    assert "attention_cnn" in str(e.value)
+    problems = []
+    assert [r.name for r in results.read_results(tmp_path, problems=problems)] == ["baseline_cnn"]
+    assert len(problems) == 1
+
+
+def test_predictions_and_history_may_be_absent(tmp_path):
+    folder = store(tmp_path)
+    (folder / "predictions.parquet").unlink()
+    (folder / "history.jsonl").unlink()
+    r = results.read_result(folder)
+    assert r.predictions is None and r.history == []
+    with pytest.raises(DataError, match="absent"):
+        r.probs("test")
+
+
+def test_a_half_written_last_epoch_is_left_out(tmp_path):
+    folder = store(tmp_path)
+    with open(folder / "history.jsonl", "a") as f:
+        f.write('{"epoch": 4, "val_acc')
+    assert [h["epoch"] for h in results.read_history(folder)] == [1, 2, 3]
+
+
+def test_unknown_split_and_view(tmp_path):
+    r = results.read_result(store(tmp_path))
+    for call in (r.probs, r.labels, r.scores, r.split_title):
+        with pytest.raises(DataError, match="train"):
+            call("train")
+    with pytest.raises(DataError, match="ten_crop"):
+        r.scores("test", "ten_crop")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "metrics.json"
+    results.write_json({"a": 1}, path)
+    with pytest.raises(ValueError):
+        results.write_json({"a": float("nan")}, path)
+    assert json.loads(path.read_text()) == {"a": 1} and len(list(tmp_path.iterdir())) == 1
+
+
+def test_comparison_pairs_the_same_rows(tmp_path):
+    a = results.read_result(store(tmp_path, "baseline_cnn", skill=1.0, seed=1, parameters=1))
+    b = results.read_result(store(tmp_path, skill=4.0, seed=2))
+    shuffled = results.ModelResult(b.name, b.title, b.metrics, b.predictions.sample(frac=1, random_state=0))
+    one, two = report.comparison([a, b]), report.comparison([a, shuffled])
+    assert one == two and one["n"] == 120
+    (pair,) = one["pairs"]
+    right = [r.probs("test").argmax(1) == r.labels("test") for r in (a, b)]
+    assert pair["only_a"] == int((right[0] & ~right[1]).sum()) and pair["only_b"] == int((right[1] & ~right[0]).sum())
+    assert pair["difference"] < 0 and pair["p"] < 0.001
+    assert report.comparison([a])["pairs"] == [] == report.comparison([])["pairs"]
+    wrong = b.predictions.assign(label=(b.predictions["label"] + 1) % 7)
+    with pytest.raises(DataError, match="row 1000"):
+        report.comparison([a, results.ModelResult(b.name, b.title, b.metrics, wrong)])
+
+
+def test_leaderboard_has_every_real_data_set_and_no_drawn_faces(tmp_path):
+    store(tmp_path)
+    store(tmp_path, "baseline_cnn", parameters=400_000)
+    store(tmp_path, data="ferplus")
+    store(tmp_path, data="synthetic")
+    leaderboard.write(tmp_path)
+    rows = leaderboard.read(tmp_path)
+    assert [(r["data"], r["model"]) for r in rows] == [
+        ("fer2013", "baseline_cnn"), ("fer2013", "attention_cnn"), ("ferplus", "attention_cnn")
+    ]  # fmt: skip
+    single = results.read_result(tmp_path / "fer2013" / "attention_cnn").scores("test")
+    assert float(rows[1]["test_accuracy"]) == single["accuracy"] and rows[1]["leaked"] == "8"
+    table = leaderboard.readme_table(rows)
+    assert f"{100 * single['accuracy']:.1f} [" in table and "**ferplus**" in table and "synthetic" not in table
+
+
+def test_marks_are_shown(tmp_path):
+    store(tmp_path, "vit_tiny", marks={"distilled_from": "attention_cnn", "pretrained": True, "extra_annotation": True})
+    leaderboard.write(tmp_path)
+    for rows in (leaderboard.build(tmp_path), leaderboard.read(tmp_path)):
+        assert "distilled from `attention_cnn`, pretrained, extra annotation" in leaderboard.readme_table(rows)
+    store(tmp_path, "vit_tiny")
+    leaderboard.write(tmp_path)
+    assert "pretrained" not in leaderboard.readme_table(leaderboard.read(tmp_path))
+
+
+def test_readme_is_replaced_between_its_markers_only(tmp_path):
+    store(tmp_path)
+    leaderboard.write(tmp_path)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Title\n{leaderboard.START}\nold\n{leaderboard.END}\nrest é\n", encoding="utf-8")
+    assert not leaderboard.readme_is_current(readme, tmp_path)
+    assert leaderboard.update_readme(readme, tmp_path) and leaderboard.readme_is_current(readme, tmp_path)
+    assert not leaderboard.update_readme(readme, tmp_path)
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("# Title\n<!--") and text.endswith("-->\nrest é\n") and "old" not in text
+
+
+@pytest.mark.parametrize("text", ["none", leaderboard.START, f"{leaderboard.END} {leaderboard.START}"])
+def test_readme_without_markers(tmp_path, text):
+    store(tmp_path)
+    leaderboard.write(tmp_path)
+    (tmp_path / "README.md").write_text(text)
+    with pytest.raises(DataError, match="exactly one"):
+        leaderboard.update_readme(tmp_path / "README.md", tmp_path)
+
+
+def test_leaderboard_absent_or_foreign(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        leaderboard.read(tmp_path)
+    (tmp_path / "leaderboard.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="not a leaderboard"):
+        leaderboard.read(tmp_path)
+
+
+def test_pictures_are_small_readable_and_reproducible(tmp_path):
+    from PIL import Image
+
+    r = results.read_result(store(tmp_path, n=700))
+    made = figures.write_all(r, tmp_path / "a")
+    assert [p.stem for p in made] == ["confusion_matrix", "misclassification_heatmap", "per_class", "history"]
+    made.append(figures.save(figures.model_comparison([r]), tmp_path / "a" / "model_comparison.png"))
+    for path in made:
+        assert path.stat().st_size < 80_000
+        with Image.open(path) as picture:
+            assert picture.width > 600 and len(picture.convert("RGB").getcolors(1 << 16)) > 20
+    again = figures.save(figures.per_class(r), tmp_path / "b.png")
+    assert (tmp_path / "a" / "per_class.png").read_bytes() == again.read_bytes()
+
+
+def test_pictures_of_a_perfect_model_and_of_one_epoch(tmp_path):
+    folder = store(tmp_path, skill=50.0)
+    results.write_text('{"epoch": 1, "train_loss": 1.0, "val_accuracy": null, "lr": 0.1}\n', folder / "history.jsonl")
+    assert len(figures.write_all(results.read_result(folder), tmp_path / "p")) == 4
+
+
+def test_the_committed_readme_shows_the_committed_results():
+    from fer import paths
+
+    readme = paths.ROOT / "README.md"
+    if not results.list_data():
+        pytest.skip("no results committed yet")
+    committed = (paths.results_dir() / leaderboard.FILE).read_text(encoding="utf-8")
+    assert leaderboard.to_csv(leaderboard.build()) == committed
+    assert leaderboard.readme_is_current(readme), "run: python scripts/evaluate.py --from-predictions --readme"
+
+
+def test_the_committed_metrics_follow_from_the_committed_predictions():
+    for data in results.list_data():
+        for r in results.read_results(None, data):
+            assert r.predictions is not None
+            again = report.summarise(r.predictions, report.card_of(r.metrics))
+            for split in r.splits:
+                new, old = again["splits"][split]["single"], r.scores(split)
+                assert new["confusion"] == old["confusion"] and new["accuracy"] == old["accuracy"]
+                assert new["nll"] == pytest.approx(old["nll"], abs=2e-6)
