@@ -1,7 +1,7 @@
 """Figures (Plotly) and heat-map overlays, shared by the demo, the lab and the scripts.
 
-Every figure has a transparent ground and mid-tone ink, so that it reads in a light and in a dark theme. Colours come from
-Okabe and Ito (2008), lightened or darkened until they hold on both grounds; models differ by marker and dash as well,
+Every figure has a transparent ground and mid-tone ink, so that it reads in a light and in a dark theme. Colours come
+from Okabe and Ito (2008), lightened or darkened until they hold on both grounds; models keep one order everywhere,
 so no figure depends on colour alone. Plotly is imported on first use.
 """
 
@@ -192,7 +192,8 @@ def confusion_figure(
             y=ticks,
             customdata=np.dstack([counts, shares]),
             texttemplate="%{z:.0%}" if normalise else "%{z:.0f}",
-            hovertemplate="true %{y}<br>predicted %{x}<br>%{customdata[0]:.0f} faces, %{customdata[1]:.1%}<extra></extra>",
+            hovertemplate="true %{y}<br>predicted %{x}<br>"
+            "%{customdata[0]:.0f} faces, %{customdata[1]:.1%}<extra></extra>",
             colorscale="Blues",
             zmin=0,
             zmax=1 if normalise else None,
@@ -303,6 +304,7 @@ def comparison_scatter(
 
     rows = [r for r in rows if r.get(x) is not None and r.get(y) is not None]
     by_model = {str(r["model"]): r for r in rows}
+    costs = [float(r[x]) for r in rows]
     fig = go.Figure()
     for place, model in enumerate(model_order(by_model)):
         row = by_model[model]
@@ -318,20 +320,23 @@ def comparison_scatter(
             mode="markers+text",
             name=shown,
             text=[shown],
-            textposition="bottom center",
+            # Beside the point, clear of its error bar, and towards the middle, so that no name is cut off.
+            textposition="middle right" if _left_half(row[x], costs) else "middle left",
             marker={"size": 14, "color": model_color(model), "symbol": MARKERS[place % len(MARKERS)]},
             hovertemplate=f"{shown}<br>{x} %{{x:,}}<br>{y} %{{y:.1%}}<extra></extra>",
         )
-    costs = [float(r[x]) for r in rows]
     if costs and min(costs) > 0 and max(costs) > 4 * min(costs):
-        # Room at both ends, so that a model's name is not cut off at the margin.
         span = np.log10([min(costs), max(costs)])
-        pad = 0.2 * (span[1] - span[0])
-        fig.update_xaxes(type="log", range=[span[0] - pad, span[1] + pad], dtick="D2" if span[1] - span[0] < 2 else 1)
+        ticks = [m * 10.0**e for e in range(int(span[0]) - 1, int(span[1]) + 2) for m in (1, 2, 5)]
+        fig.update_xaxes(type="log", range=[span[0] - 0.15, span[1] + 0.15], tickvals=ticks, tickformat="~s")
     fig.update_xaxes(title_text=x.replace("_", " "))
     fig.update_yaxes(title_text=y.replace("_", " "), tickformat=".0%")
     fig.update_layout(showlegend=False)
     return _dress(fig, title, height)
+
+
+def _left_half(value: float, values: Sequence[float]) -> bool:
+    return float(value) ** 2 <= max(values) * min(values) if min(values) > 0 else value <= max(values) / 2
 
 
 def _emoji(name: str) -> str:

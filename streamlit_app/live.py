@@ -1,0 +1,162 @@
+"""What the page "Try it" computes: one picture through the face detector and through every trained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from fer.paths import checkpoints_dir
+
+if TYPE_CHECKING:
+    from fer.inference import Predictor
+
+WIDTH_SHOWN_PX = 1024
+FACE_SHOWN_PX = 224
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A face to classify.
+
+    Attributes:
+        box: left, top, right, bottom in pixels of the picture, right and bottom exclusive.
+        crop: uint8 (h, w, 3), what the models see.
+    """
+
+    box: tuple[int, int, int, int]
+    crop: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Opinion:
+    """What one model says about one face.
+
+    Attributes:
+        title: Name of the model for people.
+        probs: (C,) float32, in the order of `labels`.
+        labels: Class names.
+        method: What the heat map shows; "" where the model cannot be explained.
+        heatmap: float32 (h, w) in [0, 1], the size of the crop; None without a method.
+    """
+
+    title: str
+    probs: np.ndarray
+    labels: tuple[str, ...]
+    method: str
+    heatmap: np.ndarray | None
+
+
+def model_names() -> list[str]:
+    """Models with a checkpoint, in the order of every table."""
+    from fer.checkpoint import trained_models
+    from fer.viz import model_order
+
+    return model_order(trained_models())
+
+
+def predictor(name: str) -> Predictor:
+    """A model, loaded once and again only when its files change.
+
+    Raises:
+        CheckpointError: damaged, foreign or newer checkpoint.
+    """
+    folder = checkpoints_dir() / name
+    stamp = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(folder.glob("*")) if p.is_file())
+    return _predictor(name, str(folder), stamp)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Loading a model …")
+def _predictor(name: str, folder: str, stamp: tuple[tuple[str, int, int], ...]) -> Predictor:
+    from fer.inference import load
+
+    return load(Path(folder))
+
+
+def find_faces(image: np.ndarray, whole: bool) -> list[Found]:
+    """Faces of a picture, the largest first, or the whole picture as one face.
+
+    Args:
+        image: uint8 (H, W, 3).
+        whole: The picture is a face already; do not look for one.
+    """
+    if whole:
+        return [Found((0, 0, image.shape[1], image.shape[0]), image)]
+    from fer.faces import crop, detect
+
+    return [Found(face.box, crop(image, face.box)) for face in detect(image)]
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def drawn_face(expression: str, person: int) -> np.ndarray:
+    """Head and shoulders of a person drawn by code: uint8 (480, 480, 3); the same person for the same number."""
+    from fer.data.synthetic import draw_scene
+
+    return draw_scene([expression], np.random.default_rng(person), 480, 480)[0]
+
+
+def ask(model: Predictor, face: np.ndarray) -> Opinion:
+    """Probabilities and heat map of one model for one face (uint8 (h, w, 3))."""
+    from fer.explain import METHODS, explain, methods_for
+
+    methods = methods_for(model)
+    heatmap = explain(model, face, methods[0]) if methods else None
+    return Opinion(
+        title=title(model),
+        probs=model.predict_proba([face])[0],
+        labels=model.labels.names,
+        method=METHODS[methods[0]].title if methods else "",
+        heatmap=heatmap,
+    )
+
+
+def title(model: Predictor) -> str:
+    """Name of a model for people; its own name where it is not in the table of models."""
+    from fer.models import MODELS, get_model
+
+    return get_model(model.name).SPEC.title if model.name in MODELS else model.name
+
+
+def enlarge(face: np.ndarray, side_px: int = FACE_SHOWN_PX) -> np.ndarray:
+    """A face at the size it is shown in: (side_px, side_px, 3) uint8."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(face).resize((side_px, side_px), Image.Resampling.BICUBIC))
+
+
+def enlarge_map(heatmap: np.ndarray, side_px: int = FACE_SHOWN_PX) -> np.ndarray:
+    """A heat map at the size it is shown in: (side_px, side_px) float32 in [0, 1]."""
+    from PIL import Image
+
+    picture = Image.fromarray(heatmap.astype(np.float32))
+    return np.asarray(picture.resize((side_px, side_px), Image.Resampling.BILINEAR)).clip(0, 1)
+
+
+def draw_boxes(image: np.ndarray, boxes: list[tuple[int, int, int, int]], chosen: int) -> np.ndarray:
+    """The picture, at most WIDTH_SHOWN_PX wide, with a numbered frame around each face; the chosen one is solid yellow.
+
+    Args:
+        image: uint8 (H, W, 3).
+        boxes: left, top, right, bottom in pixels of `image`.
+        chosen: Index of the face that the page shows.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    scale = min(1.0, WIDTH_SHOWN_PX / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    picture = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
+    pen = ImageDraw.Draw(picture)
+    line = max(2, round(max(size) / 250))
+    font = ImageFont.load_default(size=max(12, round(max(size) / 38)))
+    for number, box in sorted(enumerate(boxes), key=lambda item: item[0] == chosen):
+        left, top, right, bottom = (round(v * scale) for v in box)
+        colour = (255, 208, 0) if number == chosen else (255, 255, 255)
+        pen.rectangle((left - line, top - line, right + line, bottom + line), outline=(0, 0, 0), width=3 * line)
+        pen.rectangle((left, top, right, bottom), outline=colour, width=line)
+        if len(boxes) > 1:
+            place = (left + 2 * line, top + line)
+            pen.text(place, str(number + 1), fill=colour, font=font, stroke_width=max(1, line), stroke_fill=(0, 0, 0))
+    return np.asarray(picture)

@@ -1,0 +1,118 @@
+"""How the training went, epoch by epoch."""
+
+import math
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from plotly.graph_objects import Figure
+
+from fer import viz
+from fer.evaluation import ModelResult
+from streamlit_app import charts
+from streamlit_app.selection import choose
+
+COLUMNS = (
+    "phase",
+    "epoch",
+    "train_accuracy",
+    "val_accuracy",
+    "train_loss",
+    "val_loss",
+    "lr",
+    "images_per_second",
+    "seconds",
+)
+
+
+def main() -> None:
+    """Render the page."""
+    st.title("How the training went")
+    chosen = choose()
+    histories = {r.name: usable for r in chosen.results if (usable := _usable(r))}
+    without = [r.title for r in chosen.results if r.name not in histories]
+    if without:
+        st.info(
+            f"No training history stored for {', '.join(without)}. "
+            "`python scripts/train.py --promote` keeps it beside the results.",
+            icon=":material/history:",
+        )
+    if not histories:
+        return
+    st.caption(
+        "Solid: validation, dotted: training. Training is measured on augmented pictures, while the weights still "
+        "move, so it may lie below validation."
+    )
+    data = pd.DataFrame(
+        [{"model": n} | {c: e.get(c) for c in COLUMNS if c in e} for n, entries in histories.items() for e in entries]
+    )
+    for metric, column in zip(("accuracy", "loss"), st.columns(2, gap="large"), strict=True):
+        with column:
+            st.subheader(metric.capitalize() + (" (nats)" if metric == "loss" else ""))
+            columns = [c for c in ("model", "epoch", f"train_{metric}", f"val_{metric}") if c in data]
+            charts.show(
+                _figure(histories, metric, {r.name: r.title for r in chosen.results}),
+                data[columns],
+                f"{chosen.data}_{metric}_curves",
+                f"Lines: {metric} of every model in training and validation over the epochs.",
+            )
+    st.subheader("In numbers")
+    table = pd.DataFrame([_facts(r, histories[r.name]) for r in chosen.results if r.name in histories])
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config={
+            "model": st.column_config.TextColumn(pinned=True),
+            "best validation (%)": st.column_config.NumberColumn(format="%.1f"),
+            "gap at the end (points)": st.column_config.NumberColumn(
+                format="%+.1f", help="Training minus validation accuracy in the last epoch: large means overfitting."
+            ),
+            "time (min)": st.column_config.NumberColumn(format="%.0f"),
+            "images per second": st.column_config.NumberColumn(format="%.0f"),
+        },
+    )
+    charts.download(data, f"{chosen.data}_history", "All epochs (CSV)")
+
+
+def _figure(histories: dict[str, list[dict[str, Any]]], metric: str, titles: dict[str, str]) -> Figure:
+    """One panel; the legend names each model once, the caption above says what is dotted."""
+    figure = viz.history_figure(histories, (metric,), titles=titles, height=380)
+    figure.for_each_trace(lambda t: t.update(showlegend=t.name.endswith("(validation)")))
+    figure.for_each_trace(lambda t: t.update(name=t.name.removesuffix(" (validation)")))
+    figure.layout.annotations = ()
+    return figure
+
+
+def _usable(result: ModelResult) -> list[dict[str, Any]]:
+    """Epochs with a number; of a record only what the page draws, and of that only finite numbers."""
+    out = []
+    for entry in result.history:
+        if not _finite(entry.get("epoch")):
+            continue
+        out.append({k: v for k, v in entry.items() if k in COLUMNS and (k == "phase" or _finite(v))})
+    return out
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _facts(result: ModelResult, history: list[dict[str, Any]]) -> dict[str, Any]:
+    scored = [e for e in history if "val_accuracy" in e]
+    best = max(scored, key=lambda e: e["val_accuracy"], default=None)
+    last = history[-1]
+    both = "train_accuracy" in last and "val_accuracy" in last
+    seconds = [e["seconds"] for e in history if "seconds" in e]
+    speeds = sorted(e["images_per_second"] for e in history if "images_per_second" in e)
+    return {
+        "model": result.title,
+        "epochs": len(history),
+        "best epoch": best["epoch"] if best else None,
+        "best validation (%)": 100 * best["val_accuracy"] if best else None,
+        "gap at the end (points)": 100 * (last["train_accuracy"] - last["val_accuracy"]) if both else None,
+        "time (min)": sum(seconds) / 60 if seconds else None,
+        "images per second": speeds[len(speeds) // 2] if speeds else None,
+    }
+
+
+main()
