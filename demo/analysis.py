@@ -1,9 +1,11 @@
-"""From an uploaded file to faces, probabilities and heat maps. Knows the public API of `fer` and nothing of the page."""
+"""From an uploaded file to faces, probabilities and heat maps; knows nothing of the page."""
 
 from __future__ import annotations
 
 import json
+import logging
 import threading
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from fer.inference import FaceResult, Predictor
 
 DATA = "fer2013"
+_log = logging.getLogger("fer.demo")
 MOST_CARDS = 12
 NO_MODEL = (
     "There is no trained model yet. Train one (python scripts/train.py --model attention_cnn --promote) "
@@ -67,7 +70,7 @@ class Models:
     def __init__(self, checkpoint: str | Path | None = None) -> None:
         self._places: dict[str, str | Path] = {}
         self._loaded: dict[str, Predictor] = {}
-        self._lock = threading.Lock()
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._given = ""
         if checkpoint:
             self._given = f"{read_manifest(checkpoint).model} (given)"
@@ -111,10 +114,24 @@ class Models:
         name = name or self.default
         if name not in self._places:
             raise CheckpointError(f"there is no model {name!r} here; there are: {', '.join(self.names)}")
-        with self._lock:
+        with self._locks[name]:
             if name not in self._loaded:
                 self._loaded[name] = load(self._places[name])
             return self._loaded[name]
+
+    def warm_up(self) -> threading.Thread:
+        """Load every model in the background, the default first, so that no visitor waits for it."""
+
+        def load_all() -> None:
+            for name in sorted(self._places, key=lambda n: n != self.default):
+                try:
+                    self.predictor(name)
+                except FerError as e:  # said again, in full, to whoever chooses it
+                    _log.warning("%s", e)
+
+        thread = threading.Thread(target=load_all, name="warm-up", daemon=True)
+        thread.start()
+        return thread
 
     def facts(self, name: str | None) -> Facts:
         """What the page says about a model.

@@ -1,7 +1,7 @@
 """The Gradio demo: a picture in, every face boxed, named and explained.
 
-    python demo/app.py
-    python demo/app.py --port 8000 --checkpoint runs/attention_cnn/LATEST
+python demo/app.py
+python demo/app.py --port 8000 --checkpoint runs/attention_cnn/LATEST
 """
 
 from __future__ import annotations
@@ -43,7 +43,12 @@ _log = logging.getLogger("fer.demo")
 
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 THEME = gr.themes.Base(
-    primary_hue="indigo", secondary_hue="indigo", neutral_hue="slate", radius_size="lg", font=FONT, font_mono=["monospace"]
+    primary_hue="indigo",
+    secondary_hue="indigo",
+    neutral_hue="slate",
+    radius_size="lg",
+    font=FONT,
+    font_mono=["monospace"],
 ).set(
     # Gradio's own greys for small print are too faint to read on white.
     body_text_color_subdued="*neutral_500",
@@ -59,9 +64,13 @@ THEME = gr.themes.Base(
 HEAD = """
 <style>
   .gradio-container { --font: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-  @media (max-width: 640px) { .gradio-container main.fillable, .gradio-container .main.fillable { padding: 12px !important; } }
+  @media (max-width: 640px) { .gradio-container .fillable { padding: 12px !important; } }
 </style>
 """
+API_HELP = """Finds every face in a picture and names its expression. picture: a file (gradio_client.handle_file).
+model: a model's name, empty for the default. whole_picture: true takes the picture itself for one face. Answer: model,
+labels, width, height, and faces, largest first, each with box (left, top, right, bottom in pixels), score, label, emoji,
+confidence and probabilities. No face found: faces is an empty list. An unreadable picture is an error that says why."""
 # On a phone the answer lies below the fold.
 SCROLL = """
 (picture) => {
@@ -98,7 +107,9 @@ def build_app(models: Models | None = None) -> gr.Blocks:
                 )
                 _examples(picture)
                 choices = [(models.title(name), name) for name in models.names]
-                model = gr.Radio(choices, value=models.default, label="Model", visible=bool(models), elem_id="fer-model")
+                model = gr.Radio(
+                    choices, value=models.default, label="Model", visible=bool(models), elem_id="fer-model"
+                )
                 facts = gr.HTML(_facts(models, models.default))
                 whole = gr.Checkbox(
                     label="Take the whole picture as one face",
@@ -128,7 +139,7 @@ def build_app(models: Models | None = None) -> gr.Blocks:
         def on_whole(upload: dict | None, model: str | None, method: str | None) -> dict:
             return _show(models, shown, upload, model, method, whole=True)
 
-        # preprocess=False hands over the file itself: pictures are opened by fer.images, which says what is wrong with one.
+        # preprocess=False hands over the file itself: fer.images opens it and says what is wrong with it.
         quiet: dict[str, Any] = {
             "outputs": shown,
             "preprocess": False,
@@ -142,9 +153,7 @@ def build_app(models: Models | None = None) -> gr.Blocks:
         picture.change(on_picture, [picture, model, method], **quiet).then(None, [picture], js=SCROLL)
         gr.on([model.input, method.input, whole.input], on_choice, [picture, model, method, whole], **quiet)
         take_whole.click(on_whole, [picture, model, method], **quiet)
-        opacity.change(
-            None, [opacity], js="(v) => { document.documentElement.style.setProperty('--fer-opacity', v); }"
-        )
+        opacity.change(None, [opacity], js="(v) => { document.documentElement.style.setProperty('--fer-opacity', v); }")
         _api(models)
     return app
 
@@ -164,7 +173,13 @@ def launch_options() -> dict[str, Any]:
 def _examples(picture: gr.Image) -> None:
     files = sorted(p for p in EXAMPLES.glob("*") if p.suffix in (".jpg", ".png")) if EXAMPLES.is_dir() else []
     if files:
-        gr.Examples([[str(f)] for f in files], [picture], label="Examples (drawn)", examples_per_page=8, api_visibility="private")
+        gr.Examples(
+            [[str(f)] for f in files],
+            [picture],
+            label="Examples (drawn)",
+            examples_per_page=8,
+            api_visibility="private",
+        )
 
 
 def _facts(models: Models, name: str | None) -> str:
@@ -243,13 +258,7 @@ def _api(models: Models) -> None:
         preprocess=False,
         concurrency_id="analyze",
         api_name="analyze",
-        api_description=(
-            "Finds every face in a picture and names its expression. picture: the file (gradio_client.handle_file). "
-            f"model: one of {', '.join(models.names) or 'none yet'}; empty for the default. whole_picture: true takes the "
-            "picture itself for one face. Answer: model, labels, width, height, and faces, largest first, each with its box "
-            "(left, top, right, bottom in pixels), detection score, label, confidence and probabilities. No face found: faces is "
-            "an empty list. A picture that cannot be read is an error that says why."
-        ),
+        api_description=f"{API_HELP} Models: {', '.join(models.names) or 'none yet'}.",
     )
 
 
@@ -284,6 +293,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"public for a week: {public}", flush=True)
     if not models:
         print("no trained model found; the page says how to get one", flush=True)
+    models.warm_up()
     try:
         app.block_thread()
     except KeyboardInterrupt:

@@ -68,7 +68,7 @@ def _card(number: int, face: Seen) -> str:
     result = face.result
     heat = ""
     if face.heat is not None:
-        heat = f'<img class="fer-heat" alt="" src="{_png(heatmap_rgba(face.heat), HEAT_PX)}">'
+        heat = f'<img class="fer-heat" alt="" src="{_png(face.heat)}">'
     rows = "".join(
         _bar(name, emoji, color, float(p), name == result.label)
         for name, emoji, color, p in zip(
@@ -104,17 +104,23 @@ def _short(n: int) -> str:
 
 
 def _jpeg(face: np.ndarray) -> str:
-    return _data_uri(Image.fromarray(face).convert("RGB"), CROP_PX, "JPEG", quality=88)
+    picture = Image.fromarray(face).convert("RGB")
+    return _data_uri(picture.resize(_fit(picture, CROP_PX), Image.Resampling.BOX), "JPEG", quality=88)
 
 
-def _png(rgba: np.ndarray, side: int) -> str:
-    return _data_uri(Image.fromarray(rgba), side, "PNG")
+def _png(heat: np.ndarray) -> str:
+    picture = Image.fromarray(heat.astype(np.float32))
+    small = picture.resize(_fit(picture, HEAT_PX), Image.Resampling.BOX)
+    return _data_uri(Image.fromarray(heatmap_rgba(np.asarray(small))), "PNG")
 
 
-def _data_uri(picture: Image.Image, longest: int, kind: str, **options: int) -> str:
-    scale = min(1.0, longest / max(picture.size))
-    if scale < 1:
-        picture = picture.resize([max(1, round(s * scale)) for s in picture.size], Image.Resampling.BOX)
+def _fit(picture: Image.Image, longest_px: int) -> tuple[int, int]:
+    """Width and height with the longest side at most `longest_px`."""
+    scale = min(1.0, longest_px / max(picture.size))
+    return max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+
+
+def _data_uri(picture: Image.Image, kind: str, **options: int) -> str:
     out = io.BytesIO()
     picture.save(out, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -6,7 +6,7 @@ A new method is one file with a METHOD and one line in the table METHODS.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from fer.explain.frame import to_face
 from fer.explain.method import Method, private_copy
 
 if TYPE_CHECKING:
-    from fer.inference import Predictor
+    from fer.inference import Predictor, TorchPredictor
 
 __all__ = ["METHODS", "Method", "explain", "methods_for", "resolve"]
 
@@ -86,11 +86,12 @@ def explain(
         raise ImageError(f"expected a uint8 face of shape (H, W) or (H, W, 3), got {face.dtype} {face.shape}")
     predictor = _predictor(model)
     chosen = METHODS[resolve(predictor, method)]
+    net = cast("TorchPredictor", predictor)  # a method was found, so there is a net inside
     wanted = _target(predictor, target)
     if wanted is None:
         wanted = int(np.argmax(predictor.predict_proba([face])[0])) if chosen.per_class else 0
-    module = private_copy(predictor.module).eval()
-    grid = chosen.compute(module, predictor.preprocess([face]), wanted)
+    module = private_copy(net.module).eval()
+    grid = chosen.compute(module, net.preprocess([face]), wanted)
     return to_face(grid, predictor.input_spec, face.shape[0], face.shape[1])
 
 

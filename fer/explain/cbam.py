@@ -6,7 +6,7 @@ mask in (0, 1); a position that several stages let through counts with the produ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,15 @@ from fer.explain.method import Method
 if TYPE_CHECKING:
     import torch
 
+    from fer.models.layers import CBAM
 
-def _blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
+
+def _blocks(module: torch.nn.Module) -> list[CBAM]:
     """The last CBAM block of every stage that has one."""
     from fer.models.layers import CBAM
 
-    per_stage = [[m for m in stage.modules() if isinstance(m, CBAM)] for stage in getattr(module, "stages", ())]
+    stages: Iterable[torch.nn.Module] = getattr(module, "stages", ())
+    per_stage = [[m for m in stage.modules() if isinstance(m, CBAM)] for stage in stages]
     return [blocks[-1] for blocks in per_stage if blocks]
 
 
@@ -33,7 +36,7 @@ def supports(module: torch.nn.Module) -> bool:
 
 
 @contextmanager
-def _recording(blocks: list[torch.nn.Module]) -> Iterator[None]:
+def _recording(blocks: list[CBAM]) -> Iterator[None]:
     """Have the blocks keep their masks as long as the context lasts."""
     try:
         for block in blocks:
@@ -55,7 +58,8 @@ def compute(module: torch.nn.Module, batch: torch.Tensor, target: int = 0) -> np
     blocks = _blocks(module)
     with torch.no_grad(), _recording(blocks):
         module(batch)
-        masks = [block.last_spatial[0, 0].float().cpu().numpy() for block in blocks]  # each (h, w)
+        kept = [block.last_spatial for block in blocks]
+    masks = [mask[0, 0].float().cpu().numpy() for mask in kept if mask is not None]  # each (h, w)
     return np.prod([over_input(mask, batch.shape[-1]) for mask in masks], axis=0)
 
 

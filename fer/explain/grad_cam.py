@@ -1,6 +1,6 @@
 """Grad-CAM: which parts of the last convolutional map raise the score of a class.
 
-Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", equations 1-2:
+Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", eq. 1 and 2:
 weight of channel k = mean over positions of d score / d A_k; map = ReLU(sum_k weight_k A_k).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fer.explain.method import Method
 
@@ -44,7 +44,8 @@ def compute(module: torch.nn.Module, batch: torch.Tensor, target: int) -> np.nda
     """Grad-CAM of class `target` on the grid of `module.cam_layer`: float32 (h, w), at least 0, unscaled."""
     import torch
 
-    with torch.inference_mode(False), torch.enable_grad(), _activations(module.cam_layer) as kept:
+    layer = cast("torch.nn.Module", module.cam_layer)
+    with torch.inference_mode(False), torch.enable_grad(), _activations(layer) as kept:
         scores = module(batch.clone())  # a batch made under inference_mode cannot take part in a backward pass
         (gradient,) = torch.autograd.grad(scores[0, target], kept[-1])
     weights = gradient[0].mean(dim=(1, 2), keepdim=True)  # (K, 1, 1)

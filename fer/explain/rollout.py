@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 def supports(module: torch.nn.Module) -> bool:
     """Whether the net is built like timm's VisionTransformer: blocks of attention over a grid of patches."""
-    blocks = getattr(module, "blocks", None)
+    blocks: Any = getattr(module, "blocks", None)
     grid = getattr(getattr(module, "patch_embed", None), "grid_size", None)
     return bool(blocks) and grid is not None and all(hasattr(getattr(b, "attn", None), "attn_drop") for b in blocks)
 
 
 @contextmanager
-def _attention(blocks: Sequence[torch.nn.Module]) -> Iterator[list[torch.Tensor]]:
+def _attention(blocks: Sequence[Any]) -> Iterator[list[torch.Tensor]]:
     """Collect the attention probabilities (N, heads, T, T) of every block as long as the context lasts.
 
     The fused kernel never forms them, so it is switched off meanwhile.
@@ -73,15 +73,16 @@ def compute(module: torch.nn.Module, batch: torch.Tensor, target: int = 0) -> np
     """
     import torch
 
-    with torch.no_grad(), _attention(module.blocks) as kept:
-        module(batch)
+    vit: Any = module
+    with torch.no_grad(), _attention(vit.blocks) as kept:
+        vit(batch)
     flow = roll_out([layer[0].float().mean(dim=0).cpu().numpy() for layer in kept])
-    prefix = int(getattr(module, "num_prefix_tokens", 0))
-    if getattr(module, "global_pool", "avg") == "token":
+    prefix = int(getattr(vit, "num_prefix_tokens", 0))
+    if getattr(vit, "global_pool", "avg") == "token":
         row = flow[0]
     else:
-        row = flow[0 if getattr(module, "pool_include_prefix", False) else prefix :].mean(axis=0)
-    return row[prefix:].reshape(module.patch_embed.grid_size)
+        row = flow[0 if getattr(vit, "pool_include_prefix", False) else prefix :].mean(axis=0)
+    return row[prefix:].reshape(vit.patch_embed.grid_size)
 
 
 METHOD = Method(

@@ -144,7 +144,7 @@ def test_the_default_target_is_the_predicted_class():
 def test_a_net_without_convolutions_says_so():
     predictor = StandIn(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 7)), InputSpec(16, 1, 16))
     assert methods_for(predictor) == []
-    with pytest.raises(ConfigError, match="grad_cam needs a convolutional net .* 'stand_in' has none"):
+    with pytest.raises(ConfigError, match=r"grad_cam needs a convolutional net .* 'stand_in' has none"):
         explain(predictor, np.zeros((16, 16), np.uint8), "grad_cam")
     with pytest.raises(ConfigError, match="cannot be explained"):
         explain(predictor, np.zeros((16, 16), np.uint8))

@@ -1,0 +1,154 @@
+"""The demo as a visitor sees it, in headless Chromium: `python demo/app.py` started from another folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ONE = ROOT / "demo" / "examples" / "1-happy.jpg"
+CHROMIUM = next(
+    (
+        p
+        for p in ("/usr/bin/chromium", shutil.which("chromium"), shutil.which("google-chrome"))
+        if p and Path(p).exists()
+    ),
+    None,
+)
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found")]
+pytest.importorskip("playwright", reason="playwright is not installed")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def address(untrained, tmp_path_factory):
+    """A running demo with untrained nets; its own printed line says where."""
+    home = tmp_path_factory.mktemp("demo")
+    for name in ("baseline_cnn", "attention_cnn"):
+        shutil.copytree(untrained(name), home / "checkpoints" / name)
+    env = os.environ | {
+        "FER_CHECKPOINTS": str(home / "checkpoints"),
+        "FER_RESULTS": str(home / "results"),
+        "GRADIO_TEMP_DIR": str(home / "uploads"),
+        "OMP_NUM_THREADS": "1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "demo" / "app.py")],
+        cwd=home,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=(home / "log").open("w"),
+        text=True,
+    )
+    late = threading.Timer(120, process.kill)
+    late.start()
+    found = next((m[0] for line in process.stdout if (m := re.search(r"http://\S+", line))), None)
+    late.cancel()
+    assert found, (home / "log").read_text()
+    yield found
+    process.terminate()
+    process.wait(timeout=20)
+    assert "Traceback" not in (home / "log").read_text()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(address, browser):
+    """Function: open the page at a width and in a colour scheme; notes what it fetches from elsewhere."""
+    contexts = []
+
+    def go(width: int = 1280, theme: str = "light"):
+        context = browser.new_context(viewport={"width": width, "height": 860})
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.elsewhere = []
+        host = address.split("//")[1].split("/")[0]
+        page.on(
+            "request",
+            lambda r: page.elsewhere.append(r.url) if host not in r.url and r.url.startswith(("http", "ws")) else None,
+        )
+        page.goto(f"{address.rstrip('/')}/?__theme={theme}")
+        page.wait_for_selector("#fer-picture input[type=file]", state="attached")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+def upload(page, path: Path) -> None:
+    page.set_input_files("#fer-picture input[type=file]", str(path))
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_an_uploaded_face_is_boxed_named_and_explained(visit, width, theme):
+    page = visit(width, theme)
+    upload(page, ONE)
+    page.wait_for_selector(".fer-card")
+    assert page.locator(".fer-card").count() == 1
+    assert page.locator(".fer-bar").count() == 7
+    assert page.locator("#fer-boxed img").is_visible()
+    assert page.locator(".fer-crop").evaluate("img => img.naturalWidth") > 40
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out sideways"
+    assert page.elsewhere == [], "nothing is fetched from elsewhere"
+    assert page.get_by_text("An expression is not a feeling").is_visible()
+
+
+def test_opacity_acts_at_once_and_the_method_can_be_chosen(visit):
+    page = visit()
+    upload(page, ONE)
+    page.wait_for_selector(".fer-heat")
+    opacity = "getComputedStyle(document.querySelector('.fer-heat')).opacity"
+    assert float(page.evaluate(opacity)) == pytest.approx(0.6)
+    page.locator("input[type=range]").first.fill("0.2")
+    page.wait_for_function(f"Math.abs(parseFloat({opacity}) - 0.2) < 0.01")
+    before = page.locator(".fer-heat").get_attribute("src")
+    page.locator("#fer-method").get_by_text("Grad-CAM").click()
+    page.wait_for_function("src => document.querySelector('.fer-heat')?.src !== src", arg=before)
+    page.locator("#fer-model").get_by_text("Baseline CNN").click()
+    page.wait_for_selector(".fer-facts >> text=Baseline CNN")
+    page.wait_for_function("!document.querySelector('#fer-method').innerText.includes('CBAM')")
+
+
+def test_without_a_face_the_whole_picture_is_on_offer(visit, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (300, 200), (90, 110, 100)).save(tmp_path / "wall.png")
+    page = visit()
+    upload(page, tmp_path / "wall.png")
+    page.wait_for_selector("#fer-status >> text=No face found")
+    page.get_by_role("button", name="Take the whole picture as one face").click()
+    page.wait_for_selector(".fer-card")
+    assert page.locator("#fer-whole input").is_checked()
+
+
+def test_a_text_file_named_jpg_is_told_in_words(visit, tmp_path):
+    (tmp_path / "letter.jpg").write_text("dear lab")
+    page = visit()
+    upload(page, tmp_path / "letter.jpg")
+    page.wait_for_selector(".fer-problem >> text=letter.jpg")
+    assert "Traceback" not in page.content() and page.locator(".fer-card").count() == 0
+
+
+def test_an_example_is_one_click_away(visit):
+    page = visit()
+    page.locator(".gallery-item, .gallery button").first.click()
+    page.wait_for_selector(".fer-card")

@@ -1,0 +1,321 @@
+"""The demo's page and its endpoint, on untrained nets and drawn faces."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer.errors import CheckpointError, ImageError
+from fer.labels import FER7
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "demo" / "examples").glob("*.jpg"))
+ONE = ROOT / "demo" / "examples" / "1-happy.jpg"
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """The modules of the demo, as `python demo/app.py` imports them."""
+    sys.path.insert(0, str(ROOT / "demo"))
+    try:
+        yield {name: importlib.import_module(name) for name in ("app", "analysis", "cards")}
+    finally:
+        sys.path.remove(str(ROOT / "demo"))
+
+
+@pytest.fixture(scope="module")
+def trained(untrained, tmp_path_factory):
+    """A folder of checkpoints, and one of results that were measured on the first of them only."""
+    root = tmp_path_factory.mktemp("home")
+    for name in ("baseline_cnn", "attention_cnn"):
+        shutil.copytree(untrained(name), root / "checkpoints" / name)
+        sha = json.loads((root / "checkpoints" / name / "config.json").read_text())["weights"]["sha256"]
+        folder = root / "results" / "fer2013" / name
+        folder.mkdir(parents=True)
+        metrics = {
+            "checkpoint": {"sha256": sha if name == "baseline_cnn" else "0" * 64},
+            "splits": {"test": {"single": {"accuracy": 0.6125}}},
+        }
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_CHECKPOINTS", str(root / "checkpoints"))
+        patch.setenv("FER_RESULTS", str(root / "results"))
+        patch.setenv("GRADIO_TEMP_DIR", str(root / "uploads"))
+        yield root
+
+
+@pytest.fixture(scope="module")
+def client(demo, trained):
+    gradio_client = pytest.importorskip("gradio_client")
+    app = demo["app"].build_app()
+    _, address, _ = app.launch(prevent_thread_lock=True, quiet=True, **demo["app"].launch_options())
+    yield gradio_client.Client(address, verbose=False)
+    app.close(verbose=False)
+
+
+def ask(client, picture, *args):
+    from gradio_client import handle_file
+
+    return client.predict(handle_file(str(picture)), *args, api_name="/analyze")
+
+
+# --- the endpoint -----------------------------------------------------------------------------------------------------
+
+
+def test_a_drawn_face_comes_back_with_box_label_and_probabilities(client):
+    answer = ask(client, ONE, "baseline_cnn", False)
+    assert answer["model"] == "baseline_cnn" and answer["labels"] == list(FER7.names)
+    (face,) = answer["faces"]
+    left, top, right, bottom = face["box"]
+    assert 0 <= left < right <= answer["width"] and 0 <= top < bottom <= answer["height"]
+    assert right - left > answer["width"] / 5
+    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    assert face["label"] == max(face["probabilities"], key=face["probabilities"].get)
+    assert face["emoji"] == FER7.emoji[FER7.index(face["label"])]
+
+
+def test_inputs_have_names_and_defaults(client):
+    from gradio_client import handle_file
+
+    answer = client.predict(picture=handle_file(str(ONE)), whole_picture=True, api_name="/analyze")
+    assert answer["model"] == "attention_cnn", "the default"
+    assert [f["box"] for f in answer["faces"]] == [[0, 0, answer["width"], answer["height"]]]
+
+
+def test_no_face_is_an_empty_list(client, tmp_path):
+    Image.new("RGB", (300, 200), (90, 110, 100)).save(tmp_path / "wall.png")
+    assert ask(client, tmp_path / "wall.png", "", False)["faces"] == []
+
+
+def broken_pictures(folder: Path) -> dict[str, Path]:
+    photo = ONE.read_bytes()
+    bomb = io.BytesIO()
+    Image.new("1", (12000, 12000)).save(bomb, "PNG")
+    contents = {
+        "text.jpg": b"not a picture",
+        "empty.jpg": b"",
+        "cut.jpg": photo[: len(photo) // 2],
+        "bomb.png": bomb.getvalue(),
+    }
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    return {name: folder / name for name in contents}
+
+
+def odd_pictures(folder: Path) -> dict[str, Path]:
+    with Image.open(ONE) as picture:
+        small = picture.resize((96, 80))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    small.save(folder / "turned.jpg", exif=exif)
+    small.convert("CMYK").save(folder / "cmyk.jpg")
+    small.convert("RGBA").save(folder / "rgba.png")
+    small.convert("P").save(folder / "palette.png")
+    small.save(folder / "moving.gif", save_all=True, append_images=[small.rotate(5)])
+    Image.fromarray((np.arange(80 * 96) % 65536).reshape(80, 96).astype(np.uint16)).save(folder / "deep.png")
+    Image.new("RGB", (1, 1)).save(folder / "dot.png")
+    return {p.name: p for p in folder.iterdir()}
+
+
+def test_what_is_no_picture_is_told_by_its_name(client, tmp_path):
+    from gradio_client.exceptions import AppError
+
+    for name, path in broken_pictures(tmp_path).items():
+        with pytest.raises(AppError) as caught:
+            ask(client, path, "", True)
+        assert name in str(caught.value) and str(tmp_path) not in str(caught.value), caught.value
+        assert "uploads" not in str(caught.value), "the server's own paths stay private"
+
+
+def test_odd_pictures_are_read(client, tmp_path):
+    for name, path in odd_pictures(tmp_path).items():
+        answer = ask(client, path, "", True)
+        assert len(answer["faces"]) == 1, name
+        size = {"turned.jpg": (80, 96), "dot.png": (1, 1)}.get(name, (96, 80))
+        assert (answer["width"], answer["height"]) == size, name
+
+
+def test_an_unknown_model_names_those_there_are(client):
+    from gradio_client.exceptions import AppError
+
+    with pytest.raises(AppError, match=r"no model 'vgg'.*baseline_cnn, attention_cnn"):
+        ask(client, ONE, "vgg", False)
+
+
+def test_files_that_were_not_uploaded_cannot_be_named(client):
+    """A request may hold any path; with the type mark Gradio refuses it, without the demo does."""
+    url = client.src.rstrip("/") + "/gradio_api/call/analyze"
+    for record in (
+        {"path": str(ONE)},
+        {"path": str(ONE), "meta": {"_type": "gradio.FileData"}},
+        {"path": "../" + str(ONE)},
+    ):
+        event = httpx.post(url, json={"data": [record, "", True]}).json()["event_id"]
+        reply = httpx.get(f"{url}/{event}", timeout=20).text
+        assert "event: error" in reply and "probabilities" not in reply
+
+
+def test_only_the_documented_endpoint_is_public(client):
+    assert list(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == ["/analyze"]
+
+
+# --- what the page shows ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(demo, trained, monkeypatch):
+    """Function: run the page's own handler on a file and read the components by name."""
+    import gradio as gr
+
+    names = ["status", "take_whole", "boxed", "look", "methods", "faces", "whole", "facts"]
+    with gr.Blocks():
+        components = [gr.HTML() for _ in names]
+    models = demo["analysis"].Models()
+    warnings: list[str] = []
+    monkeypatch.setattr(demo["app"].gr, "Warning", lambda text, **_: warnings.append(text))
+
+    def show(path, model="attention_cnn", method=None, whole=False):
+        upload = None
+        if path is not None:
+            upload = {"path": str(trained / "uploads" / Path(path).name), "orig_name": Path(path).name}
+            (trained / "uploads").mkdir(exist_ok=True)
+            shutil.copyfile(path, upload["path"])
+        out = demo["app"]._show(models, components, upload, model, method, whole)
+        return {name: out.get(c) for name, c in zip(names, components, strict=True)} | {"warnings": list(warnings)}
+
+    return show
+
+
+def test_a_face_gets_a_card_with_seven_bars_a_crop_and_a_heat_map(page):
+    out = page(ONE)
+    assert "1 face found" in out["status"]
+    assert out["faces"].count('role="meter"') == 7 and out["faces"].count("<article") == 1
+    assert out["faces"].count("data:image/jpeg;base64,") == 1 and out["faces"].count("data:image/png;base64,") == 1
+    assert out["methods"]["value"] == "cbam" and [c[1] for c in out["methods"]["choices"]] == ["cbam", "grad_cam"]
+    boxed = out["boxed"]["value"]
+    assert out["boxed"]["visible"] and isinstance(boxed, np.ndarray) and boxed.dtype == np.uint8
+    with Image.open(ONE) as picture:
+        assert not np.array_equal(boxed, np.asarray(picture)), "the box is drawn"
+
+
+def test_the_method_follows_the_model(page):
+    assert page(ONE, method="grad_cam")["methods"]["value"] == "grad_cam"
+    assert page(ONE, model="baseline_cnn", method="cbam")["methods"]["value"] == "grad_cam"
+
+
+def test_no_face_offers_the_whole_picture_and_the_offer_works(page, tmp_path):
+    Image.new("RGB", (300, 200), (90, 110, 100)).save(tmp_path / "wall.png")
+    out = page(tmp_path / "wall.png")
+    assert "No face found" in out["status"] and out["take_whole"]["visible"] and out["faces"] == ""
+    assert not out["warnings"], "no face is no fault"
+    taken = page(tmp_path / "wall.png", whole=True)
+    assert taken["faces"].count("<article") == 1 and not taken["take_whole"]["visible"] and taken["whole"] is True
+
+
+def test_bad_uploads_are_told_and_leave_nothing_of_the_last_picture(page, tmp_path):
+    for name, path in broken_pictures(tmp_path).items():
+        out = page(path)
+        assert name in out["status"] and 'role="alert"' in out["status"]
+        assert out["faces"] == "" and out["boxed"]["value"] is None and out["warnings"]
+        assert "Traceback" not in out["status"]
+
+
+def test_a_fault_of_ours_is_logged_and_admitted(page, demo, monkeypatch, caplog):
+    monkeypatch.setattr(demo["app"], "find_faces", lambda *_: 1 / 0)
+    out = page(ONE)
+    assert demo["app"].OOPS in out["status"] and "ZeroDivisionError" in caplog.text
+
+
+def test_clearing_the_picture_clears_the_page(page):
+    out = page(None)
+    assert out["faces"] == "" and out["whole"] is False and "Upload a picture" in out["status"]
+
+
+def test_accuracy_is_shown_for_the_weights_it_was_measured_on_only(page):
+    assert "61.3%" in page(None, model="baseline_cnn")["facts"] or "61.2%" in page(None, model="baseline_cnn")["facts"]
+    assert "not evaluated" in page(None, model="attention_cnn")["facts"]
+
+
+def test_many_faces_are_numbered_and_the_rest_is_counted(demo):
+    from fer.inference import FaceResult
+
+    result = FaceResult(box=(0, 0, 9, 9), score=1.0, probs=np.full(7, 1 / 7, np.float32), labels=FER7)
+    seen = demo["analysis"].Seen(result, np.zeros((9, 9, 3), np.uint8), None)
+    html = demo["cards"].face_cards([seen] * 3, left_out=2)
+    assert ">3</span>" in html and "2 smaller faces" in html and "fer-single" not in html and "fer-heat" not in html
+
+
+def test_text_from_outside_is_escaped(demo):
+    assert "<script>" not in demo["cards"].message("<script>alert(1)</script>.jpg: no picture")
+
+
+# --- without and with other checkpoints -------------------------------------------------------------------------------
+
+
+def test_without_a_model_the_page_stands_and_says_how_to_get_one(demo, monkeypatch, tmp_path):
+    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "none"))
+    models = demo["analysis"].Models()
+    assert not models and models.default is None
+    demo["app"].build_app(models)
+    with pytest.raises(CheckpointError, match=r"scripts/train\.py"):
+        models.predictor("attention_cnn")
+    assert "scripts/train.py" in demo["app"]._facts(models, None)
+
+
+def test_a_given_checkpoint_is_offered_first(demo, untrained, trained):
+    models = demo["analysis"].Models(untrained("baseline_cnn"))
+    assert models.default == models.names[0] and models.predictor(None).name == "baseline_cnn"
+    assert "attention_cnn" in models.names
+    models.warm_up().join(timeout=60)
+
+
+@pytest.mark.parametrize("what", ["absent", "empty folder", "text"])
+def test_a_wrong_checkpoint_is_one_line_and_status_2(demo, what, tmp_path, capsys):
+    path = tmp_path / "it"
+    if what == "empty folder":
+        path.mkdir()
+    elif what == "text":
+        path.write_text("hello")
+    assert demo["app"].main(["--checkpoint", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and "Traceback" not in err and err.count("\n") == 1
+
+
+def test_a_taken_port_is_one_line_and_status_2(demo, client, capsys):
+    port = client.src.rstrip("/").rsplit(":", 1)[1]
+    assert demo["app"].main(["--port", port]) == 2
+    assert "choose another with --port" in capsys.readouterr().err
+
+
+def test_uploads_outside_the_folder_are_refused(demo, tmp_path):
+    with pytest.raises(ImageError, match="no picture was uploaded"):
+        demo["analysis"].open_upload({"path": str(ONE)}, tmp_path)
+    with pytest.raises(ImageError, match="no picture was uploaded"):
+        demo["analysis"].open_upload(None, tmp_path)
+
+
+def test_examples_are_small_and_drawn_faces_are_found_in_them():
+    from fer.faces import detect
+
+    assert len(EXAMPLES) >= 4
+    for path in EXAMPLES:
+        assert path.stat().st_size < 200_000
+        assert detect(path), f"no face found in {path.name}"
+
+
+def test_the_space_front_matter_names_what_there_is():
+    text = (ROOT / "demo" / "README.md").read_text(encoding="utf-8")
+    front = dict(line.split(": ", 1) for line in text.split("---")[1].strip().splitlines())
+    assert (ROOT / "demo" / front["app_file"]).is_file() and front["sdk"] == "gradio" and front["license"] == "mit"
+    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    assert f"gradio=={front['sdk_version']}" in pins, "the Space runs the version that is tested here"
+    assert len(front["short_description"]) <= 60
