@@ -18,7 +18,7 @@ SPEC = ModelSpec(
 )
 
 RECIPE = Recipe(
-    phases=(Phase(epochs=20, optimizer="sgd", lr=0.1, weight_decay=5e-4, schedule="one_cycle"),),
+    phases=(Phase(epochs=16, optimizer="sgd", lr=0.1, weight_decay=5e-4, schedule="one_cycle"),),
     batch_size=128,
     label_smoothing=0.1,
     clip_norm=2.0,
