@@ -9,7 +9,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -157,13 +157,12 @@ def history(result: ModelResult) -> Figure:
     Raises:
         DataError: no history stored.
     """
-    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     epochs = [h for h in result.history if "epoch" in h]
     if not epochs:
         raise DataError(f"{result.name}: no training history stored")
-    figure = Figure(figsize=(8.6, 5.2), facecolor="white", layout="constrained")
-    figure.get_layout_engine().set(rect=(0.01, 0.01, 0.98, 0.87), hspace=0.06, wspace=0.05)
+    figure = _canvas((8.6, 5.2), 0.55)
     panes = figure.subplot_mosaic([["loss", "accuracy"], ["lr", "lr"]], height_ratios=[3, 1])
     x = [h["epoch"] for h in epochs]
     val = np.array([_number(h.get("val_accuracy")) for h in epochs])
@@ -193,7 +192,7 @@ def history(result: ModelResult) -> Figure:
     phases = [h.get("phase") for h in epochs]
     for axes in panes.values():
         _grid(axes, "y")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for i in range(1, len(x)):
             if phases[i] != phases[i - 1]:
                 axes.axvline((x[i - 1] + x[i]) / 2, color=RULE, linewidth=1.2)
@@ -213,8 +212,6 @@ def model_comparison(
     Raises:
         DataError: nothing to draw, or models with different classes.
     """
-    from matplotlib.figure import Figure
-
     results = [r for r in results if split in r.splits]
     if not results:
         raise DataError(f"no model was scored on split {split!r}")
@@ -222,9 +219,7 @@ def model_comparison(
     if any(r.class_names != names for r in results):
         raise DataError("these models were scored on different classes; they cannot share a figure")
     height = max(3.6, 1.5 + 0.52 * len(results), 1.5 + 0.42 * len(names))
-    figure = Figure(figsize=(10.4, height), facecolor="white", layout="constrained")
-    space = 0.62 / height
-    figure.get_layout_engine().set(rect=(0.01, 0.01, 0.98, 0.98 - space), wspace=0.06)
+    figure = _canvas((10.4, height))
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.15])
     title = results[0].split_title(split)
     _headline(figure, f"{len(results)} models on {results[0].metrics['data']['name']}", _caption(results, split))
@@ -290,11 +285,17 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else float("nan")
 
 
-def _figure(size: tuple[float, float], title: str, caption: str) -> tuple[Figure, Axes]:
+def _canvas(size: tuple[float, float], head_inches: float = 0.62) -> Figure:
+    """An empty figure that keeps room for the headline."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=size, facecolor="white", layout="constrained")
-    figure.get_layout_engine().set(rect=(0.01, 0.01, 0.98, 0.98 - 0.62 / size[1]))
+    room = (0.01, 0.01, 0.98, 0.98 - head_inches / size[1])
+    return Figure(figsize=size, facecolor="white", layout=ConstrainedLayoutEngine(rect=room, wspace=0.06, hspace=0.06))
+
+
+def _figure(size: tuple[float, float], title: str, caption: str) -> tuple[Figure, Axes]:
+    figure = _canvas(size)
     _headline(figure, title, caption)
     return figure, figure.subplots()
 
@@ -319,7 +320,7 @@ def _matrix(axes: Axes, share: np.ndarray, names: Sequence[str], colormap: str, 
         side.set_visible(False)
 
 
-def _grid(axes: Axes, axis: str) -> None:
+def _grid(axes: Axes, axis: Literal["x", "y"]) -> None:
     axes.grid(axis=axis, color=RULE, linewidth=0.8, zorder=0)
     axes.set_axisbelow(True)
     axes.tick_params(length=0, labelcolor=INK, labelsize=9)

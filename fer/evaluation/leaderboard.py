@@ -202,10 +202,11 @@ def _millions(parameters: Any) -> str:
 
 def _trained(row: Mapping[str, Any]) -> str:
     epochs, seconds, device = row["epochs"], row["seconds"], row["device"]
-    parts = [f"{int(float(epochs))} epochs" if epochs not in (None, "") else ""]
+    count = int(float(epochs)) if epochs not in (None, "") else 0
+    parts = [f"{count} epoch{'s' if count != 1 else ''}" if count else ""]
     if seconds not in (None, ""):
-        minutes = float(seconds) / 60
-        parts.append(f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h")
+        s = float(seconds)
+        parts.append(f"{s:.0f} s" if s < 120 else f"{s / 60:.0f} min" if s < 7200 else f"{s / 3600:.1f} h")
     parts.append(str(device or ""))
     return ", ".join(p for p in parts if p) or "–"
 
