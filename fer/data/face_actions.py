@@ -163,7 +163,7 @@ class Identity:
     shirt: tuple[float, float, float]
 
 
-_SKINS = ((250, 222, 200), (240, 205, 178), (226, 186, 152), (205, 160, 122), (172, 124, 88), (136, 92, 62), (104, 70, 50))
+_SKINS = ((250, 222, 200), (240, 205, 178), (226, 186, 152), (205, 160, 122), (172, 124, 88), (146, 101, 71), (116, 81, 60))
 _HAIRS = ((28, 22, 20), (58, 38, 26), (96, 62, 36), (150, 104, 58), (204, 168, 110), (120, 46, 24), (150, 148, 146))
 _IRISES = ((62, 40, 24), (92, 60, 34), (74, 92, 60), (80, 112, 140), (46, 32, 22))
 
@@ -177,7 +177,8 @@ def _color(rng: np.random.Generator, table: tuple[tuple[int, int, int], ...], sp
 def draw_identity(rng: np.random.Generator) -> Identity:
     """A random person."""
     skin = _color(rng, _SKINS, 0.05)
-    hair = _color(rng, _HAIRS, 0.1)
+    fair = skin[0] > 185
+    hair = _color(rng, _HAIRS if fair else (*_HAIRS[:2], _HAIRS[-1]), 0.1)
     tint = rng.uniform(0.25, 0.6)
     lips = tuple(float(v) for v in np.array(skin) * (1 - tint) + np.array((168, 62, 66)) * (0.55 + 0.45 * skin[0] / 255) * tint)
     bearded = rng.random() < 0.2
@@ -185,7 +186,7 @@ def draw_identity(rng: np.random.Generator) -> Identity:
     return Identity(
         skin=skin,
         hair=hair,
-        iris=_color(rng, _IRISES, 0.1),
+        iris=_color(rng, _IRISES if fair else (*_IRISES[:2], _IRISES[-1]), 0.1),
         lips=lips,  # type: ignore[arg-type]
         width=u(0.76, 0.88),
         jaw=u(1.8, 3.2),

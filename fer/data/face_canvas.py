@@ -6,6 +6,7 @@ and right of it, the mouth at y = 0.77, the chin at about y = 1.15. A pose turns
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -41,20 +42,20 @@ class Pose:
     def turned(self, points: np.ndarray, lift: float | None = None) -> np.ndarray:
         """(n, 2) face units after yaw and pitch, still in face units; `lift` is the depth, by default a head's surface."""
         p = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-        x, y = p[:, 0], p[:, 1]
-        z = np.full(len(p), lift) if lift is not None else 0.55 * np.sqrt(np.clip(1 - x**2 - ((y - 0.1) / 1.5) ** 2, 0, 1))
-        return np.stack(
-            [x * math.cos(self.yaw) + z * math.sin(self.yaw), y * math.cos(self.pitch) + z * math.sin(self.pitch)], axis=1
-        )
+        z: np.ndarray | float
+        if lift is None:
+            z = 0.55 * np.sqrt(np.maximum(1 - p[:, 0] ** 2 - ((p[:, 1] - 0.1) / 1.5) ** 2, 0))
+        else:
+            z = lift
+        out = p * (math.cos(self.yaw), math.cos(self.pitch))
+        out[:, 0] += z * math.sin(self.yaw)
+        out[:, 1] += z * math.sin(self.pitch)
+        return out
 
     def pixels(self, points: np.ndarray, lift: float | None = None) -> np.ndarray:
         """(n, 2) face units to (n, 2) pixels."""
-        p = self.turned(points, lift)
-        c, s = math.cos(self.roll), math.sin(self.roll)
-        return np.stack(
-            [self.x_px + self.unit_px * (c * p[:, 0] - s * p[:, 1]), self.y_px + self.unit_px * (s * p[:, 0] + c * p[:, 1])],
-            axis=1,
-        )
+        c, s = self.unit_px * math.cos(self.roll), self.unit_px * math.sin(self.roll)
+        return self.turned(points, lift) @ np.array([[c, s], [-s, c]]) + (self.x_px, self.y_px)
 
     def box(self) -> tuple[float, float, float, float]:
         """The square around the face, in pixels, unclipped: what a detector should find."""
@@ -77,7 +78,7 @@ class Pen:
         """A line that thins out towards both ends; `width` in face units at its middle."""
         if alpha <= 0.01:
             return
-        self.blend(ribbon(points, width * np.sin(np.linspace(0.15, math.pi - 0.15, len(points)))), color, alpha, lift)
+        self.blend(ribbon(points, width * _taper(len(points))), color, alpha, lift)
 
     def blend(self, points: np.ndarray, color: Color, alpha: float, lift: float | None = None) -> None:
         """A filled polygon with opacity."""
@@ -105,9 +106,16 @@ class Pen:
     def _part(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """View of the canvas around some points, and its top left corner."""
         h, w = self.canvas.shape[:2]
-        x0, y0 = np.clip(np.floor(pixels.min(axis=0)).astype(int) - 2, 0, (w, h))
-        x1, y1 = np.clip(np.ceil(pixels.max(axis=0)).astype(int) + 3, 0, (w, h))
+        left, top = pixels.min(axis=0)
+        right, bottom = pixels.max(axis=0)
+        x0, x1 = (min(max(int(v), 0), w) for v in (left - 3, right + 4))
+        y0, y1 = (min(max(int(v), 0), h) for v in (top - 3, bottom + 4))
         return self.canvas[y0:y1, x0:x1], np.array([x0, y0], float)
+
+
+@functools.lru_cache(maxsize=64)
+def _taper(n: int) -> np.ndarray:
+    return np.sin(np.linspace(0.15, math.pi - 0.15, n))
 
 
 def fixed(pixels: np.ndarray) -> np.ndarray:
@@ -128,21 +136,32 @@ def dark(color: Color, by: float) -> Color:
     return color[0] * (1 - 0.85 * by), color[1] * (1 - by), color[2] * (1 - by)
 
 
-def curve(*points: tuple[float, float], n: int = 24) -> np.ndarray:
-    """A smooth open curve through points (Catmull-Rom), (n, 2)."""
-    p = np.array([points[0], *points, points[-1]], float)
-    t = np.linspace(0, len(points) - 1 - 1e-9, n)
+@functools.lru_cache(maxsize=256)
+def _basis(k: int, n: int) -> np.ndarray:
+    """(n, k) weights of a Catmull-Rom curve through k points, sampled n times."""
+    t = np.linspace(0, k - 1 - 1e-9, n)
     i = t.astype(int)
-    f = (t - i)[:, None]
-    a, b, c, d = p[i], p[i + 1], p[i + 2], p[i + 3]
-    return 0.5 * (2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3)
+    f = t - i
+    weights = np.zeros((n, k + 2))
+    at = np.arange(n)
+    for j, w in enumerate((-f + 2 * f**2 - f**3, 2 - 5 * f**2 + 3 * f**3, f + 4 * f**2 - 3 * f**3, -(f**2) + f**3)):
+        weights[at, i + j] += 0.5 * w
+    weights[:, 1] += weights[:, 0]  # the ends count twice
+    weights[:, -2] += weights[:, -1]
+    return weights[:, 1:-1]
+
+
+def curve(*points: tuple[float, float], n: int = 20) -> np.ndarray:
+    """A smooth open curve through points (Catmull and Rom 1974), (n, 2)."""
+    return _basis(len(points), n) @ np.array(points, float)
 
 
 def ribbon(points: np.ndarray, width: np.ndarray) -> np.ndarray:
     """The outline of a line with the given width at each point."""
-    d = np.gradient(points, axis=0)
-    normal = np.stack([-d[:, 1], d[:, 0]], axis=1) / (np.linalg.norm(d, axis=1, keepdims=True) + 1e-9)
-    half = normal * (width[:, None] / 2)
+    d = np.empty_like(points)
+    d[1:-1] = points[2:] - points[:-2]
+    d[0], d[-1] = points[1] - points[0], points[-1] - points[-2]
+    half = (0.5 * width / (np.hypot(d[:, 0], d[:, 1]) + 1e-9))[:, None] * d[:, ::-1] * (-1.0, 1.0)
     return np.concatenate([points + half, (points - half)[::-1]])
 
 

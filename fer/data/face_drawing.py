@@ -139,17 +139,20 @@ def _shade(canvas: np.ndarray, who: Identity, act: Actions, pose: Pose) -> None:
     u = (c * px[None, :] + s_ * py[:, None]).astype(np.float32)
     v = (-s_ * px[None, :] + c * py[:, None]).astype(np.float32)
     light = np.ones((ny, nx), np.float32)
+    depth = 1.25 if who.skin[0] < 185 else 1.0  # the same relief needs more contrast on dark skin
     centres = pose.turned(np.array([(x, y) for _, x, y, _, _ in spots]))
     for (gain, _, _, rx, ry), (x, y) in zip(spots, centres, strict=True):
+        gain *= depth if gain < 0 else 1
         light += np.float32(gain) * np.exp(-0.5 * (((u - np.float32(x)) / rx) ** 2 + ((v - np.float32(y)) / ry) ** 2))
     light = cv2.resize(np.clip(light, 0.35, 1.45), (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
     mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
     cv2.fillPoly(mask, [fixed(pose.pixels(outline(who, act.jaw), 0.05) - (x0, y0))], 255, cv2.LINE_AA, SHIFT)
     light = 1 + (light - 1) * (mask.astype(np.float32) / 255)
     part = canvas[y0:y1, x0:x1]
+    shine = 28 * np.maximum(light - 1, 0)
     # shadows of skin are warm: green and blue fall off faster than red
     for channel, power in ((0, 0.85), (1, 1.05), (2, 1.15)):
-        part[:, :, channel] = np.clip(part[:, :, channel] * light**power, 0, 255).astype(np.uint8)
+        part[:, :, channel] = np.clip(part[:, :, channel] * light**power + shine, 0, 255).astype(np.uint8)
 
 
 def _light(canvas: np.ndarray, pose: Pose) -> None:

@@ -27,7 +27,9 @@ def brow(pen: Pen, who: Identity, act: Actions, s: int, extra: float = 0.0) -> N
     t = np.linspace(0, 1, 22)
     width = 0.085 * who.brow_thick * (0.75 + 0.5 * t) * np.clip((1 - t) / 0.55, 0.12, 1)
     width[0] *= 0.6
-    pen.blend(ribbon(points, width), dark(who.hair, 0.25), 0.88)
+    # darker than the hair of the head, as most brows are, and than the skin they lie on
+    color = mix(mix(who.hair, (34, 24, 20), 0.45), dark(who.skin, 0.75), 0.25)
+    pen.blend(ribbon(points, width), color, 0.9)
 
 
 def eye(pen: Pen, who: Identity, act: Actions, s: int) -> None:
@@ -48,7 +50,7 @@ def eye(pen: Pen, who: Identity, act: Actions, s: int) -> None:
     pen.inside(
         lids,
         [
-            (ellipse(x, 0, half * 1.1, 0.3), _SCLERA),
+            (ellipse(x, 0, half * 1.1, 0.3), mix(_SCLERA, who.skin, 0.25)),
             (ellipse(x, look, r, r), dark(who.iris, 0.35)),
             (ellipse(x, look, r * 0.82, r * 0.82), who.iris),
             (ellipse(x, look, r * 0.42, r * 0.42), (12, 10, 10)),
