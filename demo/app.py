@@ -23,7 +23,9 @@ except ImportError:
     spaces = None
 
 import gradio as gr
+import numpy as np
 from gradio.utils import get_upload_folder
+from PIL import Image
 
 import cards
 from analysis import MOST_CARDS, Models, find_faces, look_closer, open_upload
@@ -220,11 +222,18 @@ def _show(
     count = "1 face" if len(results) == 1 else f"{len(results)} faces"
     return cleared | {
         status: cards.message(f"{count} found" if not whole else "The whole picture, taken as one face"),
-        boxed: gr.update(value=draw_faces(image, results), visible=not whole),
+        boxed: gr.update(value=_for_display(draw_faces(image, results)), visible=not whole),
         look: gr.update(visible=bool(possible)),
         methods: gr.update(choices=possible, value=used),
         faces: cards.face_cards(seen, left_out=max(0, len(results) - MOST_CARDS)),
     }
+
+
+def _for_display(image: np.ndarray) -> np.ndarray:
+    """A picture that a phone can load: the longest side at most `DISPLAY_PX`."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((DISPLAY_PX, DISPLAY_PX), Image.Resampling.BOX)
+    return np.asarray(picture)
 
 
 def _api(models: Models) -> None:

@@ -319,3 +319,9 @@ def test_the_space_front_matter_names_what_there_is():
     pins = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     assert f"gradio=={front['sdk_version']}" in pins, "the Space runs the version that is tested here"
     assert len(front["short_description"]) <= 60
+
+
+def test_large_pictures_are_shown_at_a_size_that_a_phone_can_load(demo):
+    assert demo["app"]._for_display(np.zeros((900, 3000, 3), np.uint8)).shape == (384, 1280, 3)
+    small = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    assert np.array_equal(demo["app"]._for_display(small), small)
