@@ -85,7 +85,14 @@ def find(name_or_path: str | Path) -> Path:
         CheckpointError: nothing there; says what there is.
         ConfigError: a name that is no model.
     """
-    path = Path(name_or_path).expanduser()
+    path = Path(name_or_path)
+    try:
+        path = path.expanduser()
+        path.stat()  # says more than is_file() does
+    except FileNotFoundError:
+        pass
+    except (RuntimeError, OSError, ValueError) as e:
+        raise CheckpointError(f"{str(name_or_path)[:80]!r} is neither a model nor a usable path ({e})") from e
     if path.is_file() and path.name in (MANIFEST, WEIGHTS):
         path = path.parent
     if path.is_dir() and (path / MANIFEST).is_file():
@@ -121,17 +128,15 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise CheckpointError(f"{file}: not a checkpoint of this project (its format is not {FORMAT!r})")
     schema = raw.get("schema")
-    if not isinstance(schema, int) or schema > SCHEMA:
+    if not isinstance(schema, int):
+        raise CheckpointError(f"{file}: damaged, its schema must be a whole number, got {schema!r}")
+    if schema > SCHEMA:
         raise CheckpointError(f"{file}: schema {schema} is newer than {SCHEMA}, which this version reads; update fer")
     body = {k: v for k, v in raw.items() if k not in ("format", "schema")}
     try:
-        manifest = Manifest(
-            **{k: v for k, v in body.items() if k not in ("input", "recipe", "labels")},
-            labels=tuple(body["labels"]),
-            input=specs.from_dict(InputSpec, body["input"]),
-            recipe=specs.from_dict(Recipe, body["recipe"]),
-        )
+        manifest = specs.from_dict(Manifest, body)
         get_model(manifest.model)
+        manifest.classes  # noqa: B018  (checks the names)
         known = LABEL_SETS.get(manifest.label_set)
         if known and known.names != manifest.labels:
             raise CheckpointError(f"{file}: its classes {manifest.labels} are not those of {known.name}, {known.names}")
@@ -153,7 +158,7 @@ def load_module(name_or_path: str | Path) -> tuple[nn.Module, Manifest]:
 
     folder = find(name_or_path)
     manifest = read_manifest(folder)
-    file = folder / Path(manifest.weights.get("file", WEIGHTS)).name
+    file = folder / Path(str(manifest.weights.get("file", WEIGHTS))).name
     try:
         data = file.read_bytes()
     except OSError as e:
@@ -164,7 +169,12 @@ def load_module(name_or_path: str | Path) -> tuple[nn.Module, Manifest]:
             f"{file}: damaged or changed, its SHA-256 {digest[:12]}... is not {str(manifest.weights.get('sha256'))[:12]}... "
             "of the manifest; fetch or train it again"
         )
-    module = get_model(manifest.model).build(len(manifest.labels), manifest.input, **manifest.model_args)
+    # the weights come from the file; nobody has to fetch those that training began with
+    args = {k: v for k, v in manifest.model_args.items() if k != "pretrained"}
+    try:
+        module = get_model(manifest.model).build(len(manifest.labels), manifest.input, **args)
+    except (TypeError, ValueError, ConfigError) as e:
+        raise CheckpointError(f"{folder / MANIFEST}: its model arguments do not fit {manifest.model}: {e}") from e
     try:
         state = {k: v.float() if v.is_floating_point() else v for k, v in load_bytes(data).items()}
         module.load_state_dict(state)
@@ -176,7 +186,7 @@ def load_module(name_or_path: str | Path) -> tuple[nn.Module, Manifest]:
 
 
 def save(folder: str | Path, state: Mapping[str, torch.Tensor], manifest: Manifest, half: bool = True) -> Path:
-    """Write weights and manifest; a half-written checkpoint never replaces a good one.
+    """Write weights, then manifest, each in one piece: a half-written file never replaces a good one.
 
     Args:
         state: A module's state dict.
@@ -233,6 +243,7 @@ def promote(run: str | Path, root: str | Path | None = None) -> Path:
         raise CheckpointError(f"{run} was trained on synthetic faces; only models trained on real data are promoted")
     target = (Path(root) if root else checkpoints_dir()) / manifest.model
     target.mkdir(parents=True, exist_ok=True)
+    # both files are complete before either is put in place; only a power cut between two renames could part them
     for name in (WEIGHTS, MANIFEST):
         shutil.copyfile(run / name, target / (name + ".part"))
     for name in (WEIGHTS, MANIFEST):

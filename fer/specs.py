@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -103,7 +104,12 @@ class Augment:
         for name in ("flip", "erase", "erase_area_max", "shift"):
             v = getattr(self, name)
             _require(0 <= v <= 1, f"{name} must be 0..1, got {v}")
-        _require(0 < self.scale_min <= self.scale_max, "scale_min must be positive and at most scale_max")
+        _require(
+            0 < self.scale_min <= self.scale_max,
+            f"scale_min must be positive and at most scale_max, got {self.scale_min} and {self.scale_max}",
+        )
+        _require(0 <= self.rotate_deg <= 180, f"rotate_deg must be 0..180, got {self.rotate_deg}")
+        _require(0 <= self.brightness <= 1, f"brightness must be 0..1, got {self.brightness}")
         _require(0 <= self.contrast < 1, f"contrast must be 0..1, got {self.contrast}")
 
 
@@ -146,7 +152,7 @@ class Phase:
         _require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
         _require(self.lr > 0, f"lr must be positive, got {self.lr}")
         _require(self.weight_decay >= 0, f"weight_decay must not be negative, got {self.weight_decay}")
-        _require(0 <= self.warmup_epochs < self.epochs, "warmup_epochs must be 0 or more and less than epochs")
+        _require(0 <= self.warmup_epochs < self.epochs, f"warmup_epochs must be 0 or more and less than epochs ({self.epochs}), got {self.warmup_epochs}")
         _require(self.patience >= 1, f"patience must be at least 1, got {self.patience}")
         _require(self.early_stopping >= 0, f"early_stopping must not be negative, got {self.early_stopping}")
 
@@ -237,7 +243,13 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"{where} must be a finite number, got {value!r}")
         return float(value)
+    if typing.get_origin(hint) is dict or hint is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where} must be an object, got {value!r}")
+        return dict(value)
     if hint is str and isinstance(value, str):
         return value
     if hint is Any:
@@ -258,7 +270,7 @@ def override(spec: T, key: str, text: str) -> T:
     """
     head, _, rest = key.partition(".")
     if isinstance(spec, tuple):
-        if not head.isdigit() or int(head) >= len(spec):
+        if not head.isdecimal() or int(head) >= len(spec):
             raise ConfigError(f"index {head!r} is out of range: there are {len(spec)}, counted from 0")
         i = int(head)
         return spec[:i] + (override(spec[i], rest, text) if rest else _parse(spec[i], text, key),) + spec[i + 1 :]  # type: ignore[return-value]
@@ -275,11 +287,22 @@ def override(spec: T, key: str, text: str) -> T:
 def _parse_hint(text: str, hint: Any, where: str) -> Any:
     if hint is str:
         return text
-    try:
-        value = json.loads(text.lower() if text in ("True", "False") else text)
-    except json.JSONDecodeError:
-        raise ConfigError(f"{where} must be {getattr(hint, '__name__', hint)}, got {text!r}") from None
+    value = parse_value(text)
+    if isinstance(value, str):
+        raise ConfigError(f"{where} must be {getattr(hint, '__name__', hint)}, got {text!r}")
     return _coerce(value, hint, where)
+
+
+def parse_value(text: str) -> Any:
+    """A value from the command line: JSON, True/False as Python writes them, or else the text itself.
+
+    >>> parse_value("False"), parse_value("[8, 16]"), parse_value("cosine")
+    (False, [8, 16], 'cosine')
+    """
+    try:
+        return json.loads(text.lower() if text in ("True", "False") else text)
+    except json.JSONDecodeError:
+        return text
 
 
 def _parse(old: Any, text: str, key: str) -> Any:

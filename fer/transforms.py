@@ -35,6 +35,11 @@ def prepare(faces: Faces, spec: InputSpec, crop: bool = True) -> np.ndarray:
         ImageError: wrong dtype or shape.
     """
     side = spec.resize_px
+    if isinstance(faces, np.ndarray) and (faces.ndim not in (3, 4) or (faces.ndim == 3 and faces.shape[2] == 3)):
+        raise ImageError(
+            f"expected a batch of faces, (N, H, W) or (N, H, W, 3), got one array of shape {faces.shape}; "
+            "for one face pass [face]"
+        )
     shape = (len(faces), side, side) if spec.channels == 1 else (len(faces), side, side, 3)
     fits = isinstance(faces, np.ndarray) and faces.dtype == np.uint8 and faces.shape == shape
     out = faces if fits else np.empty(shape, dtype=np.uint8)
@@ -126,14 +131,17 @@ def augment(batch: torch.Tensor, random: np.ndarray, how: Augment, spec: InputSp
     odd = ((side - size) % 2) / side
     theta[:, :, 2] -= odd
     grid = F.affine_grid(theta, [n, x.shape[1], size, size], align_corners=False)
-    x = F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    # repeats the border, like padding_mode="border", which MPS lacked for long
+    grid = grid.clamp(-(1 - 1 / side), 1 - 1 / side)
+    x = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
     gain = (1 + signed[:, 5] * how.contrast).view(n, 1, 1, 1)
     offset = (signed[:, 6] * how.brightness).view(n, 1, 1, 1)
     x = ((x - 0.5) * gain + 0.5 + offset).clamp_(0, 1)
 
     if how.erase > 0:
-        area = (0.02 + (how.erase_area_max - 0.02) * u[:, 8]).clamp(min=0)
+        least = min(0.02, how.erase_area_max)
+        area = least + (how.erase_area_max - least) * u[:, 8]
         aspect = torch.exp(signed[:, 9] * np.log(3.0))
         half_h, half_w = (area * aspect).sqrt() / 2, (area / aspect).sqrt() / 2
         ticks = (torch.arange(size, device=x.device, dtype=torch.float32) + 0.5) / size

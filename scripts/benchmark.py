@@ -11,7 +11,7 @@ import json
 import subprocess
 import time
 
-from fer.errors import FerError
+from fer.errors import CheckpointError, ConfigError, FerError
 from fer.paths import ROOT
 
 
@@ -33,6 +33,9 @@ def main(argv: list[str] | None = None) -> int:
     """Returns the exit status; 1 when --max-share is not held."""
     args = parser().parse_args(argv)
     try:
+        for option, value in (("--steps", args.steps), ("--batch-size", args.batch_size), ("--threads", args.threads)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{option} must be at least 1, got {value}")
         return train(args) if args.what == "train" else load(args)
     except FerError as e:
         print(f"error: {e}", file=sys.stderr)
@@ -116,6 +119,8 @@ def load(args: argparse.Namespace) -> int:
     from fer.checkpoint import trained_models
 
     names = [args.model] if args.model else trained_models()
+    if not names:
+        raise CheckpointError("no trained models to load; train one with: python scripts/train.py --model all --promote")
     code = (
         "import time; t = time.perf_counter(); import fer; a = time.perf_counter()\n"
         "import sys, numpy\n"

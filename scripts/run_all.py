@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from fer import paths
 from fer.checkpoint import read_manifest
 from fer.data import SOURCES
-from fer.errors import FerError
+from fer.errors import ConfigError, FerError
 from fer.evaluation.leaderboard import is_synthetic
 from fer.models import get_model, list_models
 
@@ -79,7 +79,9 @@ def step(name: str, *arguments: str | Path) -> None:
 
 def newest_run(runs: Path, model: str) -> Path:
     """The latest finished run of a model."""
-    done = [p.parent for p in (runs / model).glob("*/config.json") if (p.parent / "model.safetensors").is_file()]
+    from fer.training.loop import is_finished
+
+    done = [p.parent for p in (runs / model).glob("*/config.json") if is_finished(p.parent)]
     if not done:
         raise FerError(f"{runs / model}: training left no finished run")
     return max(done, key=lambda p: (read_manifest(p).created, p.name))
@@ -88,11 +90,11 @@ def newest_run(runs: Path, model: str) -> Path:
 def models_of(args: argparse.Namespace) -> list[str]:
     """Names asked for, in the order of the table."""
     names = [n.strip() for value in args.model or ["all"] for n in value.split(",") if n.strip()]
-    if "all" in names:
-        return list_models()
-    for name in names:
+    if not names:
+        raise ConfigError(f"--model names no model, got {args.model}; see scripts/train.py --list")
+    for name in set(names) - {"all"}:
         get_model(name)
-    return [n for n in list_models() if n in names]
+    return [n for n in list_models() if n in names or "all" in names]
 
 
 def run(args: argparse.Namespace) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import argparse
-import json
 import shutil
 import time
 
-from fer.errors import CheckpointError, ConfigError, FerError
+from fer.errors import ConfigError, FerError
 from fer.paths import ROOT, results_dir
 
 
@@ -35,9 +34,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=42)
     p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
     p.add_argument("--amp", action="store_true", help="mixed precision where the device has it")
-    p.add_argument("--resume", nargs="?", const="latest", metavar="RUN", help="continue the latest unfinished run of the model, or the given run folder")
+    p.add_argument("--resume", nargs="?", const="latest", metavar="RUN", help="go on with the newest run of each model, or with the given run folder; what is finished is not trained again")
     p.add_argument("--teacher", help="distil from this checkpoint (name or path) on the same augmented view")
-    p.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="any recipe field, for example phases.0.schedule=cosine")
+    p.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="any field of the recipe or the input, for example phases.0.schedule=cosine or input.size_px=48")
     p.add_argument("--model-arg", dest="model_args", action="append", default=[], metavar="KEY=VALUE", help="argument of the model, for example attention=false")
     p.add_argument("--promote", action="store_true", help="put the finished checkpoint into checkpoints/ and its history into results/")
     return p
@@ -52,6 +51,9 @@ def main(argv: list[str] | None = None) -> int:
         return run(args)
     except FerError as e:
         print(f"error: {e}", file=sys.stderr)
+        return 2
+    except OSError as e:
+        print(f"error: {e.filename or 'a file'}: {e.strerror or e}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; the last full epoch is kept: run the same command with --resume", file=sys.stderr)
@@ -76,62 +78,90 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from fer.data import open_dataset
-    from fer.models import list_models
 
+    jobs = settle(args)
     if args.threads:
         torch.set_num_threads(args.threads)
-    names = list_models() if args.model == "all" else [n.strip() for n in args.model.split(",") if n.strip()]
-    settle(names, args)
     data = open_dataset(args.data, splits=("train", "val"))
     failed: dict[str, str] = {}
-    for name in names:
+    for job in jobs:
         try:
-            one(name, data, args)
+            one(job, data, args)
         except FerError as e:
-            if len(names) == 1:
+            if len(jobs) == 1:
                 raise
-            failed[name] = str(e)
-            print(f"error: {name}: {e}", file=sys.stderr)
+            failed[job.model] = str(e)
+            print(f"error: {job.model}: {e}", file=sys.stderr)
     if failed:
-        print(f"{len(failed)} of {len(names)} models failed: {', '.join(failed)}", file=sys.stderr)
+        print(f"{len(failed)} of {len(jobs)} models failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def settle(names: list[str], args: argparse.Namespace) -> None:
-    """Find wrong options before any data are read."""
+def settle(args: argparse.Namespace) -> list:
+    """The jobs to do. Finds wrong options before any data are read or any folder is made."""
     from fer import checkpoint
     from fer.device import pick_device
+    from fer.models import list_models
+    from fer.training.loop import build, read_description
 
+    for option, value, least in (("--seed", args.seed, 0), ("--num-workers", args.num_workers, 0), ("--threads", args.threads, 1)):
+        if value is not None and value < least:
+            raise ConfigError(f"{option} must be at least {least}, got {value}")
     pick_device(args.device)
-    for name in names:
-        recipe = job_of(name, args).recipe
-        if recipe.teacher:
-            checkpoint.read_manifest(recipe.teacher)
+    names = list_models() if args.model == "all" else [n.strip() for n in args.model.split(",") if n.strip()]
+    if not names:
+        raise ConfigError(f"--model names no model, got {args.model!r}; see --list")
     if args.resume and args.resume != "latest":
-        run_folder(names[0], args)
+        begun = read_description(args.resume)["model"]
+        if args.model != "all" and names != [begun]:
+            raise ConfigError(f"{args.resume} is a run of {begun}, not of {args.model}")
+        names = [begun]
+    jobs = [job_of(name, args) for name in names]
+    for job in jobs:
+        if job.recipe.teacher:
+            checkpoint.read_manifest(job.recipe.teacher)
+        if not job.model_args.get("pretrained"):  # that would ask the network
+            build(job, 7)
+    return jobs
 
 
 def job_of(name: str, args: argparse.Namespace):  # type: ignore[no-untyped-def]
-    """The model's own recipe with the options applied."""
+    """The model's own recipe and input with the options applied."""
     from fer.models import get_model
+    from fer.specs import override, parse_value
     from fer.training import Job, resolve
 
-    recipe = resolve(
-        get_model(name).RECIPE, args.epochs, args.batch_size, args.lr, args.weight_decay, args.teacher, args.settings
-    )
-    return Job(name, recipe, args.seed, dict(parse_model_arg(text) for text in args.model_args))
+    entry = get_model(name)
+    spec, settings = entry.SPEC.input, []
+    for text in args.settings:
+        key, _, value = text.partition("=")
+        if key.strip().startswith("input."):
+            spec = override(spec, key.strip().removeprefix("input."), value.strip())
+        else:
+            settings.append(text)
+    recipe = resolve(entry.RECIPE, args.epochs, args.batch_size, args.lr, args.weight_decay, args.teacher, settings)
+    model_args = {}
+    for text in args.model_args:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--model-arg takes key=value, got {text!r}; for example --model-arg attention=false")
+        model_args[key.strip()] = parse_value(value.strip())
+    return Job(name, recipe, args.seed, model_args, spec)
 
 
-def one(name, data, args) -> Path:  # type: ignore[no-untyped-def]
-    """Train one model; returns its run folder."""
+def one(job, data, args) -> Path:  # type: ignore[no-untyped-def]
+    """Train one model, or take over its finished run under --resume; returns the run folder."""
     from fer import checkpoint
     from fer.training import train
     from fer.training.listeners import Progress, TensorBoard
+    from fer.training.loop import is_finished
 
-    job = job_of(name, args)
-    folder, resume = run_folder(name, args)
-    logs = (args.logs or args.out.resolve().parent / "logs") / name / folder.name
-    train(job, data, folder, args.device, args.amp, args.num_workers, resume, [Progress(), TensorBoard(logs)])
+    folder, resume = run_folder(job, data, args)
+    if resume and is_finished(folder):
+        print(f"{job.model}: {folder} is finished; nothing to train", file=sys.stderr)
+    else:
+        logs = (args.logs or args.out.resolve().parent / "logs") / job.model / folder.name
+        train(job, data, folder, args.device, args.amp, args.num_workers, resume, [Progress(), TensorBoard(logs)])
     temperature = calibrate(folder, data)
     print(f"  temperature {temperature:.3f} (validation)", file=sys.stderr)
     print(folder)
@@ -140,32 +170,33 @@ def one(name, data, args) -> Path:  # type: ignore[no-untyped-def]
             print("  not promoted: trained on synthetic faces", file=sys.stderr)
         else:
             target = checkpoint.promote(folder)
-            results = results_dir() / data.name / name
+            results = results_dir() / data.name / job.model
             results.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / "history.jsonl", results / "history.jsonl")
             print(f"  promoted to {target}", file=sys.stderr)
     return folder
 
 
-def run_folder(name: str, args: argparse.Namespace) -> tuple[Path, bool]:
-    """(folder, whether it continues an earlier run)."""
-    from fer.training.loop import RUN, is_finished
+def run_folder(job, data, args) -> tuple[Path, bool]:  # type: ignore[no-untyped-def]
+    """(folder, whether it continues an earlier run).
+
+    --resume takes the newest run of the model: if unfinished, to go on; if finished under these very options, as it is.
+    """
+    from fer.training.loop import RUN, differences, is_finished
 
     if args.resume and args.resume != "latest":
-        folder = Path(args.resume)
-        if not (folder / RUN).is_file():
-            raise CheckpointError(f"{folder}: no run to resume here ({RUN} is missing)")
-        return folder, True
+        return Path(args.resume), True
+    base = args.out / job.model
     if args.resume:
-        begun = sorted(p.parent for p in (args.out / name).glob(f"*/{RUN}") if not is_finished(p.parent))
-        if begun:
+        begun = sorted(p.parent for p in base.glob(f"*/{RUN}"))
+        if begun and (not is_finished(begun[-1]) or not differences(begun[-1], job.describe(data))):
             return begun[-1], True
-        print(f"{name}: no unfinished run in {args.out / name}; starting anew", file=sys.stderr)
+        print(f"{job.model}: no unfinished run in {base}; starting anew", file=sys.stderr)
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder, n = args.out / name / stamp, 1
+    folder, n = base / stamp, 1
     while folder.exists():
         n += 1
-        folder = args.out / name / f"{stamp}-{n}"
+        folder = base / f"{stamp}-{n}"
     return folder, False
 
 
@@ -182,17 +213,6 @@ def calibrate(folder: Path, data) -> float:  # type: ignore[no-untyped-def]
     temperature = fit_temperature(logits.log_softmax(1).numpy(), data["val"].labels)
     checkpoint.set_temperature(folder, temperature)
     return temperature
-
-
-def parse_model_arg(text: str) -> tuple[str, object]:
-    """"attention=false" -> ("attention", False); values are JSON, or plain text."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--model-arg takes key=value, got {text!r}")
-    try:
-        return key.strip(), json.loads(value)
-    except json.JSONDecodeError:
-        return key.strip(), value
 
 
 if __name__ == "__main__":

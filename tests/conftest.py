@@ -11,7 +11,7 @@ from fer.labels import FER7
 
 @pytest.fixture(autouse=True)
 def _quiet_places(tmp_path, monkeypatch):
-    """No test writes into the checkout: data, and whatever else defaults to a place, lies in the test's folder."""
+    """Prepared data default to the test's own folder (tests that promote or score move the other places themselves)."""
     monkeypatch.setenv("FER_DATA", str(tmp_path / "data"))
 
 

@@ -33,7 +33,7 @@ class PhaseStarted:
 
 @dataclass(frozen=True)
 class StepEnded:
-    """One optimizer step; loss and accuracy are running means of the epoch, or None where they were not read."""
+    """Progress within an epoch, every 20 steps and at its end; loss and accuracy are running means of the epoch."""
 
     epoch: int
     step: int

@@ -19,11 +19,11 @@ from fer.data.dataset import Dataset
 from fer.device import pick_device
 from fer.errors import CheckpointError, ConfigError, DataError
 from fer.models import get_model
-from fer.specs import InputSpec, Recipe
+from fer.specs import InputSpec, Phase, Recipe
 from fer.torchvision_repair import import_repaired
 from fer.training.events import EpochEnded, Event, Listener, PhaseStarted, RunEnded, RunStarted, StepEnded
 from fer.training.losses import LOSSES, class_weights, distillation
-from fer.training.optim import Schedule, build_optimizer
+from fer.training.optim import Schedule, build_optimizer, train_mode
 from fer.training.stream import AugmentedStream, evaluate
 
 log = logging.getLogger(__name__)
@@ -58,15 +58,57 @@ class Job:
             "seed": self.seed,
             "input": specs.to_dict(self.input or get_model(self.model).SPEC.input),
             "data": {"name": data.name, "fingerprint": data.fingerprint},
+            "teacher_sha256": _sha256(self.recipe.teacher),
         }
+
+
+def _sha256(teacher: str) -> str:
+    return str(checkpoint.read_manifest(teacher).weights.get("sha256", "")) if teacher else ""
+
+
+def read_description(run: str | Path) -> dict[str, Any]:
+    """What run.json says about a run: model, arguments, recipe, seed, input, data, and whether it is finished.
+
+    Raises:
+        CheckpointError: absent or damaged.
+    """
+    file = Path(run) / RUN
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        return {"model": raw["model"], **raw}
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise CheckpointError(f"{run}: no run here that can be resumed ({RUN}: {e})") from e
+
+
+def differences(run: str | Path, description: dict[str, Any]) -> list[str]:
+    """Top-level keys in which a run differs from a description, "recipe" by its own keys."""
+    old, new = read_description(run), json.loads(json.dumps(description))
+    old.pop("finished", None)
+    keys = [k for k in new if old.get(k) != new[k] and k != "recipe"]
+    recipe = old.get("recipe") or {}
+    return keys + [f"recipe.{k}" for k in new["recipe"] if recipe.get(k) != new["recipe"][k]]
 
 
 def is_finished(run: str | Path) -> bool:
     """Whether a run folder holds a run that went to its end."""
     try:
-        return bool(json.loads((Path(run) / RUN).read_text(encoding="utf-8")).get("finished"))
-    except (OSError, ValueError):
+        return bool(read_description(run).get("finished"))
+    except CheckpointError:
         return False
+
+
+def build(job: Job, n_classes: int) -> nn.Module:
+    """The untrained net of a job, its weights drawn after the job's seed.
+
+    Raises:
+        ConfigError: model arguments that it does not take.
+    """
+    entry = get_model(job.model)
+    torch.manual_seed(job.seed)
+    try:
+        return entry.build(n_classes, job.input or entry.SPEC.input, **job.model_args)
+    except (TypeError, ValueError) as e:
+        raise ConfigError(f"{job.model} does not take the arguments {job.model_args}: {e}") from e
 
 
 class _Teacher:
@@ -79,7 +121,7 @@ class _Teacher:
         if manifest.input.channels != student.channels:
             raise ConfigError(f"teacher {name} takes {manifest.input.channels} channel(s), the student {student.channels}")
         self.module = module.to(device, memory_format=torch.channels_last)
-        self.spec, self.student = manifest.input, student
+        self.spec, self.student, self.name = manifest.input, student, manifest.model
 
     @torch.no_grad()
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -108,16 +150,13 @@ def train(
 
     Args:
         run: Folder for checkpoint, history.jsonl and resume state; made when absent.
-        amp: Mixed precision (bfloat16 where the device has it, else float16 with loss scaling); ignored on the CPU.
+        amp: Mixed precision (bfloat16 where CUDA has it, else float16 with loss scaling); ignored on the CPU.
 
     Raises:
         DataError: no training or validation faces.
         ConfigError: --resume under another recipe, seed or data; a teacher that does not fit; loss not finite.
     """
-    run = Path(run)
-    run.mkdir(parents=True, exist_ok=True)
-    trainer = _Trainer(job, data, run, pick_device(device), amp, workers, listeners)
-    return trainer.fit(resume)
+    return _Trainer(job, data, Path(run), pick_device(device), amp, workers, listeners).fit(resume)
 
 
 class _Trainer:
@@ -131,8 +170,7 @@ class _Trainer:
         self.train_split, self.val_split, self.data = data["train"], data["val"], data
         if not len(self.train_split) or not len(self.val_split):
             raise DataError(f"{data.name}: training needs faces in train and val, got {len(self.train_split)} and {len(self.val_split)}")
-        torch.manual_seed(job.seed)
-        module = entry.build(len(data.label_set), self.spec, **job.model_args)
+        module = build(job, len(data.label_set))
         self.parameters = sum(p.numel() for p in module.parameters())
         self.module = module.to(device, memory_format=torch.channels_last)
         self.stream = AugmentedStream(
@@ -146,14 +184,17 @@ class _Trainer:
         if self.recipe.ema_decay:
             utils = import_repaired("timm.utils")
             self.ema = utils.ModelEmaV3(self.module, decay=self.recipe.ema_decay, use_warmup=True)
-        self.autocast, self.scaler = nullcontext, None
+        self.autocast, self.scaler, self.precision = nullcontext, None, "float32"
+        self.commit = checkpoint.git_commit()
         if amp and device.type != "cpu":
             half = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
             self.autocast = lambda: torch.autocast(device.type, dtype=half)  # type: ignore[assignment]
-            if half == torch.float16 and device.type == "cuda":
-                self.scaler = torch.amp.GradScaler("cuda")
+            if half == torch.float16:
+                self.scaler = torch.amp.GradScaler(device.type)
+            self.precision = str(half).removeprefix("torch.")
         elif amp:
             log.warning("mixed precision is for CUDA and MPS; training in float32 on the CPU")
+        self.best_state: dict[str, torch.Tensor] = {}
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"epoch": 0, "accuracy": -1.0, "loss": float("inf")}
         self.steps = 0
@@ -165,18 +206,24 @@ class _Trainer:
             listener(event)
 
     def fit(self, resume: bool) -> Path:
-        state = self._read_state() if resume else None
         description = self.job.describe(self.data)
+        state = None
+        if resume:
+            if differing := differences(self.run, description):
+                raise ConfigError(f"{self.run} was begun with other options ({', '.join(differing)}); resume it with the same")
+            state = self._read_state()
+        self.run.mkdir(parents=True, exist_ok=True)
         if state is None:
             checkpoint.write_atomic(self.run / RUN, (json.dumps(description, indent=2) + "\n").encode())
         else:
-            if json.loads(state["description"]) != json.loads(json.dumps(description)):
-                raise ConfigError(f"{self.run} was begun under another recipe, seed or data; resume it with the same options")
             self.module.load_state_dict(state["module"])
             if self.ema is not None:
                 self.ema.module.load_state_dict(state["ema"])
             self.history, self.best = json.loads(state["history"]), json.loads(state["best"])
             self.steps, self.seconds, self.stopped_early = state["steps"], state["seconds"], state["stopped_early"]
+            # the files may be one epoch ahead of the state
+            self.best_state, self.commit = state["best_state"], state["commit"]
+            checkpoint.save(self.run, self.best_state, self._manifest())
         done = len(self.history)
         self.emit(RunStarted(self.job.model, self.run, self.parameters, str(self.device), self.recipe.epochs, done + 1,
                              len(self.train_split), len(self.val_split)))
@@ -201,12 +248,12 @@ class _Trainer:
                     start = last + 1
             self.emit(PhaseStarted(phase.name, first, phase.epochs, moving))
             for epoch in range(start, last + 1):
-                score = self._epoch(phase.name, epoch, (epoch - first) * len(self.stream), optimizer, schedule)
+                score = self._epoch(phase, epoch, (epoch - first) * len(self.stream), optimizer, schedule)
                 bad = 0 if score > phase_best else bad + 1
                 phase_best = max(score, phase_best)
                 schedule.epoch_ended(score)
                 self.stopped_early = bool(phase.early_stopping and bad >= phase.early_stopping)
-                self._write_state(number, epoch, optimizer, schedule, phase_best, bad, description)
+                self._write_state(number, epoch, optimizer, schedule, phase_best, bad)
                 if self.stopped_early:
                     break
             first = last + 1
@@ -215,9 +262,9 @@ class _Trainer:
         self.emit(RunEnded(self.run, self.best["epoch"], self.best["accuracy"], self.seconds, self.stopped_early))
         return self.run
 
-    def _epoch(self, phase: str, epoch: int, step0: int, optimizer: torch.optim.Optimizer, schedule: Schedule) -> float:
+    def _epoch(self, phase: Phase, epoch: int, step0: int, optimizer: torch.optim.Optimizer, schedule: Schedule) -> float:
         began = time.perf_counter()
-        self.module.train()
+        train_mode(self.module, phase.freeze)
         steps, seen = len(self.stream), 0
         # sums stay on the device: reading them every step would wait for it
         sums = torch.zeros(2, device=self.device, dtype=torch.float64 if self.device.type != "mps" else torch.float32)
@@ -244,13 +291,14 @@ class _Trainer:
         self.seconds += time.perf_counter() - began
         better = (val_accuracy, -val_loss) > (self.best["accuracy"], -self.best["loss"])
         if better:
+            self.best_state = {k: v.detach().cpu().clone() for k, v in judged.state_dict().items()}
             self.best = {"epoch": epoch, "accuracy": val_accuracy, "loss": val_loss}
-        event = EpochEnded(phase, epoch, train_loss, train_accuracy, val_loss, val_accuracy, rate,
+        event = EpochEnded(phase.name, epoch, train_loss, train_accuracy, val_loss, val_accuracy, rate,
                            seen / train_seconds, time.perf_counter() - began, better)
         row = asdict(event)
         row.pop("best")
         self.history.append(row)
-        self._write_checkpoint(judged if better else None)
+        self._write_checkpoint(better)
         self.emit(event)
         return val_accuracy
 
@@ -280,13 +328,13 @@ class _Trainer:
             self.ema.update(self.module, step=self.steps)
         return loss, (logits.detach().argmax(1) == y.argmax(1)).sum()
 
-    def _write_checkpoint(self, module: nn.Module | None) -> None:
+    def _write_checkpoint(self, better: bool) -> None:
         """history.jsonl and manifest after every epoch; the weights when they are the best so far."""
         lines = "".join(json.dumps(row) + "\n" for row in self.history)
         checkpoint.write_atomic(self.run / HISTORY, lines.encode())
         manifest = self._manifest()
-        if module is not None:
-            checkpoint.save(self.run, module.state_dict(), manifest)
+        if better:
+            checkpoint.save(self.run, self.best_state, manifest)
         else:
             weights = checkpoint.read_manifest(self.run).weights
             checkpoint.write_manifest(self.run, replace(manifest, weights=weights))
@@ -303,7 +351,7 @@ class _Trainer:
             data={"name": self.data.name, "fingerprint": self.data.fingerprint,
                   "n_train": len(self.train_split), "n_val": len(self.val_split)},
             seed=self.job.seed,
-            git_commit=checkpoint.git_commit(),
+            git_commit=self.commit,
             versions=checkpoint.versions(),
             created=checkpoint.now(),
             weights={"parameters": self.parameters},
@@ -314,7 +362,8 @@ class _Trainer:
                 "images_per_second": round(sum(rates) / len(rates), 1),
                 "best_epoch": self.best["epoch"],
                 "val_accuracy": round(self.best["accuracy"], 6),
-                "teacher": Path(self.recipe.teacher).name,
+                "teacher": self.teacher.name if self.teacher else "",
+                "precision": self.precision,
                 "pretrained": bool(self.job.model_args.get("pretrained", False)),
                 "extra_annotation": False,
             },
@@ -326,7 +375,7 @@ class _Trainer:
         return f"{self.device.type}, {torch.get_num_threads()} threads" if self.device.type == "cpu" else self.device.type
 
     def _write_state(self, phase: int, epoch: int, optimizer: torch.optim.Optimizer, schedule: Schedule,
-                     phase_best: float, bad: int, description: dict[str, Any]) -> None:
+                     phase_best: float, bad: int) -> None:
         import io
 
         buffer = io.BytesIO()
@@ -340,7 +389,8 @@ class _Trainer:
                 "scaler": self.scaler.state_dict() if self.scaler is not None else None,
                 "rng": torch.get_rng_state(),
                 "steps": self.steps, "seconds": self.seconds, "stopped_early": self.stopped_early,
-                "history": json.dumps(self.history), "best": json.dumps(self.best), "description": json.dumps(description),
+                "history": json.dumps(self.history), "best": json.dumps(self.best),
+                "best_state": self.best_state, "commit": self.commit,
             },
             buffer,
         )

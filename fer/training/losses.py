@@ -18,18 +18,13 @@ def cross_entropy(
     Args:
         logits: (N, C).
         targets: (N, C), rows sum to 1.
-        weights: (C,) class weights; the mean is weighted by each target's own weight, as in torch for hard labels.
+        weights: (C,) class weights, mean 1 over the training images (see `class_weights`).
         smoothing: Share of each target spread evenly over the classes.
 
     Returns:
         Scalar.
     """
-    if smoothing:
-        targets = targets * (1 - smoothing) + smoothing / targets.shape[1]
-    losses = -(targets * F.log_softmax(logits.float(), dim=1))
-    if weights is None:
-        return losses.sum(dim=1).mean()
-    return (losses * weights).sum() / (targets * weights).sum()
+    return F.cross_entropy(logits.float(), targets, weight=weights, label_smoothing=smoothing)
 
 
 def distillation(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -7,17 +7,37 @@ import math
 import torch
 from torch import nn
 
+from fer.errors import ConfigError, unknown_name
 from fer.specs import Phase
 
 
 def trainable(module: nn.Module, freeze: tuple[str, ...]) -> dict[str, nn.Parameter]:
-    """Sets `requires_grad` after the phase's frozen prefixes; returns what moves, by name."""
+    """Sets `requires_grad` after the phase's frozen parts; returns what moves, by name.
+
+    Raises:
+        ConfigError: a part that the net does not have, or nothing left to train.
+    """
+    known = {name for name, _ in module.named_modules()} | {name for name, _ in module.named_parameters()}
+    for prefix in freeze:
+        if prefix not in known:
+            raise unknown_name("part to freeze", prefix, sorted(n for n, _ in module.named_children()))
     moving = {}
     for name, p in module.named_parameters():
         p.requires_grad_(not any(name == f or name.startswith(f + ".") for f in freeze))
         if p.requires_grad:
             moving[name] = p
+    if not moving:
+        raise ConfigError(f"freeze = {list(freeze)} leaves nothing to train")
     return moving
+
+
+def train_mode(module: nn.Module, freeze: tuple[str, ...]) -> None:
+    """Training mode, but for frozen parts: their batch-norm statistics stay where they are."""
+    module.train()
+    parts = dict(module.named_modules())
+    for prefix in freeze:
+        if prefix in parts:
+            parts[prefix].eval()
 
 
 def build_optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:
@@ -69,8 +89,8 @@ class Schedule:
 
     def state_dict(self) -> dict[str, object]:
         """Plain numbers."""
-        return {"factor": self.plateau.optimizer.param_groups[0]["lr"], "best": float(self.plateau.best),
-                "bad": self.plateau.num_bad_epochs}
+        best = float(self.plateau.best)
+        return {"factor": self.plateau.optimizer.param_groups[0]["lr"], "best": best, "bad": self.plateau.num_bad_epochs}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Inverse of `state_dict`."""

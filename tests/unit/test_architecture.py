@@ -135,7 +135,7 @@ def test_every_third_party_import_is_in_the_requirements():
     known = {"cv2": "opencv-python", "PIL": "pillow", "sklearn": "scikit-learn", "httpx": "huggingface_hub"}
     optional = {"kagglehub", "spaces", "google"}
     pinned = {re.split(r"[=\[]", line)[0].lower() for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines() if "==" in line}
-    local = {"fer", *(p.stem for d in ("scripts", "streamlit_app", "demo") for p in (ROOT / d).rglob("*.py")), "views"}
+    local = {"fer", *(p.stem for d in ("scripts", "streamlit_app", "demo") for p in (ROOT / d).rglob("*.py")), "views", "streamlit_app"}
     for path in [*SOURCES, *(p for d in ("scripts", "demo", "streamlit_app") for p in (ROOT / d).rglob("*.py"))]:
         for line, module, _ in imports(path):
             top = module.split(".")[0]

@@ -62,7 +62,8 @@ def test_by_name_from_the_checkpoints_folder(folder, monkeypatch):
         (lambda f: (f / "config.json").write_text("[]"), "not a checkpoint of this project"),
         (lambda f: edit(f, format="other"), "not a checkpoint of this project"),
         (lambda f: edit(f, schema=99), "schema 99 is newer than 1"),
-        (lambda f: edit(f, schema=...), "schema None"),
+        (lambda f: edit(f, schema=...), "schema must be a whole number, got None"),
+        (lambda f: edit(f, schema="1"), "whole number"),
         (lambda f: edit(f, labels=...), "damaged or from another version"),
         (lambda f: edit(f, input={"size": 3}), "size_px"),
         (lambda f: edit(f, model="resnet900"), "unknown model 'resnet900'"),
@@ -71,6 +72,16 @@ def test_by_name_from_the_checkpoints_folder(folder, monkeypatch):
         (lambda f: edit(f, labels=["happy", "sad"]), "not those of fer7"),
         (lambda f: edit(f, temperature=0), "temperature"),
         (lambda f: edit(f, surprise=1), "surprise"),
+        (lambda f: edit(f, temperature=float("inf")), "finite"),
+        (lambda f: edit(f, model_args={"nonsense": 1}), "arguments do not fit baseline_cnn"),
+        (lambda f: edit(f, model_args={"dropout": 7}), "arguments do not fit baseline_cnn"),
+        (lambda f: edit(f, model_args=None), "must be an object"),
+        (lambda f: edit(f, weights="x"), "must be an object"),
+        (lambda f: edit(f, weights={"file": 5}), "absent"),
+        (lambda f: edit(f, training=None), "must be an object"),
+        (lambda f: edit(f, data=[]), "must be an object"),
+        (lambda f: edit(f, label_set="mine", labels=[1, 2]), "must be str"),
+        (lambda f: edit(f, label_set="mine", labels=["happy", "happy"]), "distinct"),
         (lambda f: (f / "model.safetensors").unlink(), "absent"),
         (lambda f: (f / "model.safetensors").write_bytes(b""), "SHA-256"),
         (lambda f: flip_a_bit(f / "model.safetensors"), "SHA-256"),
@@ -106,9 +117,9 @@ def test_weights_outside_the_folder_are_not_reached(folder, tmp_path):
         fer.load(folder)
 
 
-@pytest.mark.parametrize("name", ["/no/such/place", "nowhere/model", "x.safetensors"])
+@pytest.mark.parametrize("name", ["/no/such/place", "nowhere/model", "x.safetensors", "~nosuchuser/x", "x" * 5000, "a\0b"])
 def test_absent_paths(name):
-    with pytest.raises(CheckpointError, match="no such checkpoint"):
+    with pytest.raises(CheckpointError, match="no such checkpoint|neither a model nor a usable path"):
         fer.load(name)
 
 

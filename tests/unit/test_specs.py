@@ -41,6 +41,9 @@ def test_any_field_can_be_set(key, text, read):
         ("phases.0.optimizer", "adamm", "did you mean 'adamw'|did you mean 'adam'"),
         ("label_smoothing", "1.5", "label_smoothing"),
         ("phases.0.lr", "-1", "positive"),
+        ("augment.rotate_deg", "NaN", "finite"),
+        ("augment.brightness", "-1", "brightness"),
+        ("phases.²", "1", "out of range"),
     ],
 )
 def test_a_wrong_setting_says_what_is_wrong(key, text, expected):

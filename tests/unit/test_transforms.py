@@ -51,6 +51,12 @@ def test_prepare_refuses_what_is_no_face(bad):
         prepare([bad], SPEC)
 
 
+@pytest.mark.parametrize("one", [np.zeros((60, 50, 3), np.uint8), np.zeros((48, 48), np.uint8)])
+def test_a_single_face_in_place_of_a_batch_is_refused(one):
+    with pytest.raises(ImageError, match=r"pass \[face\]"):
+        prepare(one, SPEC)
+
+
 def test_normalise_divides_once():
     x = torch.full((1, 44, 44), 255, dtype=torch.uint8)
     assert normalise(x, SPEC).shape == (1, 1, 44, 44)

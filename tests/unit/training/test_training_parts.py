@@ -16,8 +16,10 @@ def test_cross_entropy_equals_torch_for_hard_labels():
     logits, labels = torch.randn(16, 7), torch.randint(0, 7, (16,))
     hot = nn.functional.one_hot(labels, 7).float()
     w = torch.rand(7) + 0.5
-    for kw, smoothing, weights in [({}, 0.0, None), ({"label_smoothing": 0.1}, 0.1, None), ({"weight": w}, 0.0, w)]:
-        torch.testing.assert_close(cross_entropy(logits, hot, weights, smoothing), nn.functional.cross_entropy(logits, labels, **kw))
+    for kw, smoothing in [({}, 0.0), ({"label_smoothing": 0.1}, 0.1)]:
+        torch.testing.assert_close(cross_entropy(logits, hot, None, smoothing), nn.functional.cross_entropy(logits, labels, **kw))
+    by_hand = -(w[labels] * logits.log_softmax(1)[torch.arange(16), labels]).mean()
+    torch.testing.assert_close(cross_entropy(logits, hot, w), by_hand)
     soft = torch.softmax(torch.randn(16, 7), 1)
     torch.testing.assert_close(cross_entropy(logits, soft), nn.functional.cross_entropy(logits, soft))
 
@@ -79,6 +81,12 @@ def test_optimizer_decays_matrices_only_and_leaves_frozen_parts(name, kind):
     assert [tuple(p.shape) for p in decayed["params"]] == [(3, 3)] and decayed["weight_decay"] == 0.1
     assert len(plain["params"]) == 3 and plain["weight_decay"] == 0
     assert not net["stem"].weight.requires_grad and net["stem2"].weight.requires_grad
+    with pytest.raises(ConfigError, match="did you mean 'stem'"):
+        build_optimizer(net, Phase(freeze=("sten",)))
+    with pytest.raises(ConfigError, match="nothing to train"):
+        build_optimizer(net, Phase(freeze=("stem", "stem2", "norm")))
+    build_optimizer(net, Phase())
+    assert net["stem"].weight.requires_grad, "a later phase thaws"
     if name == "sgd":
         assert plain["nesterov"] and plain["momentum"] == 0.9
 
