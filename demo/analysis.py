@@ -6,11 +6,12 @@ import json
 import logging
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from fer.checkpoint import read_manifest, trained_models
 from fer.errors import CheckpointError, FerError, ImageError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 DATA = "fer2013"
 _log = logging.getLogger("fer.demo")
 MOST_CARDS = 12
+DISPLAY_PX = 1280
 NO_MODEL = (
     "There is no trained model yet. Train one (python scripts/train.py --model attention_cnn --promote) "
     "or start the demo with --checkpoint PATH."
@@ -187,11 +189,22 @@ def open_upload(upload: dict[str, Any] | None, folder: str | Path) -> np.ndarray
         raise ImageError(str(e).replace(str(path), str(name))) from e
 
 
+def shrink(image: np.ndarray) -> np.ndarray:
+    """The same picture with its longest side at most `DISPLAY_PX`: a phone can load it."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((DISPLAY_PX, DISPLAY_PX), Image.Resampling.BOX)
+    return np.asarray(picture)
+
+
 def find_faces(image: np.ndarray, predictor: Predictor, whole: bool) -> list[FaceResult]:
     """Every face of a picture, largest first; with `whole` the picture itself is taken for one face."""
     from fer.inference import analyze
 
-    return analyze(image, predictor, detector="whole" if whole else "haar")
+    if not whole:
+        return analyze(image, predictor, detector="haar")
+    height, width = image.shape[:2]
+    # Shrunk, because the square around a long strip of fifty megapixels would not fit into memory.
+    return [replace(face, box=(0, 0, width, height)) for face in analyze(shrink(image), predictor, detector="whole")]
 
 
 def look_closer(
@@ -212,6 +225,14 @@ def look_closer(
     used = method if method in possible else next(iter(possible), None)
     seen = []
     for result in results[:MOST_CARDS]:
-        face = image if whole else crop(image, result.box)
+        face = _square(image) if whole else crop(image, result.box)
         seen.append(Seen(result, face, explain(predictor, face, used) if used else None))
     return seen, [(METHODS[name].title, name) for name in possible], used
+
+
+def _square(image: np.ndarray) -> np.ndarray:
+    """What `analyze` hands to the net where the whole picture is one face."""
+    from fer.faces import crop
+
+    small = shrink(image)
+    return crop(small, (0, 0, small.shape[1], small.shape[0]), margin=0.0)

@@ -23,18 +23,15 @@ except ImportError:
     spaces = None
 
 import gradio as gr
-import numpy as np
 from gradio.utils import get_upload_folder
-from PIL import Image
 
 import cards
-from analysis import MOST_CARDS, Models, find_faces, look_closer, open_upload
+from analysis import MOST_CARDS, Models, find_faces, look_closer, open_upload, shrink
 from fer.errors import FerError
 from fer.overlay import draw_faces
 
 TITLE = "Facial-expression lab"
 EXAMPLES = HERE / "examples"
-DISPLAY_PX = 1280
 MAX_UPLOAD = "10mb"
 OOPS = "Something went wrong on our side; the log has the details. Please try another picture."
 NO_FACE = (
@@ -71,8 +68,8 @@ HEAD = """
 """
 API_HELP = """Finds every face in a picture and names its expression. picture: a file (gradio_client.handle_file).
 model: a model's name, empty for the default. whole_picture: true takes the picture itself for one face. Answer: model,
-labels, width, height, and faces, largest first, each with box (left, top, right, bottom in pixels), score, label, emoji,
-confidence and probabilities. No face found: faces is an empty list. An unreadable picture is an error that says why."""
+labels, width, height, and faces, largest first, each with box (left, top, right, bottom in pixels), score, label,
+emoji, confidence and probs. No face found: faces is an empty list. An unreadable picture is an error that says why."""
 # On a phone the answer lies below the fold.
 SCROLL = """
 (picture) => {
@@ -122,9 +119,14 @@ def build_app(models: Models | None = None) -> gr.Blocks:
                 status = gr.HTML(cards.EMPTY, elem_id="fer-status")
                 take_whole = gr.Button("Take the whole picture as one face", variant="primary", visible=False)
                 boxed = gr.Image(
-                    label="Faces", interactive=False, visible=False, buttons=["download", "fullscreen"], format="jpeg",
+                    label="Faces",
+                    interactive=False,
+                    visible=False,
+                    buttons=["download", "fullscreen"],
+                    format="jpeg",
+                    height=380,
                     elem_id="fer-boxed",
-                )  # fmt: skip
+                )
                 with gr.Row(visible=False) as look:
                     method = gr.Radio(label="Where the net looked", scale=3, min_width=220, elem_id="fer-method")
                     opacity = gr.Slider(0, 1, value=0.6, step=0.05, label="Opacity", scale=2, min_width=160)
@@ -222,18 +224,11 @@ def _show(
     count = "1 face" if len(results) == 1 else f"{len(results)} faces"
     return cleared | {
         status: cards.message(f"{count} found" if not whole else "The whole picture, taken as one face"),
-        boxed: gr.update(value=_for_display(draw_faces(image, results)), visible=not whole),
+        boxed: gr.update(value=shrink(draw_faces(image, results)), visible=not whole),
         look: gr.update(visible=bool(possible)),
         methods: gr.update(choices=possible, value=used),
         faces: cards.face_cards(seen, left_out=max(0, len(results) - MOST_CARDS)),
     }
-
-
-def _for_display(image: np.ndarray) -> np.ndarray:
-    """A picture that a phone can load: the longest side at most `DISPLAY_PX`."""
-    picture = Image.fromarray(image)
-    picture.thumbnail((DISPLAY_PX, DISPLAY_PX), Image.Resampling.BOX)
-    return np.asarray(picture)
 
 
 def _api(models: Models) -> None:

@@ -78,8 +78,8 @@ def test_a_drawn_face_comes_back_with_box_label_and_probabilities(client):
     left, top, right, bottom = face["box"]
     assert 0 <= left < right <= answer["width"] and 0 <= top < bottom <= answer["height"]
     assert right - left > answer["width"] / 5
-    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-4)
-    assert face["label"] == max(face["probabilities"], key=face["probabilities"].get)
+    assert sum(face["probs"].values()) == pytest.approx(1, abs=1e-4)
+    assert face["label"] == max(face["probs"], key=face["probs"].get)
     assert face["emoji"] == FER7.emoji[FER7.index(face["label"])]
 
 
@@ -161,7 +161,7 @@ def test_files_that_were_not_uploaded_cannot_be_named(client):
     ):
         event = httpx.post(url, json={"data": [record, "", True]}).json()["event_id"]
         reply = httpx.get(f"{url}/{event}", timeout=20).text
-        assert "event: error" in reply and "probabilities" not in reply
+        assert "event: error" in reply and "probs" not in reply
 
 
 def test_only_the_documented_endpoint_is_public(client):
@@ -322,6 +322,9 @@ def test_the_space_front_matter_names_what_there_is():
 
 
 def test_large_pictures_are_shown_at_a_size_that_a_phone_can_load(demo):
-    assert demo["app"]._for_display(np.zeros((900, 3000, 3), np.uint8)).shape == (384, 1280, 3)
+    assert demo["analysis"].shrink(np.zeros((900, 3000, 3), np.uint8)).shape == (384, 1280, 3)
+    strip = np.zeros((100, 400_000, 3), np.uint8)
+    face = demo["analysis"]._square(strip)
+    assert face.shape == (1280, 1280, 3), "a strip does not grow into a square of its own length"
     small = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
-    assert np.array_equal(demo["app"]._for_display(small), small)
+    assert np.array_equal(demo["analysis"].shrink(small), small)
