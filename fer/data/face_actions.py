@@ -1,7 +1,7 @@
 """What a drawn face does (its expression) and whose it is (its identity), as numbers.
 
-The expressions follow Ekman and Friesen's action units (Facial Action Coding System, 1978): each is a set of movements of
-brows, lids, nose, cheeks, mouth and jaw away from the neutral face. Identity never depends on the expression.
+The expressions follow Ekman and Friesen's action units (Facial Action Coding System, 1978): each is a set of movements
+of brows, lids, nose, cheeks, mouth and jaw away from the neutral face. Identity never depends on the expression.
 """
 
 from __future__ import annotations
@@ -62,35 +62,145 @@ class Actions:
 # Several ways to show one thing: a smile with and without teeth, anger shut and shouting.
 EXPRESSIONS: dict[str, tuple[Actions, ...]] = {
     "angry": (
-        Actions(brow_inner=-1, brow_outer=0.1, brow_squeeze=1, lid_upper=0.15, lid_lower=0.7, press=0.9, corner=-0.35,
-                stretch=-0.1, folds=0.3),
-        Actions(brow_inner=-1, brow_outer=0.15, brow_squeeze=1, lid_upper=0.3, lid_lower=0.6, open_mouth=0.65, jaw=0.3,
-                square=1, teeth_upper=0.45, teeth_lower=0.4, stretch=0.1, corner=-0.25, nose_wrinkle=0.25, folds=0.6),
+        Actions(
+            brow_inner=-1,
+            brow_outer=0.1,
+            brow_squeeze=1,
+            lid_upper=0.15,
+            lid_lower=0.7,
+            press=0.9,
+            corner=-0.35,
+            stretch=-0.1,
+            folds=0.3,
+        ),
+        Actions(
+            brow_inner=-1,
+            brow_outer=0.15,
+            brow_squeeze=1,
+            lid_upper=0.3,
+            lid_lower=0.6,
+            open_mouth=0.65,
+            jaw=0.3,
+            square=1,
+            teeth_upper=0.45,
+            teeth_lower=0.4,
+            stretch=0.1,
+            corner=-0.25,
+            nose_wrinkle=0.25,
+            folds=0.6,
+        ),
     ),
     "disgust": (
-        Actions(brow_inner=-0.55, brow_outer=-0.2, brow_squeeze=0.5, lid_upper=-0.4, lid_lower=0.8, cheek=0.5,
-                nose_wrinkle=1, lip_raise=1, corner=-0.55, open_mouth=0.16, teeth_upper=0.9, folds=1),
-        Actions(brow_inner=-0.5, brow_outer=-0.1, brow_squeeze=0.4, lid_upper=-0.35, lid_lower=0.9, cheek=0.5,
-                nose_wrinkle=1, lip_raise=0.85, corner=-0.7, pout=0.6, folds=1),
+        Actions(
+            brow_inner=-0.55,
+            brow_outer=-0.2,
+            brow_squeeze=0.5,
+            lid_upper=-0.4,
+            lid_lower=0.8,
+            cheek=0.5,
+            nose_wrinkle=1,
+            lip_raise=1,
+            corner=-0.55,
+            open_mouth=0.16,
+            teeth_upper=0.9,
+            folds=1,
+        ),
+        Actions(
+            brow_inner=-0.5,
+            brow_outer=-0.1,
+            brow_squeeze=0.4,
+            lid_upper=-0.35,
+            lid_lower=0.9,
+            cheek=0.5,
+            nose_wrinkle=1,
+            lip_raise=0.85,
+            corner=-0.7,
+            pout=0.6,
+            folds=1,
+        ),
     ),
     "fear": (
-        Actions(brow_inner=1, brow_outer=0.35, brow_squeeze=0.5, lid_upper=1, lid_lower=0.4, open_mouth=0.42, square=0.75,
-                stretch=0.55, corner=-0.5, teeth_lower=0.4, teeth_upper=0.15, jaw=0.15, folds=0.2),
-        Actions(brow_inner=1, brow_outer=0.25, brow_squeeze=0.6, lid_upper=0.9, lid_lower=0.5, open_mouth=0.2, square=0.9,
-                stretch=0.7, corner=-0.65, teeth_lower=0.8, teeth_upper=0.3, folds=0.3),
+        Actions(
+            brow_inner=1,
+            brow_outer=0.35,
+            brow_squeeze=0.5,
+            lid_upper=1,
+            lid_lower=0.4,
+            open_mouth=0.42,
+            square=0.75,
+            stretch=0.55,
+            corner=-0.5,
+            teeth_lower=0.4,
+            teeth_upper=0.15,
+            jaw=0.15,
+            folds=0.2,
+        ),
+        Actions(
+            brow_inner=1,
+            brow_outer=0.25,
+            brow_squeeze=0.6,
+            lid_upper=0.9,
+            lid_lower=0.5,
+            open_mouth=0.2,
+            square=0.9,
+            stretch=0.7,
+            corner=-0.65,
+            teeth_lower=0.8,
+            teeth_upper=0.3,
+            folds=0.3,
+        ),
     ),
     "happy": (
-        Actions(corner=1, stretch=0.45, cheek=1, lid_lower=0.5, lid_upper=-0.1, open_mouth=0.4, teeth_upper=1, folds=0.9,
-                brow_inner=0.1, brow_outer=0.1),
-        Actions(corner=1, stretch=0.4, cheek=0.9, lid_lower=0.5, lid_upper=-0.15, open_mouth=0.7, jaw=0.4, teeth_upper=0.55,
-                folds=0.9, brow_inner=0.2, brow_outer=0.2),
+        Actions(
+            corner=1,
+            stretch=0.45,
+            cheek=1,
+            lid_lower=0.5,
+            lid_upper=-0.1,
+            open_mouth=0.4,
+            teeth_upper=1,
+            folds=0.9,
+            brow_inner=0.1,
+            brow_outer=0.1,
+        ),
+        Actions(
+            corner=1,
+            stretch=0.4,
+            cheek=0.9,
+            lid_lower=0.5,
+            lid_upper=-0.15,
+            open_mouth=0.7,
+            jaw=0.4,
+            teeth_upper=0.55,
+            folds=0.9,
+            brow_inner=0.2,
+            brow_outer=0.2,
+        ),
         Actions(corner=0.95, stretch=0.35, cheek=0.8, lid_lower=0.4, lid_upper=-0.1, press=0.2, folds=0.7),
     ),
     "sad": (
-        Actions(brow_inner=0.95, brow_outer=-0.45, brow_squeeze=0.35, lid_upper=-0.5, corner=-0.9, pout=0.6, gaze_down=0.6,
-                stretch=-0.05, folds=0.25),
-        Actions(brow_inner=0.9, brow_outer=-0.5, brow_squeeze=0.4, lid_upper=-0.4, lid_lower=0.3, corner=-1, pout=1,
-                gaze_down=0.3, folds=0.35),
+        Actions(
+            brow_inner=0.95,
+            brow_outer=-0.45,
+            brow_squeeze=0.35,
+            lid_upper=-0.5,
+            corner=-0.9,
+            pout=0.6,
+            gaze_down=0.6,
+            stretch=-0.05,
+            folds=0.25,
+        ),
+        Actions(
+            brow_inner=0.9,
+            brow_outer=-0.5,
+            brow_squeeze=0.4,
+            lid_upper=-0.4,
+            lid_lower=0.3,
+            corner=-1,
+            pout=1,
+            gaze_down=0.3,
+            folds=0.35,
+        ),
     ),
     "surprise": (
         Actions(brow_inner=0.9, brow_outer=1, lid_upper=0.95, open_mouth=0.9, jaw=1, stretch=-0.55, teeth_upper=0.12),
@@ -101,7 +211,7 @@ EXPRESSIONS: dict[str, tuple[Actions, ...]] = {
         Actions(smirk=1, press=0.35, lid_upper=-0.35, lid_lower=0.15, folds=0.3, brow_outer=0.1),
         Actions(smirk=0.9, press=0.5, lid_upper=-0.4, lid_lower=0.25, lip_raise=0.15, folds=0.3, brow_inner=-0.1),
     ),
-}  # fmt: skip
+}
 
 
 def draw_actions(expression: str, rng: np.random.Generator) -> Actions:
@@ -127,7 +237,7 @@ def draw_actions(expression: str, rng: np.random.Generator) -> Actions:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who it is. Colours are uint8 RGB triples as floats; lengths are in face units (half the eye-to-chin span is about .6).
+    """Who it is. Colours are RGB in 0..255; lengths are in face units (from the eyes to the chin is about 1.15).
 
     Attributes:
         skin, hair, iris, lips: Colours.
@@ -163,12 +273,22 @@ class Identity:
     shirt: tuple[float, float, float]
 
 
-_SKINS = ((250, 222, 200), (240, 205, 178), (226, 186, 152), (205, 160, 122), (172, 124, 88), (146, 101, 71), (116, 81, 60))
+_SKINS = (
+    (250, 222, 200),
+    (240, 205, 178),
+    (226, 186, 152),
+    (205, 160, 122),
+    (172, 124, 88),
+    (146, 101, 71),
+    (116, 81, 60),
+)
 _HAIRS = ((28, 22, 20), (58, 38, 26), (96, 62, 36), (150, 104, 58), (204, 168, 110), (120, 46, 24), (150, 148, 146))
 _IRISES = ((62, 40, 24), (92, 60, 34), (74, 92, 60), (80, 112, 140), (46, 32, 22))
 
 
-def _color(rng: np.random.Generator, table: tuple[tuple[int, int, int], ...], spread: float) -> tuple[float, float, float]:
+def _color(
+    rng: np.random.Generator, table: tuple[tuple[int, int, int], ...], spread: float
+) -> tuple[float, float, float]:
     c = np.array(table[int(rng.integers(len(table)))], float) * (1 + rng.normal(0, spread))
     r, g, b = np.clip(c + rng.normal(0, 4, 3), 0, 255)
     return float(r), float(g), float(b)
@@ -180,7 +300,9 @@ def draw_identity(rng: np.random.Generator) -> Identity:
     fair = skin[0] > 185
     hair = _color(rng, _HAIRS if fair else (*_HAIRS[:2], _HAIRS[-1]), 0.1)
     tint = rng.uniform(0.25, 0.6)
-    lips = tuple(float(v) for v in np.array(skin) * (1 - tint) + np.array((168, 62, 66)) * (0.55 + 0.45 * skin[0] / 255) * tint)
+    lips = tuple(
+        float(v) for v in np.array(skin) * (1 - tint) + np.array((168, 62, 66)) * (0.55 + 0.45 * skin[0] / 255) * tint
+    )
     bearded = rng.random() < 0.2
     u = rng.uniform
     return Identity(

@@ -1,7 +1,7 @@
 """The drawing board for faces: face units, poses, and a pen that fills shapes.
 
-Face units: origin between the eyes, x to the right of the picture, y down, z towards the viewer; the eyes lie about 0.4 left
-and right of it, the mouth at y = 0.77, the chin at about y = 1.15. A pose turns face units into pixels.
+Face units: origin between the eyes, x to the right of the picture, y down, z towards the viewer; the eyes lie about 0.4
+left and right of it, the mouth at y = 0.77, the chin at about y = 1.15. A pose turns face units into pixels.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Pose:
     light_angle: float = 0.0
 
     def turned(self, points: np.ndarray, lift: float | None = None) -> np.ndarray:
-        """(n, 2) face units after yaw and pitch, still in face units; `lift` is the depth, by default a head's surface."""
+        """(n, 2) face units after yaw and pitch, in face units; `lift` is the depth, by default a head's surface."""
         p = np.asarray(points, dtype=np.float64).reshape(-1, 2)
         z: np.ndarray | float
         if lift is None:
@@ -74,7 +74,9 @@ class Pen:
         """A filled polygon."""
         cv2.fillPoly(self.canvas, [fixed(self.pose.pixels(points, lift))], _rgb(color), cv2.LINE_AA, SHIFT)
 
-    def line(self, points: np.ndarray, width: float, color: Color, alpha: float = 1.0, lift: float | None = None) -> None:
+    def line(
+        self, points: np.ndarray, width: float, color: Color, alpha: float = 1.0, lift: float | None = None
+    ) -> None:
         """A line that thins out towards both ends; `width` in face units at its middle."""
         if alpha <= 0.01:
             return

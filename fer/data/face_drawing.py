@@ -54,10 +54,12 @@ def paint_head(canvas: np.ndarray, who: Identity, act: Actions, pose: Pose, rng:
 
 def _body(pen: Pen, who: Identity) -> None:
     pen.fill(
-        np.concatenate([
-            curve((-0.45, 1.5), (-1.2, 1.75), (-1.75, 2.1), (-1.95, 3.4)),
-            curve((1.95, 3.4), (1.75, 2.1), (1.2, 1.75), (0.45, 1.5)),
-        ]),
+        np.concatenate(
+            [
+                curve((-0.45, 1.5), (-1.2, 1.75), (-1.75, 2.1), (-1.95, 3.4)),
+                curve((1.95, 3.4), (1.75, 2.1), (1.2, 1.75), (0.45, 1.5)),
+            ]
+        ),
         who.shirt,
         lift=-0.2,
     )
@@ -70,15 +72,19 @@ def _hair_behind(pen: Pen, who: Identity) -> None:
         return
     w = who.width
     if who.hair_style == "long":
-        back = np.concatenate([
-            curve((0, -1.34), (w * 0.8, -1.12), (w * 1.2, -0.35), (w * 1.28, 0.5), (w * 1.3, 1.5)),
-            curve((-w * 1.3, 1.5), (-w * 1.28, 0.5), (-w * 1.2, -0.35), (-w * 0.8, -1.12), (0, -1.34)),
-        ])
+        back = np.concatenate(
+            [
+                curve((0, -1.34), (w * 0.8, -1.12), (w * 1.2, -0.35), (w * 1.28, 0.5), (w * 1.3, 1.5)),
+                curve((-w * 1.3, 1.5), (-w * 1.28, 0.5), (-w * 1.2, -0.35), (-w * 0.8, -1.12), (0, -1.34)),
+            ]
+        )
     else:
-        back = np.concatenate([
-            curve((0, -1.32), (w * 0.75, -1.12), (w * 1.1, -0.4), (w * 1.03, 0.1)),
-            curve((-w * 1.03, 0.1), (-w * 1.1, -0.4), (-w * 0.75, -1.12), (0, -1.32)),
-        ])
+        back = np.concatenate(
+            [
+                curve((0, -1.32), (w * 0.75, -1.12), (w * 1.1, -0.4), (w * 1.03, 0.1)),
+                curve((-w * 1.03, 0.1), (-w * 1.1, -0.4), (-w * 0.75, -1.12), (0, -1.32)),
+            ]
+        )
     pen.fill(back, dark(who.hair, 0.12), lift=-0.05)
 
 
@@ -100,7 +106,13 @@ def _hair_front(pen: Pen, who: Identity, rng: np.random.Generator) -> None:
     top = curve((w * 1.08, -0.4), (w * 0.75, -1.1), (0, -1.32), (-w * 0.75, -1.1), (-w * 1.08, -0.4), n=30)
     pen.fill(np.concatenate([edge, top]), who.hair, lift=0.1)
     for x in np.linspace(-0.6, 0.6, 7) * w:  # a few strands, so that it is not a flat cap
-        pen.line(curve((part * 0.4, -1.28), (x * 1.15, -1.0), (x * 1.3, low - 0.02)), 0.03, mix(who.hair, (255, 240, 220), 0.22), 0.35, 0.1)
+        pen.line(
+            curve((part * 0.4, -1.28), (x * 1.15, -1.0), (x * 1.3, low - 0.02)),
+            0.03,
+            mix(who.hair, (255, 240, 220), 0.22),
+            0.35,
+            0.1,
+        )
 
 
 def _shade(canvas: np.ndarray, who: Identity, act: Actions, pose: Pose) -> None:
@@ -108,7 +120,10 @@ def _shade(canvas: np.ndarray, who: Identity, act: Actions, pose: Pose) -> None:
     gap, w = who.eye_gap, who.width
     mouth_y = 0.77 + 0.05 * act.jaw
     spots = [(0.10, 0.0, -0.55, 0.38, 0.2), (0.16, 0.0, 0.2, 0.07, 0.26), (0.13, 0.0, 0.5, 0.09, 0.07)]
-    spots += [(-0.13, 0.0, 0.63 + who.nose_long, 0.16, 0.05), (-0.12, 0.0, mouth_y + 0.17 + 0.15 * act.jaw, 0.17, 0.045)]
+    spots += [
+        (-0.13, 0.0, 0.63 + who.nose_long, 0.16, 0.05),
+        (-0.12, 0.0, mouth_y + 0.17 + 0.15 * act.jaw, 0.17, 0.045),
+    ]
     spots += [(0.10, 0.0, 1.02 + 0.15 * act.jaw, 0.16, 0.1), (-0.1 * act.pout, 0.0, 0.99, 0.14, 0.07)]
     low = 0.05 * act.brow_squeeze
     for s in (-1, 1):

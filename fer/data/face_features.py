@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from fer.data.face_actions import Actions, Identity
@@ -22,7 +20,11 @@ def brow(pen: Pen, who: Identity, act: Actions, s: int, extra: float = 0.0) -> N
     middle = -0.27 - 0.03 * who.brow_arch - 0.06 * act.brow_inner - 0.105 * act.brow_outer - 0.1 * extra
     x = 0.17 - 0.05 * act.brow_squeeze
     points = curve(
-        (s * x, inner + 0.02), (s * (x + 0.1), (inner * 1.2 + middle * 0.8) / 2), (s * 0.42, middle), (s * 0.67, outer), n=22
+        (s * x, inner + 0.02),
+        (s * (x + 0.1), (inner * 1.2 + middle * 0.8) / 2),
+        (s * 0.42, middle),
+        (s * 0.67, outer),
+        n=22,
     )
     t = np.linspace(0, 1, 22)
     width = 0.085 * who.brow_thick * (0.75 + 0.5 * t) * np.clip((1 - t) / 0.55, 0.12, 1)
@@ -55,15 +57,17 @@ def eye(pen: Pen, who: Identity, act: Actions, s: int) -> None:
             (ellipse(x, look, r * 0.82, r * 0.82), who.iris),
             (ellipse(x, look, r * 0.42, r * 0.42), (12, 10, 10)),
             (ellipse(x - 0.025, look - 0.028, 0.018, 0.018, 14), (250, 250, 250)),
-            (np.concatenate([upper - [0, 0.05], (upper + [0, 0.014])[::-1]]), (120, 98, 92)),
+            (np.concatenate([upper + np.array([0, -0.05]), (upper + np.array([0, 0.014]))[::-1]]), (120, 98, 92)),
         ],
     )
     lash = mix(who.hair, (20, 14, 12), 0.7)
     pen.blend(ribbon(upper, 0.032 * np.clip(1.3 - np.abs(t) ** 3, 0.35, 1)), lash, 0.95)
     pen.line(lower, 0.016, dark(who.skin, 0.5), 0.6)
-    fold = np.stack([x + half * 1.05 * t, -up * (1 - t**2) ** 0.6 + tilt - 0.045 + 0.02 * min(act.brow_inner, 0)], axis=1)
+    fold = np.stack(
+        [x + half * 1.05 * t, -up * (1 - t**2) ** 0.6 + tilt - 0.045 + 0.02 * min(act.brow_inner, 0)], axis=1
+    )
     pen.line(fold, 0.016, dark(who.skin, 0.45), 0.5)
-    bag = np.stack([x + half * 0.9 * t, low * (1 - t**2) + 0.055 - 0.01 * act.lid_lower + 0.0 * t], axis=1)
+    bag = np.stack([x + half * 0.9 * t, low * (1 - t**2) + 0.055 - 0.01 * act.lid_lower], axis=1)
     pen.line(bag, 0.02, dark(who.skin, 0.4), 0.22 + 0.35 * max(act.lid_lower, 0) + 0.25 * who.age)
 
 
@@ -73,7 +77,12 @@ def nose(pen: Pen, who: Identity, act: Actions) -> None:
     shade = dark(who.skin, 0.5)
     for s in (-1, 1):
         spread = 0.17 * w * (1 + 0.12 * act.nose_wrinkle)
-        pen.line(curve((s * spread * 0.85, y - 0.11), (s * spread, y - 0.02), (s * spread * 0.75, y + 0.045)), 0.026, shade, 0.65)
+        pen.line(
+            curve((s * spread * 0.85, y - 0.11), (s * spread, y - 0.02), (s * spread * 0.75, y + 0.045)),
+            0.026,
+            shade,
+            0.65,
+        )
         pen.blend(ellipse(s * 0.075 * w, y + 0.035, 0.042 * w, 0.021), dark(who.skin, 0.75), 0.8)
         pen.line(curve((s * 0.115, 0.02), (s * 0.1, 0.2), (s * 0.13 * w, y - 0.12)), 0.03, dark(who.skin, 0.3), 0.35)
     pen.line(curve((-0.09 * w, y + 0.06), (0, y + 0.085), (0.09 * w, y + 0.06)), 0.026, shade, 0.6)
@@ -87,24 +96,43 @@ def lines(pen: Pen, who: Identity, act: Actions, side: float) -> None:
     for i, y in enumerate((-0.46, -0.56, -0.66)):
         arch = -0.05 * act.brow_outer + 0.05 * max(act.brow_inner - act.brow_outer, 0)
         pen.line(
-            curve((-0.42 + 0.04 * i, y - 0.04 * raised), (0, y + arch * 0.5 - 0.06 * raised), (0.42 - 0.04 * i, y - 0.04 * raised)),
-            0.024, shade, forehead,
-        )  # fmt: skip
+            curve(
+                (-0.42 + 0.04 * i, y - 0.04 * raised),
+                (0, y + arch * 0.5 - 0.06 * raised),
+                (0.42 - 0.04 * i, y - 0.04 * raised),
+            ),
+            0.024,
+            shade,
+            forehead,
+        )
     for s in (-1, 1):
         frown = max(0.85 * act.brow_squeeze, 0.25 * who.age) if act.brow_inner < 0.3 else 0.4 * act.brow_squeeze
         pen.line(curve((s * 0.045, -0.37), (s * 0.06, -0.27), (s * 0.05, -0.15)), 0.026, shade, min(frown, 0.9))
         if act.nose_wrinkle > 0.1:
             for k in range(3):
                 y = 0.02 + 0.075 * k
-                pen.line(curve((s * 0.02, y - 0.01), (s * 0.08, y + 0.01), (s * 0.13, y + 0.06)), 0.024, shade, 0.7 * act.nose_wrinkle)
+                pen.line(
+                    curve((s * 0.02, y - 0.01), (s * 0.08, y + 0.01), (s * 0.13, y + 0.06)),
+                    0.024,
+                    shade,
+                    0.7 * act.nose_wrinkle,
+                )
         crow = max(0.6 * act.cheek, 0.3 * who.age)
         for dy in (-0.05, 0.02, 0.09):
-            pen.line(curve((s * (who.eye_gap + 0.2), 0.02 + dy * 0.5), (s * (who.eye_gap + 0.31), 0.02 + dy * 1.5)), 0.016, shade, crow)
+            pen.line(
+                curve((s * (who.eye_gap + 0.2), 0.02 + dy * 0.5), (s * (who.eye_gap + 0.31), 0.02 + dy * 1.5)),
+                0.016,
+                shade,
+                crow,
+            )
         folds = max(0.85 * act.folds + (0.3 * act.smirk if s == side else 0), 0.45 * who.age)
         lift = 0.05 * act.nose_wrinkle
         out = 0.04 * max(act.corner, 0) + 0.03 * act.lip_raise
         pen.line(
-            curve((s * 0.2, 0.43 - lift), (s * (0.33 + out), 0.56 - lift), (s * (0.42 + 1.3 * out), 0.76)), 0.032, shade, min(folds, 0.85)
+            curve((s * 0.2, 0.43 - lift), (s * (0.33 + out), 0.56 - lift), (s * (0.42 + 1.3 * out), 0.76)),
+            0.032,
+            shade,
+            min(folds, 0.85),
         )
         droop = max(0.75 * -act.corner, 0.3 * who.age)
         pen.line(curve((s * 0.34, 0.84), (s * 0.37, 0.92), (s * 0.36, 1.0)), 0.022, shade, min(max(droop, 0), 0.8))
@@ -124,7 +152,9 @@ def mouth(pen: Pen, who: Identity, act: Actions, side: float) -> None:
     gap = 0.3 * max(act.open_mouth, 0) * (1 + 0.35 * act.jaw)
     lens = (1 - t**2) ** (0.62 - 0.4 * min(act.square, 1))
     inner_up = base - gap * (0.3 + 0.25 * act.lip_raise) * lens - 0.04 * act.lip_raise * (1 - t**2)
-    inner_low = np.maximum(base + gap * 0.7 * lens - 0.035 * act.pout * (1 - t**2) - 0.025 * act.lip_raise * (1 - t**2), inner_up)
+    inner_low = np.maximum(
+        base + gap * 0.7 * lens - 0.035 * act.pout * (1 - t**2) - 0.025 * act.lip_raise * (1 - t**2), inner_up
+    )
     thin = 1 - 0.6 * float(np.clip(act.press, 0, 1))
     bow = 1 - 0.25 * np.exp(-((t / 0.12) ** 2)) + 0.12 * np.exp(-(((np.abs(t) - 0.25) / 0.15) ** 2))
     outer_up = inner_up - 0.062 * who.lip_thick * thin * (1 - np.abs(t) ** 2.2) * bow * (1 - 0.25 * max(act.corner, 0))
@@ -156,8 +186,8 @@ def mouth(pen: Pen, who: Identity, act: Actions, side: float) -> None:
         pen.inside(band(inner_up, inner_low), shapes)
         pen.line(np.stack([x, inner_up], axis=1), 0.018, dark(who.lips, 0.6), 0.8)
     else:
-        pen.line(np.stack([x * 1.04, base + 0.0], axis=1) if act.pout < 0.2 else np.stack([x * 1.04, (inner_up + inner_low) / 2], axis=1),
-                 0.03, dark(who.lips, 0.72), 0.95)  # fmt: skip
+        middle = base if act.pout < 0.2 else (inner_up + inner_low) / 2
+        pen.line(np.stack([x * 1.04, middle], axis=1), 0.03, dark(who.lips, 0.72), 0.95)
     for s in (-1, 1):
         deep = 0.45 + 0.4 * min(abs(act.corner) + (act.smirk if s == side else 0), 1)
         end = 0 if s < 0 else -1
@@ -176,8 +206,24 @@ def beard(pen: Pen, who: Identity, act: Actions, rng: np.random.Generator) -> No
             pen.blend(ribbon(wing, 0.09 * np.linspace(1, 0.25, len(wing))), color, 0.85)
     if who.beard in ("stubble", "full"):
         chin, w = who.chin + 0.17 * act.jaw, who.width
-        rim = [(-0.97 * w, 0.3), (-0.86 * w, 0.72), (-0.5 * w, chin - 0.08), (0, chin + 0.01), (0.5 * w, chin - 0.08), (0.86 * w, 0.72), (0.97 * w, 0.3)]
-        inner = [(0.86 * w, 0.35), (0.62, 0.72), (0.36, 0.9 + 0.1 * act.jaw), (0, 0.98 + 0.14 * act.jaw), (-0.36, 0.9 + 0.1 * act.jaw), (-0.62, 0.72), (-0.86 * w, 0.35)]
+        rim = [
+            (-0.97 * w, 0.3),
+            (-0.86 * w, 0.72),
+            (-0.5 * w, chin - 0.08),
+            (0, chin + 0.01),
+            (0.5 * w, chin - 0.08),
+            (0.86 * w, 0.72),
+            (0.97 * w, 0.3),
+        ]
+        inner = [
+            (0.86 * w, 0.35),
+            (0.62, 0.72),
+            (0.36, 0.9 + 0.1 * act.jaw),
+            (0, 0.98 + 0.14 * act.jaw),
+            (-0.36, 0.9 + 0.1 * act.jaw),
+            (-0.62, 0.72),
+            (-0.86 * w, 0.35),
+        ]
         pen.blend(np.concatenate([curve(*rim, n=40), curve(*inner, n=40)]), color, 0.8 if who.beard == "full" else 0.25)
 
 
@@ -190,5 +236,5 @@ def glasses(pen: Pen, who: Identity) -> None:
         pen.blend(ribbon(closed, np.full(len(closed), 0.03)), frame, 0.85, lift=0.5)
         arm = np.array([(s * (who.eye_gap + 0.26), -0.01), (s * who.width, -0.03)])
         pen.blend(ribbon(arm, np.full(2, 0.03)), frame, 0.8, lift=0.35)
-    bridge = curve((-who.eye_gap + 0.25, 0.0), (0, -0.035 * math.cos(0)), (who.eye_gap - 0.25, 0.0))
+    bridge = curve((-who.eye_gap + 0.25, 0.0), (0, -0.035), (who.eye_gap - 0.25, 0.0))
     pen.blend(ribbon(bridge, np.full(len(bridge), 0.03)), frame, 0.85, lift=0.52)

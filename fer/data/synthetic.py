@@ -7,12 +7,16 @@ They are no substitute for photographs: what a net scores on them says that the 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fer.data.dataset import Dataset, Split
 from fer.errors import ConfigError, unknown_name
 from fer.labels import FER7, LabelSet
+
+if TYPE_CHECKING:
+    from fer.data.face_canvas import Pose
 
 BACKGROUNDS = ("plain", "gradient", "room", "nature", "random")
 _OVERSAMPLE = 2
@@ -74,8 +78,8 @@ def draw_scene(
         background: One of BACKGROUNDS.
 
     Returns:
-        uint8 (height, width, 3) RGB, and one true box (left, top, right, bottom) a head: the square from the middle of the
-        forehead to the chin.
+        uint8 (height, width, 3) RGB, and one true box (left, top, right, bottom) a head: the square from the middle of
+        the forehead to the chin.
 
     Raises:
         ConfigError: unknown expression or background, or a size out of range.
@@ -128,9 +132,9 @@ def read_synthetic(n: int = 100, size_px: int = 48, seed: int = 0, label_set: La
     return Dataset("synthetic", label_set, splits, notes={"n": n, "size_px": size_px, "seed": seed})
 
 
-def _places(count: int, width: int, height: int, rng: np.random.Generator) -> list:
+def _places(count: int, width: int, height: int, rng: np.random.Generator) -> list[Pose]:
     """Poses of the heads, in rows from back to front, in pixels of the oversampled canvas."""
-    from fer.data.face_canvas import BOX_HALF, Pose
+    from fer.data.face_canvas import Pose
 
     rows = max(1, round(math.sqrt(count * height / width * 0.9))) if count else 1
     columns = math.ceil(count / rows) if count else 1
@@ -155,7 +159,6 @@ def _places(count: int, width: int, height: int, rng: np.random.Generator) -> li
                 light_angle=rng.uniform(0, 2 * math.pi),
             )
         )
-    assert BOX_HALF < 1.1  # the cells above leave room for it
     return places
 
 
@@ -180,13 +183,16 @@ def _background(width: int, height: int, rng: np.random.Generator, kind: str) ->
             x, y = rng.uniform(-0.1, 0.9) * width, rng.uniform(-0.1, 0.7) * height
             color = np.clip(base + rng.normal(0, 40) + rng.normal(0, 20, 3), 0, 255)
             cv2.rectangle(canvas, (int(x), int(y)), (int(x + w), int(y + h)), color.tolist(), -1)
-            cv2.rectangle(canvas, (int(x), int(y)), (int(x + w), int(y + h)), (color * 0.6).tolist(), max(width // 200, 1))
+            cv2.rectangle(
+                canvas, (int(x), int(y)), (int(x + w), int(y + h)), (color * 0.6).tolist(), max(width // 200, 1)
+            )
         return cv2.GaussianBlur(canvas, (0, 0), width / 250 * rng.uniform(0.3, 2))
     if kind == "nature":
         for k in range(int(rng.integers(2, 5))):  # hills, one before the other
             x = np.arange(0, width + 8, 8)
             y = height * (0.4 + 0.15 * k) + sum(
-                rng.uniform(0.01, 0.06) * height * np.sin(x / width * rng.uniform(2, 14) + rng.uniform(0, 6)) for _ in range(3)
+                rng.uniform(0.01, 0.06) * height * np.sin(x / width * rng.uniform(2, 14) + rng.uniform(0, 6))
+                for _ in range(3)
             )
             color = np.clip(np.array((90, 130, 80)) * rng.uniform(0.5, 1.3) + rng.normal(0, 12, 3), 0, 255)
             points = np.concatenate([np.stack([x, y], axis=1), [[width + 8, height], [0, height]]])

@@ -41,7 +41,9 @@ class Detector:
 
 DETECTORS: dict[str, Detector] = {
     "haar": Detector(detect_haar, HaarOptions, "Haar cascades", "OpenCV's cascades: offline, no model file"),
-    "yunet": Detector(detect_yunet, YunetOptions, "YuNet", "small neural network: crowds, landmarks; needs its model file"),
+    "yunet": Detector(
+        detect_yunet, YunetOptions, "YuNet", "small neural network: crowds, landmarks; needs its model file"
+    ),
     "whole": Detector(detect_whole, WholeOptions, "Whole picture", "no detection: the picture is a face crop"),
 }
 

@@ -31,7 +31,9 @@ def crop(image: np.ndarray, box: Box, margin: float = MARGIN) -> np.ndarray:
     left, top, right, bottom = box
     height, width = image.shape[:2]
     if right <= left or bottom <= top or right <= 0 or bottom <= 0 or left >= width or top >= height:
-        raise ImageError(f"box {box} does not lie in the picture of {width}x{height}; expected left, top, right, bottom")
+        raise ImageError(
+            f"box {box} does not lie in the picture of {width}x{height}; expected left, top, right, bottom"
+        )
     side = max(round(max(right - left, bottom - top) * (1 + 2 * margin)), 1)
     x0 = round((left + right - side) / 2)
     y0 = round((top + bottom - side) / 2)

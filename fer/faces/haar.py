@@ -1,9 +1,9 @@
 """Viola and Jones's detector (2001) with OpenCV's bundled cascades: offline, no model file, about 50 ms a picture.
 
 Two steps. The *search* runs the frontal and profile cascades with loose settings over a reduced frame and gathers
-candidates. The *trial* cuts each candidate out at a fixed size, lets every cascade vote on it at many scales and turns the
-votes into one score, so that a score means the same for a small face as for a large one, and a texture that fools one
-cascade is voted down by the others. Eyes add to the score; sunglasses only forgo the gain.
+candidates. The *trial* cuts each candidate out at a fixed size, lets every cascade vote on it at many scales and turns
+the votes into one score, so that a score means the same for a small face as for a large one, and a texture that fools
+one cascade is voted down by the others. Eyes add to the score; sunglasses only forgo the gain.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class _Cascades(threading.local):
         folder = Path(cv2.data.haarcascades) if hasattr(cv2, "data") else Path()
         if not hasattr(cv2, "CascadeClassifier") or not (folder / _FILES["alt2"]).is_file():
             raise ConfigError(
-                f"OpenCV {cv2.__version__} has no Haar cascades (5.x dropped them); install the pinned opencv-python 4.x "
-                "or use the detector 'yunet'"
+                f"OpenCV {cv2.__version__} has no Haar cascades (5.x dropped them); install the pinned opencv-python "
+                "4.x or use the detector 'yunet'"
             )
         self.by_name = {name: cv2.CascadeClassifier(str(folder / file)) for name, file in _FILES.items()}
 
@@ -113,7 +113,11 @@ def _search_and_try(frame: Frame, smallest_px: float, options: HaarOptions) -> l
     for raw in _distinct(_search(frame.pixels, smallest_px * frame.scale, options.profiles)):
         score, raw = _try(frame.pixels, raw, options.profiles)
         box = frame.to_picture(raw)
-        if score >= options.min_score and box is not None and min(box[2] - box[0], box[3] - box[1]) >= 0.8 * smallest_px:
+        if (
+            score >= options.min_score
+            and box is not None
+            and min(box[2] - box[0], box[3] - box[1]) >= 0.8 * smallest_px
+        ):
             faces.append(Face(box, score))
     return faces
 
@@ -137,9 +141,7 @@ def _run(
     if min(gray.shape) < least:
         return []
     pixels = np.ascontiguousarray(gray[:, ::-1]) if mirrored else gray
-    boxes, votes = cascade.detectMultiScale2(
-        pixels, step, 1, minSize=(least, least), maxSize=(most, most)
-    )
+    boxes, votes = cascade.detectMultiScale2(pixels, step, 1, minSize=(least, least), maxSize=(most, most))
     found = []
     for (x, y, w, h), n in zip(boxes, votes, strict=True):
         left = gray.shape[1] - int(x) - int(w) if mirrored else int(x)

@@ -1,6 +1,6 @@
-"""YuNet (Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector") through OpenCV: better in crowds, with landmarks.
+"""YuNet through OpenCV: better in crowds, with landmarks (Wu et al. 2023, "A Tiny Millisecond-level Face Detector").
 
-Its model file is not part of OpenCV nor of this project: give its path, set FER_YUNET, or let it be fetched from the Hub.
+Its model file is part of neither OpenCV nor this project: give its path, set FER_YUNET, or have it fetched.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ def _model_file(options: YunetOptions) -> Path:
     if given:
         path = Path(given).expanduser()
         if not path.is_file():
-            raise ConfigError(f"YuNet's model file {path} does not exist; give the path of face_detection_yunet_2023mar.onnx")
+            raise ConfigError(
+                f"YuNet's model file {path} does not exist; give the path of face_detection_yunet_2023mar.onnx"
+            )
         return path
     from fer.hub import fetch_yunet
 
