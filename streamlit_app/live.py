@@ -49,6 +49,16 @@ class Opinion:
     method: str
     heatmap: np.ndarray | None
 
+    @property
+    def label(self) -> str:
+        """The likeliest class."""
+        return self.labels[int(np.argmax(self.probs))]
+
+    @property
+    def confidence(self) -> float:
+        """Its probability, 0..1."""
+        return float(np.max(self.probs))
+
 
 def model_names() -> list[str]:
     """Models with a checkpoint, in the order of every table."""

@@ -12,6 +12,7 @@ from fer.images import read_image
 from fer.labels import EMOJI, FER7
 from streamlit_app import charts, live
 
+PER_ROW = 3
 SOURCES = {"Upload": ":material/upload:", "Camera": ":material/photo_camera:", "Drawn face": ":material/draw:"}
 
 
@@ -45,11 +46,12 @@ def main() -> None:
             "well-lit face, or switch on “The picture is a face already”.",
             icon=":material/face:",
         )
-        st.image(live.draw_boxes(image, [], 0), width=360)
+        with st.container(width=360):
+            st.image(live.draw_boxes(image, [], 0), width="stretch")
         return
-    left, right = st.columns([3, 2], gap="medium", vertical_alignment="bottom")
+    chosen = 0
+    left, right = st.columns([2, 3], gap="large")
     with right:
-        chosen = 0
         if len(faces) > 1:
             chosen = st.segmented_control(
                 f"{len(faces)} faces, the largest first",
@@ -60,13 +62,17 @@ def main() -> None:
                 key=f"face_{key}",
             )
         strength = st.slider("Strength of the overlay", 0, 100, 55, 5, format="%d %%", key="strength") / 100
+        opinions = _ask(names, faces[chosen].crop)
+        st.markdown(_agreement(list(opinions.values())))
     with left:
         st.image(
             live.draw_boxes(image, [f.box for f in faces], chosen),
             caption=f"{len(faces)} face{'s' if len(faces) > 1 else ''} · {image.shape[1]} × {image.shape[0]} pixels",
-            width=480,
+            width="stretch",
         )
-    _opinions(names, faces[chosen].crop, strength)
+    if opinions:
+        _cards(list(opinions.values()), faces[chosen].crop, strength)
+        _chart(opinions)
 
 
 def _picture() -> tuple[np.ndarray, str] | None:
@@ -82,7 +88,7 @@ def _picture() -> tuple[np.ndarray, str] | None:
     if source == "Drawn face":
         return _drawn()
     if source == "Camera":
-        given = st.camera_input("Take a snapshot", key="camera", width=480)
+        given = st.camera_input("Take a snapshot", key="camera")
     else:
         given = st.file_uploader("A picture with a face (JPEG, PNG, WebP …, at most 20 MB)", key="upload")
     if given is None:
@@ -113,49 +119,54 @@ def _drawn() -> tuple[np.ndarray, str] | None:
     return live.drawn_face(expression, int(seed)), f"{expression}{seed}"
 
 
-def _opinions(names: list[str], face: np.ndarray, strength: float) -> None:
-    """A card per model, then the probabilities of all of them in one chart."""
-    values: dict[str, dict[str, float]] = {}
-    winners = []
-    for name, column in zip(names, st.columns(len(names)), strict=True):
-        with column, st.container(border=True):
-            try:
-                opinion = live.ask(live.predictor(name), face)
-            except FerError as error:
-                st.error(f"{name}: {error}", icon=":material/error:")
-                continue
-            best = int(np.argmax(opinion.probs))
-            label = opinion.labels[best]
-            winners.append(label)
-            values[name] = {c: float(p) for c, p in zip(opinion.labels, opinion.probs, strict=True)}
-            st.metric(
-                opinion.title,
-                f"{EMOJI[label]} {label}",
-                f"{opinion.probs[best]:.0%} probability",
-                delta_color="off",
-                delta_arrow="off",
-            )
-            shown = live.enlarge(face)
-            if opinion.heatmap is not None:
-                shown = viz.overlay_heatmap(shown, live.enlarge_map(opinion.heatmap), strength)
-            caption = f"{opinion.method}: bright where it looked" if opinion.method else "no explanation for this model"
-            st.image(shown, caption=caption, width="stretch")
-    if not values:
-        return
-    if len(values) > 1:
-        top = max(set(winners), key=winners.count)
-        count = winners.count(top)
-        st.write(
-            f"All {len(winners)} models say **{top}**."
-            if count == len(winners)
-            else f"The models disagree: {', '.join(f'**{w}** ({winners.count(w)})' for w in dict.fromkeys(winners))}."
-        )
-    table = pd.DataFrame(
-        [{"model": m, "class": c, "probability": round(p, 6)} for m, row in values.items() for c, p in row.items()]
-    )
+def _ask(names: list[str], face: np.ndarray) -> dict[str, live.Opinion]:
+    """What every model says; one that cannot be used says why and is left out."""
+    opinions = {}
+    for name in names:
+        try:
+            opinions[name] = live.ask(live.predictor(name), face)
+        except FerError as error:
+            st.error(f"{name}: {error}", icon=":material/error:")
+    return opinions
+
+
+def _agreement(opinions: list[live.Opinion]) -> str:
+    words = [o.label for o in opinions]
+    if len(words) < 2:
+        return ""
+    if len(set(words)) == 1:
+        return f"All {len(words)} models say {EMOJI[words[0]]} **{words[0]}**."
+    said = (f"{words.count(w)} × {EMOJI[w]} **{w}**" for w in dict.fromkeys(words))
+    return f"The models disagree: {', '.join(said)}."
+
+
+def _cards(opinions: list[live.Opinion], face: np.ndarray, strength: float) -> None:
+    for start in range(0, len(opinions), PER_ROW):
+        part = opinions[start : start + PER_ROW]
+        for opinion, column in zip(part, st.columns(min(PER_ROW, len(opinions))), strict=False):
+            with column, st.container(border=True):
+                st.metric(
+                    opinion.title,
+                    f"{EMOJI[opinion.label]} {opinion.label}",
+                    f"{100 * opinion.confidence:.0f} % probability",
+                    delta_color="off",
+                    delta_arrow="off",
+                )
+                shown = live.enlarge(face)
+                caption = "this model cannot be explained"
+                if opinion.heatmap is not None:
+                    shown = viz.overlay_heatmap(shown, live.enlarge_map(opinion.heatmap), strength)
+                    caption = f"{opinion.method}: bright where it looked"
+                st.image(shown, caption=caption, width="stretch")
+
+
+def _chart(opinions: dict[str, live.Opinion]) -> None:
+    st.subheader("Probability of each expression")
+    values = {n: {c: float(p) for c, p in zip(o.labels, o.probs, strict=True)} for n, o in opinions.items()}
+    lines = [{"model": n, "class": c, "probability": round(p, 6)} for n, row in values.items() for c, p in row.items()]
     charts.show(
-        viz.per_class_bars(values, "probability", "Probability of each expression"),
-        table,
+        viz.per_class_bars(values, "probability", titles={n: o.title for n, o in opinions.items()}),
+        pd.DataFrame(lines),
         "probabilities",
         "Bars: the probability that each model gives to each expression for the chosen face.",
     )
