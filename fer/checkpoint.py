@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer import specs
 from fer.errors import CheckpointError, ConfigError, unknown_name
+from fer.files import replacing
 from fer.labels import LABEL_SETS, LabelSet
 from fer.models import MODELS, get_model
 from fer.paths import ROOT, checkpoints_dir
@@ -165,9 +166,10 @@ def load_module(name_or_path: str | Path) -> tuple[nn.Module, Manifest]:
         raise CheckpointError(f"{file}: the weights are absent or unreadable ({e.strerror})") from e
     digest = hashlib.sha256(data).hexdigest()
     if digest != manifest.weights.get("sha256"):
+        expected = str(manifest.weights.get("sha256"))
         raise CheckpointError(
-            f"{file}: damaged or changed, its SHA-256 {digest[:12]}... is not {str(manifest.weights.get('sha256'))[:12]}... "
-            "of the manifest; fetch or train it again"
+            f"{file}: damaged or changed, its SHA-256 {digest[:12]}... is not {expected[:12]}... of the manifest; "
+            "fetch or train it again"
         )
     # the weights come from the file; nobody has to fetch those that training began with
     args = {k: v for k, v in manifest.model_args.items() if k != "pretrained"}
@@ -195,7 +197,6 @@ def save(folder: str | Path, state: Mapping[str, torch.Tensor], manifest: Manife
     Returns:
         The folder.
     """
-    import torch
     from safetensors.torch import save as to_bytes
 
     folder = Path(folder)
@@ -244,21 +245,16 @@ def promote(run: str | Path, root: str | Path | None = None) -> Path:
     target = (Path(root) if root else checkpoints_dir()) / manifest.model
     target.mkdir(parents=True, exist_ok=True)
     # both files are complete before either is put in place; only a power cut between two renames could part them
-    for name in (WEIGHTS, MANIFEST):
-        shutil.copyfile(run / name, target / (name + ".part"))
-    for name in (WEIGHTS, MANIFEST):
-        os.replace(target / (name + ".part"), target / name)
+    with replacing(target / MANIFEST) as manifest_part, replacing(target / WEIGHTS) as weights_part:
+        shutil.copyfile(run / WEIGHTS, weights_part)
+        shutil.copyfile(run / MANIFEST, manifest_part)
     return target
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write to a neighbour, flush to disk, rename."""
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "wb") as f:
-        f.write(data)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
+    """Write bytes in one piece."""
+    with replacing(path) as part:
+        part.write_bytes(data)
 
 
 def git_commit() -> str:
@@ -279,10 +275,8 @@ def versions() -> dict[str, str]:
 
     out = {"python": platform.python_version()}
     for name in ("torch", "timm", "numpy"):
-        try:
+        with suppress(PackageNotFoundError):
             out[name] = version(name)
-        except PackageNotFoundError:
-            pass
     return out
 
 

@@ -1,7 +1,7 @@
 """Frozen, self-validating descriptions: what goes into a net, what a model is, how it is trained.
 
 They are plain data: they travel inside checkpoints as JSON, and any field can be set by a dotted key
-(`override(recipe, "phases.0.epochs", "3")`).
+(`override(recipe, ("phases.0.epochs", "3"))`).
 """
 
 from __future__ import annotations
@@ -49,9 +49,7 @@ class InputSpec:
     def __post_init__(self) -> None:
         _require(self.channels in (1, 3), f"channels must be 1 or 3, got {self.channels}")
         _require(8 <= self.size_px <= 1024, f"size_px must be 8..1024, got {self.size_px}")
-        _require(
-            self.resize_px >= self.size_px, f"resize_px {self.resize_px} must be at least size_px {self.size_px}"
-        )
+        _require(self.resize_px >= self.size_px, f"resize_px {self.resize_px} must be at least size_px {self.size_px}")
         _require(self.std > 0, f"std must be positive, got {self.std}")
 
 
@@ -152,7 +150,10 @@ class Phase:
         _require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
         _require(self.lr > 0, f"lr must be positive, got {self.lr}")
         _require(self.weight_decay >= 0, f"weight_decay must not be negative, got {self.weight_decay}")
-        _require(0 <= self.warmup_epochs < self.epochs, f"warmup_epochs must be 0 or more and less than epochs ({self.epochs}), got {self.warmup_epochs}")
+        _require(
+            0 <= self.warmup_epochs < self.epochs,
+            f"warmup_epochs must be 0 or more and less than epochs ({self.epochs}), got {self.warmup_epochs}",
+        )
         _require(self.patience >= 1, f"patience must be at least 1, got {self.patience}")
         _require(self.early_stopping >= 0, f"early_stopping must not be negative, got {self.early_stopping}")
 
@@ -237,7 +238,7 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
             raise ConfigError(f"{where} must be a list, got {value!r}")
         return tuple(_coerce(v, args[0], where) for v in value)
     if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value)
+        return from_dict(typing.cast(type, hint), value)
     if hint is bool and isinstance(value, bool):
         return value
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
@@ -257,40 +258,37 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
     raise ConfigError(f"{where} must be {getattr(hint, '__name__', hint)}, got {value!r}")
 
 
-def override(spec: T, key: str, text: str) -> T:
-    """A copy of a spec with one field, addressed by a dotted key, set from text.
+def override(spec: T, *settings: tuple[str, str]) -> T:
+    """A copy of a spec with fields, addressed by dotted keys, set from text; checked when all of them are set.
 
     Raises:
         ConfigError: unknown key (names the nearest one), index out of range or a value of the wrong type.
 
-    >>> override(Recipe(), "phases.0.epochs", "3").phases[0].epochs
+    >>> override(Recipe(), ("phases.0.epochs", "3"), ("augment.flip", "0")).phases[0].epochs
     3
-    >>> override(Recipe(), "augment.flip", "0").augment.flip
-    0.0
     """
-    head, _, rest = key.partition(".")
-    if isinstance(spec, tuple):
-        if not head.isdecimal() or int(head) >= len(spec):
-            raise ConfigError(f"index {head!r} is out of range: there are {len(spec)}, counted from 0")
-        i = int(head)
-        return spec[:i] + (override(spec[i], rest, text) if rest else _parse(spec[i], text, key),) + spec[i + 1 :]  # type: ignore[return-value]
-    if not dataclasses.is_dataclass(spec):
-        raise ConfigError(f"{key!r} goes deeper than the value {spec!r} does")
-    hints = typing.get_type_hints(type(spec))
-    if head not in hints:
-        raise unknown_name(f"key of {type(spec).__name__}", head, hints)
-    if rest:
-        return dataclasses.replace(spec, **{head: override(getattr(spec, head), rest, text)})  # type: ignore[return-value]
-    return dataclasses.replace(spec, **{head: _parse_hint(text, hints[head], f"{type(spec).__name__}.{head}")})  # type: ignore[return-value]
+    data = to_dict(spec)
+    for key, text in settings:
+        node: Any = data
+        *way, last = key.split(".")
+        for step in way:
+            node = node[_place(node, step, key)]
+        where = _place(node, last, key)
+        node[where] = text if isinstance(node[where], str) else parse_value(text)
+    return from_dict(type(spec), data)
 
 
-def _parse_hint(text: str, hint: Any, where: str) -> Any:
-    if hint is str:
-        return text
-    value = parse_value(text)
-    if isinstance(value, str):
-        raise ConfigError(f"{where} must be {getattr(hint, '__name__', hint)}, got {text!r}")
-    return _coerce(value, hint, where)
+def _place(node: Any, step: str, key: str) -> Any:
+    """The index or key that one step of a dotted key means in a dict or list."""
+    if isinstance(node, list):
+        if not step.isdecimal() or int(step) >= len(node):
+            raise ConfigError(f"{key}: index {step!r} is out of range: there are {len(node)}, counted from 0")
+        return int(step)
+    if not isinstance(node, dict):
+        raise ConfigError(f"{key!r} goes deeper than the value {node!r} does")
+    if step not in node:
+        raise unknown_name("setting", step, node)
+    return step
 
 
 def parse_value(text: str) -> Any:
@@ -303,7 +301,3 @@ def parse_value(text: str) -> Any:
         return json.loads(text.lower() if text in ("True", "False") else text)
     except json.JSONDecodeError:
         return text
-
-
-def _parse(old: Any, text: str, key: str) -> Any:
-    return _parse_hint(text, type(old), key)

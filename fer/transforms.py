@@ -41,15 +41,16 @@ def prepare(faces: Faces, spec: InputSpec, crop: bool = True) -> np.ndarray:
             "for one face pass [face]"
         )
     shape = (len(faces), side, side) if spec.channels == 1 else (len(faces), side, side, 3)
-    fits = isinstance(faces, np.ndarray) and faces.dtype == np.uint8 and faces.shape == shape
-    out = faces if fits else np.empty(shape, dtype=np.uint8)
-    if not fits:
+    if isinstance(faces, np.ndarray) and faces.dtype == np.uint8 and faces.shape == shape:
+        out = faces
+    else:
+        out = np.empty(shape, dtype=np.uint8)
         for i, face in enumerate(faces):
             out[i] = _one(face, side, spec.channels, i)
     if crop and spec.size_px < side:
         a = (side - spec.size_px) // 2
         out = out[:, a : a + spec.size_px, a : a + spec.size_px]
-    return out  # type: ignore[return-value]
+    return out
 
 
 def _one(face: np.ndarray, side: int, channels: int, position: int) -> np.ndarray:
@@ -57,9 +58,7 @@ def _one(face: np.ndarray, side: int, channels: int, position: int) -> np.ndarra
 
     face = np.asarray(face)
     if face.dtype != np.uint8 or face.ndim not in (2, 3) or (face.ndim == 3 and face.shape[2] != 3) or not face.size:
-        raise ImageError(
-            f"face {position}: expected uint8 (H, W) grey or (H, W, 3) RGB, got {face.dtype} {face.shape}"
-        )
+        raise ImageError(f"face {position}: expected uint8 (H, W) grey or (H, W, 3) RGB, got {face.dtype} {face.shape}")
     if channels == 1 and face.ndim == 3:
         face = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
     elif channels == 3 and face.ndim == 2:
@@ -89,7 +88,7 @@ def keyed_uniform(seed: int, epoch: int, index: np.ndarray, n: int) -> np.ndarra
         float64 (N, n) in [0, 1).
     """
     with np.errstate(over="ignore"):
-        key = _mix(np.uint64(seed % 2**63) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(epoch))
+        key = _mix(np.array([seed % 2**63], dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(epoch))
         base = _mix(key + np.asarray(index).astype(np.uint64) * np.uint64(0xD1342543DE82EF95))
         z = _mix(base[:, None] + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
     return (z >> np.uint64(11)).astype(np.float64) / 2.0**53

@@ -11,7 +11,8 @@ import json
 import subprocess
 import time
 
-from fer.errors import CheckpointError, ConfigError, FerError
+from fer.command_line import run_script
+from fer.errors import CheckpointError, ConfigError
 from fer.paths import ROOT
 
 
@@ -24,7 +25,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--batch-size", type=int, default=128)
     p.add_argument("--device", default="auto")
     p.add_argument("--threads", type=int)
-    p.add_argument("--max-share", type=float, help="fail when loading plus augmentation take more than this share of a step")
+    p.add_argument(
+        "--max-share", type=float, help="fail when loading plus augmentation take more than this share of a step"
+    )
     p.add_argument("--json", action="store_true")
     return p
 
@@ -32,16 +35,15 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit status; 1 when --max-share is not held."""
     args = parser().parse_args(argv)
-    try:
-        for option, value in (("--steps", args.steps), ("--batch-size", args.batch_size), ("--threads", args.threads)):
-            if value is not None and value < 1:
-                raise ConfigError(f"{option} must be at least 1, got {value}")
-        return train(args) if args.what == "train" else load(args)
-    except FerError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return run_script(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the numbers and measure."""
+    for option, value in (("--steps", args.steps), ("--batch-size", args.batch_size), ("--threads", args.threads)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{option} must be at least 1, got {value}")
+    return train(args) if args.what == "train" else load(args)
 
 
 def train(args: argparse.Namespace) -> int:
@@ -63,7 +65,11 @@ def train(args: argparse.Namespace) -> int:
     spec, recipe = entry.SPEC.input, entry.RECIPE
     rng = np.random.default_rng(0)
     shape = (2048, spec.resize_px, spec.resize_px) + ((3,) if spec.channels == 3 else ())
-    split = Split(rng.integers(0, 256, shape, dtype=np.uint8), np.eye(7, dtype=np.float32)[rng.integers(0, 7, 2048)], np.arange(2048))
+    split = Split(
+        rng.integers(0, 256, shape, dtype=np.uint8),
+        np.eye(7, dtype=np.float32)[rng.integers(0, 7, 2048)],
+        np.arange(2048),
+    )
     stream = AugmentedStream(split, spec, recipe.augment, args.batch_size, 0, device)
     module = entry.build(7).to(device, memory_format=torch.channels_last).train()
     optimizer = build_optimizer(module, recipe.phases[-1])
@@ -97,15 +103,21 @@ def train(args: argparse.Namespace) -> int:
     total = sum(spent.values())
     share = spent["load + augment"] / total
     report = {
-        "model": entry.SPEC.name, "device": str(device), "threads": torch.get_num_threads(), "batch_size": stream.batch_size,
-        "step_ms": round(1000 * total / args.steps, 1), "images_per_second": round(args.steps * stream.batch_size / total, 1),
+        "model": entry.SPEC.name,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "batch_size": stream.batch_size,
+        "step_ms": round(1000 * total / args.steps, 1),
+        "images_per_second": round(args.steps * stream.batch_size / total, 1),
         "share": {k: round(v / total, 4) for k, v in spent.items()},
     }
     if args.json:
         print(json.dumps(report))
     else:
-        print(f"{report['model']}, batch {report['batch_size']}, {report['device']}, {report['threads']} threads: "
-              f"{report['step_ms']} ms a step, {report['images_per_second']} images/s")
+        print(
+            f"{report['model']}, batch {report['batch_size']}, {report['device']}, {report['threads']} threads: "
+            f"{report['step_ms']} ms a step, {report['images_per_second']} images/s"
+        )
         for key, value in spent.items():
             print(f"  {key:15s} {1000 * value / args.steps:8.1f} ms  {100 * value / total:5.1f} %")
     if args.max_share is not None and share > args.max_share:
@@ -120,7 +132,9 @@ def load(args: argparse.Namespace) -> int:
 
     names = [args.model] if args.model else trained_models()
     if not names:
-        raise CheckpointError("no trained models to load; train one with: python scripts/train.py --model all --promote")
+        raise CheckpointError(
+            "no trained models to load; train one with: python scripts/train.py --model all --promote"
+        )
     code = (
         "import time; t = time.perf_counter(); import fer; a = time.perf_counter()\n"
         "import sys, numpy\n"
@@ -136,12 +150,20 @@ def load(args: argparse.Namespace) -> int:
                 print(f"error: {r.stderr.strip().splitlines()[-1]}", file=sys.stderr)
                 return 2
             runs.append(tuple(map(float, r.stdout.split())))
-        rows.append({"model": name, "import_s": round(min(r[0] for r in runs), 3), "load_and_first_prediction_s": round(min(r[1] for r in runs), 2)})
+        rows.append(
+            {
+                "model": name,
+                "import_s": round(min(r[0] for r in runs), 3),
+                "load_and_first_prediction_s": round(min(r[1] for r in runs), 2),
+            }
+        )
     if args.json:
         print(json.dumps(rows))
     else:
         for row in rows:
-            print(f"{row['model']:16s} import fer {row['import_s']:.3f} s   load + first prediction {row['load_and_first_prediction_s']:.2f} s")
+            print(
+                f"{row['model']:16s} import fer {row['import_s']:.3f} s   load + first prediction {row['load_and_first_prediction_s']:.2f} s"
+            )
     return 0
 
 

@@ -14,11 +14,12 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
+from fer.command_line import run_script
 from fer.data.checks import RowChecker
 from fer.data.folders import find_split_folders
 from fer.data.splits import SEED, VAL_FRACTION
 from fer.data.val_folder import Plan, apply, plan, set_aside, undo
-from fer.errors import DataError, FerError
+from fer.errors import DataError
 from fer.labels import FER7
 
 
@@ -79,15 +80,7 @@ def run(args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it; returns the exit status."""
     args = build_parser().parse_args(argv)
-    try:
-        run(args)
-    except FerError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"Interrupted; take back what was done with --undo {args.dir}", file=sys.stderr)
-        return 130
-    return 0
+    return run_script(lambda: run(args), interrupted=f"Interrupted; take back what was done with --undo {args.dir}")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ import numpy as np
 
 from fer import paths
 from fer.checkpoint import find, read_manifest, trained_models
+from fer.command_line import run_script
 from fer.data import Dataset, Split, open_dataset
-from fer.errors import DataError, FerError, unknown_name
+from fer.errors import DataError, unknown_name
 from fer.evaluation import calibration, figures, leaderboard, leakage, report, results
 from fer.labels import project
 
@@ -342,25 +343,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--batch-size must be at least 1, got {args.batch_size}")
     if args.from_predictions and args.checkpoint:
         parser.error("--from-predictions reads what is stored; it takes no --checkpoint")
-    try:
-        if args.check_readme:
-            current = leaderboard.readme_is_current(args.check_readme, args.out)
-            print(
-                f"{args.check_readme}: {'up to date' if current else 'out of date; run scripts/evaluate.py --from-predictions --readme'}"
-            )
-            return 0 if current else 1
-        publish(*(summarise_again(args) if args.from_predictions else score_all(args)))
-        if args.readme:
-            changed = leaderboard.update_readme(args.readme, args.out)
-            print(f"{args.readme}: {'table replaced' if changed else 'table was up to date'}")
-    except FerError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except OSError as e:
-        print(f"error: {e.filename or 'a file'}: {e.strerror or e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return run_script(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the README, or score, draw and print."""
+    if args.check_readme:
+        current = leaderboard.readme_is_current(args.check_readme, args.out)
+        verdict = "up to date" if current else "out of date; run scripts/evaluate.py --from-predictions --readme"
+        print(f"{args.check_readme}: {verdict}")
+        return 0 if current else 1
+    publish(*(summarise_again(args) if args.from_predictions else score_all(args)))
+    if args.readme:
+        changed = leaderboard.update_readme(args.readme, args.out)
+        print(f"{args.readme}: {'table replaced' if changed else 'table was up to date'}")
     return 0
 
 

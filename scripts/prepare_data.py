@@ -14,12 +14,13 @@ import argparse
 from collections.abc import Sequence
 
 from fer import paths
+from fer.command_line import run_script
 from fer.data import SOURCES, Dataset, guess_source, load, save
 from fer.data.counts import count_table
 from fer.data.discovery import default_places, find_data
 from fer.data.download import DOWNLOADS, how_to_get
 from fer.data.splits import SEED
-from fer.errors import DataError, FerError
+from fer.errors import DataError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -101,27 +102,25 @@ def report(dataset: Dataset) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it; returns the exit status."""
     args = build_parser().parse_args(argv)
-    try:
-        place = locate(args)
-        if place is None:
-            for path in packed_files(args.source):
-                print(f"Prepared before: {path}")
-                report(load(path))
-            return 0
-        source, path = place
-        if path is None:
-            dataset = SOURCES[source].read(seed=args.seed)
-        else:
-            print(f"Reading {source}:{path}", flush=True)
-            dataset = SOURCES[source].read(path, skip_bad=args.skip_bad, seed=args.seed)
-        report(dataset)
-        print(write(dataset, args.out))
-    except FerError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_script(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Find, check, count and pack."""
+    place = locate(args)
+    if place is None:
+        for path in packed_files(args.source):
+            print(f"Prepared before: {path}")
+            report(load(path))
+        return
+    source, path = place
+    if path is None:
+        dataset = SOURCES[source].read(seed=args.seed)
+    else:
+        print(f"Reading {source}:{path}", flush=True)
+        dataset = SOURCES[source].read(path, skip_bad=args.skip_bad, seed=args.seed)
+    report(dataset)
+    print(write(dataset, args.out))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 from fer import paths
 from fer.checkpoint import read_manifest
+from fer.command_line import run_script
 from fer.data import SOURCES
 from fer.errors import ConfigError, FerError
 from fer.evaluation.leaderboard import is_synthetic
@@ -131,15 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.epochs is not None and args.epochs < 1:
         parser.error(f"--epochs must be at least 1, got {args.epochs}")
     try:
-        run(args)
+        return run_script(lambda: run(args), interrupted="interrupted")
     except Failed as e:
         return int(e.args[0])
-    except FerError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
 
 
 if __name__ == "__main__":

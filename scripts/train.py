@@ -13,51 +13,76 @@ import argparse
 import shutil
 import time
 
+from fer.command_line import run_script
 from fer.errors import ConfigError, FerError
 from fer.paths import ROOT, results_dir
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(description="Train facial-expression classifiers.", epilog="Ctrl-C loses at most one epoch: run again with --resume.")
+    p = argparse.ArgumentParser(
+        description="Train facial-expression classifiers.",
+        epilog="Ctrl-C loses at most one epoch: run again with --resume.",
+    )
     p.add_argument("--model", default="all", help="a name from --list, several with commas, or all (default)")
     p.add_argument("--list", action="store_true", help="list the models and their recipes, and stop")
-    p.add_argument("--data", default="fer2013", help="fer2013 (default), synthetic, folders:PATH, or a path; see scripts/prepare_data.py")
+    p.add_argument(
+        "--data",
+        default="fer2013",
+        help="fer2013 (default), synthetic, folders:PATH, or a path; see scripts/prepare_data.py",
+    )
     p.add_argument("--out", type=Path, default=ROOT / "runs", help="where runs go (default: runs/)")
     p.add_argument("--logs", type=Path, default=None, help="where TensorBoard logs go (default: logs/ beside runs/)")
     p.add_argument("--epochs", type=int, help="epochs of every phase")
     p.add_argument("--batch-size", type=int)
     p.add_argument("--lr", type=float, help="peak learning rate of every phase")
     p.add_argument("--weight-decay", type=float)
-    p.add_argument("--num-workers", type=int, default=0, help="threads that augment ahead (default 0: in the training thread)")
+    p.add_argument(
+        "--num-workers", type=int, default=0, help="threads that augment ahead (default 0: in the training thread)"
+    )
     p.add_argument("--threads", type=int, help="CPU threads for torch (default: all cores)")
     p.add_argument("--seed", type=int, default=42)
     p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
     p.add_argument("--amp", action="store_true", help="mixed precision where the device has it")
-    p.add_argument("--resume", nargs="?", const="latest", metavar="RUN", help="go on with the newest run of each model, or with the given run folder; what is finished is not trained again")
+    p.add_argument(
+        "--resume",
+        nargs="?",
+        const="latest",
+        metavar="RUN",
+        help="go on with the newest run of each model, or with the given run folder; what is finished is not trained again",
+    )
     p.add_argument("--teacher", help="distil from this checkpoint (name or path) on the same augmented view")
-    p.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="any field of the recipe or the input, for example phases.0.schedule=cosine or input.size_px=48")
-    p.add_argument("--model-arg", dest="model_args", action="append", default=[], metavar="KEY=VALUE", help="argument of the model, for example attention=false")
-    p.add_argument("--promote", action="store_true", help="put the finished checkpoint into checkpoints/ and its history into results/")
+    p.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any field of the recipe or the input, for example phases.0.schedule=cosine or input.size_px=48",
+    )
+    p.add_argument(
+        "--model-arg",
+        dest="model_args",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="argument of the model, for example attention=false",
+    )
+    p.add_argument(
+        "--promote",
+        action="store_true",
+        help="put the finished checkpoint into checkpoints/ and its history into results/",
+    )
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit status: 0 done, 1 a model failed, 2 bad arguments or data, 130 interrupted."""
     args = parser().parse_args(argv)
-    try:
-        if args.list:
-            return show_models()
-        return run(args)
-    except FerError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except OSError as e:
-        print(f"error: {e.filename or 'a file'}: {e.strerror or e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; the last full epoch is kept: run the same command with --resume", file=sys.stderr)
-        return 130
+    return run_script(
+        show_models if args.list else lambda: run(args),
+        interrupted="interrupted; the last full epoch is kept: run the same command with --resume",
+    )
 
 
 def show_models() -> int:
@@ -104,7 +129,11 @@ def settle(args: argparse.Namespace) -> list:
     from fer.models import list_models
     from fer.training.loop import build, read_description
 
-    for option, value, least in (("--seed", args.seed, 0), ("--num-workers", args.num_workers, 0), ("--threads", args.threads, 1)):
+    for option, value, least in (
+        ("--seed", args.seed, 0),
+        ("--num-workers", args.num_workers, 0),
+        ("--threads", args.threads, 1),
+    ):
         if value is not None and value < least:
             raise ConfigError(f"{option} must be at least {least}, got {value}")
     pick_device(args.device)
@@ -136,7 +165,7 @@ def job_of(name: str, args: argparse.Namespace):  # type: ignore[no-untyped-def]
     for text in args.settings:
         key, _, value = text.partition("=")
         if key.strip().startswith("input."):
-            spec = override(spec, key.strip().removeprefix("input."), value.strip())
+            spec = override(spec, (key.strip().removeprefix("input."), value.strip()))
         else:
             settings.append(text)
     recipe = resolve(entry.RECIPE, args.epochs, args.batch_size, args.lr, args.weight_decay, args.teacher, settings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from fer.errors import DataError
+from fer.files import replacing
 from fer.labels import LABEL_SETS, LabelSet
 
 SPLITS = ("train", "val", "test")
@@ -156,14 +156,9 @@ def save(dataset: Dataset, path: str | Path) -> Path:
     arrays: dict[str, np.ndarray] = {"header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)}
     for key, s in dataset.splits.items():
         arrays |= {f"{key}_faces": s.faces, f"{key}_targets": s.targets, f"{key}_rows": s.rows.astype(np.int64)}
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with open(temporary, "wb") as f:
-            # Not compressed: faces shrink by 5 % only, and loading would take several times as long.
-            np.savez(f, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as part, open(part, "wb") as f:
+        # Not compressed: faces shrink by 5 % only, and loading would take several times as long.
+        np.savez(f, **arrays)  # type: ignore[arg-type]
     return path
 
 

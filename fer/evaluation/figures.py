@@ -6,7 +6,6 @@ Colours are Okabe and Ito's or a single hue from light to dark, so that they hol
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +15,7 @@ import numpy as np
 from fer.errors import DataError
 from fer.evaluation.leaderboard import percent
 from fer.evaluation.results import ModelResult
+from fer.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,13 +50,8 @@ def save(figure: Figure, path: str | Path) -> Path:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as part:
         part.write_bytes(buffer.getvalue())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from fer import paths
 from fer.errors import DataError
+from fer.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -255,7 +255,8 @@ def predictions_frame(splits: Mapping[str, Mapping[str, np.ndarray]], class_name
 def write_predictions(frame: pd.DataFrame, folder: str | Path) -> Path:
     """Write predictions.parquet; a half-written file never replaces a good one."""
     path = Path(folder) / PREDICTIONS
-    _replace(path, lambda part: frame.to_parquet(part, index=False, compression="zstd"))
+    with replacing(path) as part:
+        frame.to_parquet(part, index=False, compression="zstd")
     return path
 
 
@@ -263,25 +264,17 @@ def write_json(value: Any, path: str | Path) -> Path:
     """Write readable JSON; a half-written file never replaces a good one."""
     path = Path(path)
     text = _compact(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
-    _replace(path, lambda part: part.write_text(text, encoding="utf-8"))
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
     return path
 
 
 def write_text(text: str, path: str | Path) -> Path:
     """Write text; a half-written file never replaces a good one."""
     path = Path(path)
-    _replace(path, lambda part: part.write_text(text, encoding="utf-8", newline=""))
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="")
     return path
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _compact(text: str) -> str:

@@ -52,7 +52,7 @@ class TorchPredictor:
         from fer.device import pick_device
 
         self.device = pick_device(device)
-        self.module = module.eval().to(self.device, memory_format=torch.channels_last)
+        self.module = module.eval().to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.manifest = manifest
         self.name = manifest.model
         self.labels = manifest.classes

@@ -34,7 +34,12 @@ class BaselineCNN(nn.Module):
     """
 
     def __init__(
-        self, n_classes: int, channels: int, widths: tuple[int, ...] = (32, 96, 192), hidden: int = 96, dropout: float = 0.25
+        self,
+        n_classes: int,
+        channels: int,
+        widths: tuple[int, ...] = (32, 96, 192),
+        hidden: int = 96,
+        dropout: float = 0.25,
     ):
         super().__init__()
         blocks, previous = [], channels
@@ -55,7 +60,9 @@ class BaselineCNN(nn.Module):
     @property
     def cam_layer(self) -> nn.Module:
         """Last convolution's activations, before pooling (N, C, S/4, S/4)."""
-        return self.features[-1][0]
+        last = self.features[-1]
+        assert isinstance(last, nn.Sequential)
+        return last[0]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.pool(self.features(x)))

@@ -83,8 +83,8 @@ def timm_arguments(spec: InputSpec = SPEC.input, patch_px: int = 8, stem: bool =
     depth = {4: 4, 8: 6, 16: 8}.get(patch_px)
     if depth is None:
         raise ConfigError(f"patch_px with the stem must be 4, 8 or 16, got {patch_px}")
-    channels = (*(_STEM_CHANNELS + (192, 192))[: depth - 1], 192)
-    strides = (_STEM_STRIDES + (1, 2))[:depth]
+    channels = (*(*_STEM_CHANNELS, 192, 192)[: depth - 1], 192)
+    strides = (*_STEM_STRIDES, 1, 2)[:depth]
     layers = import_repaired("timm.layers")
     hybrid = import_repaired("timm.models.vision_transformer_hybrid")
     backbone = hybrid.ConvStem(in_chans=spec.channels, depth=depth, channels=channels, stride=strides)

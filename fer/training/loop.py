@@ -119,8 +119,10 @@ class _Teacher:
         if manifest.labels != tuple(labels):
             raise ConfigError(f"teacher {name} knows {manifest.labels}, the student learns {tuple(labels)}")
         if manifest.input.channels != student.channels:
-            raise ConfigError(f"teacher {name} takes {manifest.input.channels} channel(s), the student {student.channels}")
-        self.module = module.to(device, memory_format=torch.channels_last)
+            raise ConfigError(
+                f"teacher {name} takes {manifest.input.channels} channel(s), the student {student.channels}"
+            )
+        self.module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.spec, self.student, self.name = manifest.input, student, manifest.model
 
     @torch.no_grad()
@@ -161,7 +163,14 @@ def train(
 
 class _Trainer:
     def __init__(
-        self, job: Job, data: Dataset, run: Path, device: torch.device, amp: bool, workers: int, listeners: Sequence[Listener]
+        self,
+        job: Job,
+        data: Dataset,
+        run: Path,
+        device: torch.device,
+        amp: bool,
+        workers: int,
+        listeners: Sequence[Listener],
     ):
         self.job, self.run, self.device, self.listeners = job, run, device, listeners
         self.recipe = job.recipe
@@ -169,10 +178,11 @@ class _Trainer:
         self.spec = job.input or entry.SPEC.input
         self.train_split, self.val_split, self.data = data["train"], data["val"], data
         if not len(self.train_split) or not len(self.val_split):
-            raise DataError(f"{data.name}: training needs faces in train and val, got {len(self.train_split)} and {len(self.val_split)}")
+            got = f"{len(self.train_split)} and {len(self.val_split)}"
+            raise DataError(f"{data.name}: training needs faces in train and val, got {got}")
         module = build(job, len(data.label_set))
         self.parameters = sum(p.numel() for p in module.parameters())
-        self.module = module.to(device, memory_format=torch.channels_last)
+        self.module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stream = AugmentedStream(
             self.train_split, self.spec, self.recipe.augment, self.recipe.batch_size, job.seed, device, workers
         )
@@ -210,7 +220,9 @@ class _Trainer:
         state = None
         if resume:
             if differing := differences(self.run, description):
-                raise ConfigError(f"{self.run} was begun with other options ({', '.join(differing)}); resume it with the same")
+                raise ConfigError(
+                    f"{self.run} was begun with other options ({', '.join(differing)}); resume it with the same"
+                )
             state = self._read_state()
         self.run.mkdir(parents=True, exist_ok=True)
         if state is None:
@@ -225,8 +237,18 @@ class _Trainer:
             self.best_state, self.commit = state["best_state"], state["commit"]
             checkpoint.save(self.run, self.best_state, self._manifest())
         done = len(self.history)
-        self.emit(RunStarted(self.job.model, self.run, self.parameters, str(self.device), self.recipe.epochs, done + 1,
-                             len(self.train_split), len(self.val_split)))
+        self.emit(
+            RunStarted(
+                self.job.model,
+                self.run,
+                self.parameters,
+                str(self.device),
+                self.recipe.epochs,
+                done + 1,
+                len(self.train_split),
+                len(self.val_split),
+            )
+        )
         first = 1
         for number, phase in enumerate(self.recipe.phases):
             last = first + phase.epochs - 1
@@ -257,12 +279,16 @@ class _Trainer:
                 if self.stopped_early:
                     break
             first = last + 1
-        checkpoint.write_atomic(self.run / RUN, (json.dumps(description | {"finished": True}, indent=2) + "\n").encode())
+        checkpoint.write_atomic(
+            self.run / RUN, (json.dumps(description | {"finished": True}, indent=2) + "\n").encode()
+        )
         (self.run / STATE).unlink(missing_ok=True)
         self.emit(RunEnded(self.run, self.best["epoch"], self.best["accuracy"], self.seconds, self.stopped_early))
         return self.run
 
-    def _epoch(self, phase: Phase, epoch: int, step0: int, optimizer: torch.optim.Optimizer, schedule: Schedule) -> float:
+    def _epoch(
+        self, phase: Phase, epoch: int, step0: int, optimizer: torch.optim.Optimizer, schedule: Schedule
+    ) -> float:
         began = time.perf_counter()
         train_mode(self.module, phase.freeze)
         steps, seen = len(self.stream), 0
@@ -280,7 +306,9 @@ class _Trainer:
                 mean_loss, accuracy = (sums / seen).tolist()
                 if not mean_loss < float("inf"):
                     raise ConfigError(f"the loss is {mean_loss} in epoch {epoch}: lower --lr, or set clip_norm")
-                self.emit(StepEnded(epoch, i + 1, steps, mean_loss, accuracy, seen, seen / (time.perf_counter() - began)))
+                self.emit(
+                    StepEnded(epoch, i + 1, steps, mean_loss, accuracy, seen, seen / (time.perf_counter() - began))
+                )
         train_loss, train_accuracy = (sums / seen).tolist()
         train_seconds = time.perf_counter() - began
         judged = self.ema.module if self.ema is not None else self.module
@@ -293,8 +321,18 @@ class _Trainer:
         if better:
             self.best_state = {k: v.detach().cpu().clone() for k, v in judged.state_dict().items()}
             self.best = {"epoch": epoch, "accuracy": val_accuracy, "loss": val_loss}
-        event = EpochEnded(phase.name, epoch, train_loss, train_accuracy, val_loss, val_accuracy, rate,
-                           seen / train_seconds, time.perf_counter() - began, better)
+        event = EpochEnded(
+            phase.name,
+            epoch,
+            train_loss,
+            train_accuracy,
+            val_loss,
+            val_accuracy,
+            rate,
+            seen / train_seconds,
+            time.perf_counter() - began,
+            better,
+        )
         row = asdict(event)
         row.pop("best")
         self.history.append(row)
@@ -302,7 +340,9 @@ class _Trainer:
         self.emit(event)
         return val_accuracy
 
-    def _step(self, x: torch.Tensor, y: torch.Tensor, optimizer: torch.optim.Optimizer) -> tuple[torch.Tensor, torch.Tensor]:
+    def _step(
+        self, x: torch.Tensor, y: torch.Tensor, optimizer: torch.optim.Optimizer
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         r = self.recipe
         with self.autocast():
             logits = self.module(x)
@@ -348,8 +388,12 @@ class _Trainer:
             label_set=self.data.label_set.name,
             input=self.spec,
             recipe=self.recipe,
-            data={"name": self.data.name, "fingerprint": self.data.fingerprint,
-                  "n_train": len(self.train_split), "n_val": len(self.val_split)},
+            data={
+                "name": self.data.name,
+                "fingerprint": self.data.fingerprint,
+                "n_train": len(self.train_split),
+                "n_val": len(self.val_split),
+            },
             seed=self.job.seed,
             git_commit=self.commit,
             versions=checkpoint.versions(),
@@ -372,25 +416,35 @@ class _Trainer:
     def _device_title(self) -> str:
         if self.device.type == "cuda":
             return torch.cuda.get_device_name()
-        return f"{self.device.type}, {torch.get_num_threads()} threads" if self.device.type == "cpu" else self.device.type
+        return (
+            f"{self.device.type}, {torch.get_num_threads()} threads" if self.device.type == "cpu" else self.device.type
+        )
 
-    def _write_state(self, phase: int, epoch: int, optimizer: torch.optim.Optimizer, schedule: Schedule,
-                     phase_best: float, bad: int) -> None:
+    def _write_state(
+        self, phase: int, epoch: int, optimizer: torch.optim.Optimizer, schedule: Schedule, phase_best: float, bad: int
+    ) -> None:
         import io
 
         buffer = io.BytesIO()
         torch.save(
             {
-                "phase": phase, "epoch": epoch, "phase_best": phase_best, "bad": bad,
+                "phase": phase,
+                "epoch": epoch,
+                "phase_best": phase_best,
+                "bad": bad,
                 "module": self.module.state_dict(),
                 "ema": self.ema.module.state_dict() if self.ema is not None else None,
                 "optimizer": optimizer.state_dict(),
                 "schedule": schedule.state_dict(),
                 "scaler": self.scaler.state_dict() if self.scaler is not None else None,
                 "rng": torch.get_rng_state(),
-                "steps": self.steps, "seconds": self.seconds, "stopped_early": self.stopped_early,
-                "history": json.dumps(self.history), "best": json.dumps(self.best),
-                "best_state": self.best_state, "commit": self.commit,
+                "steps": self.steps,
+                "seconds": self.seconds,
+                "stopped_early": self.stopped_early,
+                "history": json.dumps(self.history),
+                "best": json.dumps(self.best),
+                "best_state": self.best_state,
+                "commit": self.commit,
             },
             buffer,
         )

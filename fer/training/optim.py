@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -90,9 +91,13 @@ class Schedule:
     def state_dict(self) -> dict[str, object]:
         """Plain numbers."""
         best = float(self.plateau.best)
-        return {"factor": self.plateau.optimizer.param_groups[0]["lr"], "best": best, "bad": self.plateau.num_bad_epochs}
+        return {
+            "factor": self.plateau.optimizer.param_groups[0]["lr"],
+            "best": best,
+            "bad": self.plateau.num_bad_epochs,
+        }
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self.plateau.optimizer.param_groups[0]["lr"] = state["factor"]
         self.plateau.best = state["best"]

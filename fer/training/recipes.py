@@ -35,12 +35,13 @@ def resolve(
         recipe = replace(recipe, batch_size=batch_size)
     if teacher is not None:
         recipe = replace(recipe, teacher=teacher)
+    pairs = []
     for text in settings:
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set takes key=value, got {text!r}; for example --set label_smoothing=0.1")
-        recipe = override(recipe, key.strip(), value.strip())
-    return recipe
+        pairs.append((key.strip(), value.strip()))
+    return override(recipe, *pairs)
 
 
 def _phase(phase: Phase, epochs: int | None, lr: float | None, weight_decay: float | None) -> Phase:

@@ -22,7 +22,14 @@ class AugmentedStream:
     """
 
     def __init__(
-        self, split: Split, spec: InputSpec, how: Augment, batch_size: int, seed: int, device: torch.device, workers: int = 0
+        self,
+        split: Split,
+        spec: InputSpec,
+        how: Augment,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        workers: int = 0,
     ):
         self.faces = torch.from_numpy(prepare(split.faces, spec, crop=False)).to(device)
         self.targets = torch.from_numpy(split.targets).to(device)

@@ -271,7 +271,9 @@ def test_run_all_calls_the_scripts_in_order(place, monkeypatch):
             called.append([name, *argv])
             if name == "train" and "--promote" not in argv:
                 runs = place / "out" / "runs" / argv[1]
-                bundle(runs, "baseline_cnn", epochs=1).rename(runs / "1")
+                for number, finished in (("1", True), ("2", False)):  # a run that was cut is no result
+                    run = bundle(runs, "baseline_cnn", epochs=1).rename(runs / number)
+                    (run / "run.json").write_text(json.dumps({"model": argv[1], "finished": finished}))
             return 0
 
         return main

@@ -54,11 +54,23 @@ def test_it_learns_and_writes_everything(blob_data, tmp_path):
     events = []
     recipe = dataclasses.replace(QUICK, phases=(dataclasses.replace(QUICK.phases[0], epochs=12),), batch_size=10)
     args = {"widths": (16, 32, 32), "hidden": 32, "dropout": 0.0}
-    run = train(Job("baseline_cnn", recipe, model_args=args), blob_data, tmp_path / "r", "cpu", listeners=[events.append])
+    run = train(
+        Job("baseline_cnn", recipe, model_args=args), blob_data, tmp_path / "r", "cpu", listeners=[events.append]
+    )
     assert sorted(p.name for p in run.iterdir()) == ["config.json", "history.jsonl", "model.safetensors", "run.json"]
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in history] == list(range(1, 13))
-    assert set(history[0]) == {"phase", "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "images_per_second", "seconds"}
+    assert set(history[0]) == {
+        "phase",
+        "epoch",
+        "train_loss",
+        "train_accuracy",
+        "val_loss",
+        "val_accuracy",
+        "lr",
+        "images_per_second",
+        "seconds",
+    }
     best = max(history, key=lambda r: r["val_accuracy"])
     assert best["val_accuracy"] > 0.9, "seven bright spots are easy"
     manifest = checkpoint.read_manifest(run)
@@ -73,7 +85,9 @@ def test_it_learns_and_writes_everything(blob_data, tmp_path):
 
 @pytest.mark.parametrize("name", list_models())
 def test_every_model_takes_a_step_with_its_own_recipe(name, blob_data, tmp_path):
-    small = Dataset("blobs", FER7, {"train": blob_data["train"].take(np.arange(16)), "val": blob_data["val"].take(np.arange(7))})
+    small = Dataset(
+        "blobs", FER7, {"train": blob_data["train"].take(np.arange(16)), "val": blob_data["val"].take(np.arange(7))}
+    )
     from fer.training import resolve
 
     run = train(Job(name, resolve(get_model(name).RECIPE, epochs=1, batch_size=8)), small, tmp_path / name, "cpu")
@@ -89,7 +103,12 @@ class Stop(Exception):
     [
         {},
         {"phases": (Phase(epochs=4, optimizer="sgd", lr=0.05, schedule="plateau", patience=1),), "ema_decay": 0.0},
-        {"phases": (Phase(name="a", epochs=2, lr=1e-3, freeze=("features",)), Phase(name="b", epochs=2, lr=1e-3, schedule="cosine"))},
+        {
+            "phases": (
+                Phase(name="a", epochs=2, lr=1e-3, freeze=("features",)),
+                Phase(name="b", epochs=2, lr=1e-3, schedule="cosine"),
+            )
+        },
     ],
     ids=["one_cycle-ema", "sgd-plateau", "two-phases"],
 )
@@ -109,7 +128,10 @@ def test_resume_equals_an_uninterrupted_run(blob_data, tmp_path, change, stop_at
     assert resumed[0].first_epoch == stop_at + 1
     a, b = weights(whole), weights(run)
     assert all(torch.equal(a[k], b[k]) for k in a)
-    strip = lambda r: [{k: v for k, v in json.loads(line).items() if k not in ("seconds", "images_per_second")} for line in (r / "history.jsonl").read_text().splitlines()]  # noqa: E731
+    strip = lambda r: [
+        {k: v for k, v in json.loads(line).items() if k not in ("seconds", "images_per_second")}
+        for line in (r / "history.jsonl").read_text().splitlines()
+    ]
     assert strip(whole) == strip(run)
 
 
@@ -155,7 +177,9 @@ def test_early_stopping_and_frozen_parts(blob_data, tmp_path):
 
 def test_seeds_give_different_nets_and_the_same_seed_the_same(blob_data, tmp_path):
     one = dataclasses.replace(QUICK, phases=(dataclasses.replace(QUICK.phases[0], epochs=1),))
-    a, b, c = (weights(train(job(one, seed=s), blob_data, tmp_path / n, "cpu")) for n, s in [("a", 1), ("b", 1), ("c", 2)])
+    a, b, c = (
+        weights(train(job(one, seed=s), blob_data, tmp_path / n, "cpu")) for n, s in [("a", 1), ("b", 1), ("c", 2)]
+    )
     assert all(torch.equal(a[k], b[k]) for k in a)
     assert not torch.equal(a["classifier.2.weight"], c["classifier.2.weight"])
 
@@ -180,7 +204,20 @@ def test_training_never_opens_the_test_split(blob_data, tmp_path, monkeypatch):
     opened = []
     real = np.lib.npyio.NpzFile.__getitem__
     monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda self, key: (opened.append(key), real(self, key))[1])
-    code = script("train").main(["--model", "baseline_cnn", "--data", str(path), "--epochs", "1", "--out", str(tmp_path / "runs"), "--device", "cpu"])
+    code = script("train").main(
+        [
+            "--model",
+            "baseline_cnn",
+            "--data",
+            str(path),
+            "--epochs",
+            "1",
+            "--out",
+            str(tmp_path / "runs"),
+            "--device",
+            "cpu",
+        ]
+    )
     assert code == 0
     assert any(k.startswith("train_") for k in opened) and any(k.startswith("val_") for k in opened)
     assert not [k for k in opened if k.startswith("test_")]
@@ -190,7 +227,9 @@ def test_an_empty_split_and_a_diverging_loss_are_clear_errors(blob_data, tmp_pat
     empty = blob_data["val"].take(np.array([], dtype=int))
     with pytest.raises(DataError, match="train and val"):
         train(job(), Dataset("x", FER7, {"train": blob_data["train"], "val": empty}), tmp_path / "e", "cpu")
-    wild = dataclasses.replace(QUICK, phases=(Phase(epochs=3, optimizer="sgd", lr=1e12, schedule="constant"),), ema_decay=0.0)
+    wild = dataclasses.replace(
+        QUICK, phases=(Phase(epochs=3, optimizer="sgd", lr=1e12, schedule="constant"),), ema_decay=0.0
+    )
     with pytest.raises(ConfigError, match="loss is"):
         train(job(wild), blob_data, tmp_path / "w", "cpu")
 
@@ -227,7 +266,12 @@ def test_bad_arguments_end_in_one_line(args, expected, capsys, tmp_path):
 
 def test_an_output_place_that_cannot_be_written(packed, tmp_path, capsys):
     (tmp_path / "file").write_text("x")
-    assert script("train").main(["--model", "baseline_cnn", "--data", str(packed), "--epochs", "1", "--out", str(tmp_path / "file")]) == 2
+    assert (
+        script("train").main(
+            ["--model", "baseline_cnn", "--data", str(packed), "--epochs", "1", "--out", str(tmp_path / "file")]
+        )
+        == 2
+    )
     assert "error:" in capsys.readouterr().err
 
 
@@ -266,7 +310,23 @@ def test_resume_of_all_goes_on_where_it_was_cut_and_trains_nothing_twice(packed,
 @pytest.mark.parametrize(("text", "expected"), [("false", 0), ("False", 0), ("true", 4)])
 def test_attention_is_one_argument_away(packed, tmp_path, text, expected):
     main = script("train").main
-    assert main(["--model", "attention_cnn", "--data", str(packed), "--epochs", "1", "--out", str(tmp_path / "r"), "--model-arg", f"attention={text}"]) == 0
+    assert (
+        main(
+            [
+                "--model",
+                "attention_cnn",
+                "--data",
+                str(packed),
+                "--epochs",
+                "1",
+                "--out",
+                str(tmp_path / "r"),
+                "--model-arg",
+                f"attention={text}",
+            ]
+        )
+        == 0
+    )
     (run,) = (tmp_path / "r" / "attention_cnn").iterdir()
     module = checkpoint.load_module(run)[0]
     assert sum(type(m).__name__ == "CBAM" for m in module.modules()) == expected
@@ -287,7 +347,22 @@ def test_promote_puts_checkpoint_and_history_in_place(packed, tmp_path, monkeypa
     monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
     main = script("train").main
-    assert main(["--model", "baseline_cnn", "--data", str(packed), "--epochs", "1", "--out", str(tmp_path / "runs"), "--promote"]) == 0
+    assert (
+        main(
+            [
+                "--model",
+                "baseline_cnn",
+                "--data",
+                str(packed),
+                "--epochs",
+                "1",
+                "--out",
+                str(tmp_path / "runs"),
+                "--promote",
+            ]
+        )
+        == 0
+    )
     assert checkpoint.trained_models() == ["baseline_cnn"]
     assert (tmp_path / "results/blobs/baseline_cnn/history.jsonl").is_file()
     assert fer.load("baseline_cnn").temperature != 1.0
@@ -297,8 +372,24 @@ def test_promote_puts_checkpoint_and_history_in_place(packed, tmp_path, monkeypa
 def test_a_killed_run_resumes(packed, tmp_path):
     """kill -9 from outside, then --resume through the command line: three epochs, none twice."""
     out = tmp_path / "runs"
-    command = [sys.executable, str(ROOT / "scripts/train.py"), "--model", "attention_cnn", "--data", str(packed), "--epochs", "3",
-               "--batch-size", "8", "--out", str(out), "--threads", "1", "--device", "cpu"]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts/train.py"),
+        "--model",
+        "attention_cnn",
+        "--data",
+        str(packed),
+        "--epochs",
+        "3",
+        "--batch-size",
+        "8",
+        "--out",
+        str(out),
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    ]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.time() + 120
     while not list(out.glob("*/*/state.pt")) and time.time() < deadline and process.poll() is None:
@@ -319,8 +410,25 @@ def test_a_killed_run_resumes(packed, tmp_path):
 def test_ctrl_c_says_how_to_go_on(packed, tmp_path):
     out = tmp_path / "runs"
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts/train.py"), "--model", "attention_cnn", "--data", str(packed), "--epochs", "50",
-         "--out", str(out), "--threads", "1"], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        [
+            sys.executable,
+            str(ROOT / "scripts/train.py"),
+            "--model",
+            "attention_cnn",
+            "--data",
+            str(packed),
+            "--epochs",
+            "50",
+            "--out",
+            str(out),
+            "--threads",
+            "1",
+        ],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
     deadline = time.time() + 120
     while not list(out.glob("*/*/state.pt")) and time.time() < deadline and process.poll() is None:
         time.sleep(0.02)

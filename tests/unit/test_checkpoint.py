@@ -117,7 +117,9 @@ def test_weights_outside_the_folder_are_not_reached(folder, tmp_path):
         fer.load(folder)
 
 
-@pytest.mark.parametrize("name", ["/no/such/place", "nowhere/model", "x.safetensors", "~nosuchuser/x", "x" * 5000, "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["/no/such/place", "nowhere/model", "x.safetensors", "~nosuchuser/x", "x" * 5000, "a\0b"]
+)
 def test_absent_paths(name):
     with pytest.raises(CheckpointError, match="no such checkpoint|neither a model nor a usable path"):
         fer.load(name)
@@ -146,7 +148,7 @@ def test_temperature_softens_and_keeps_the_order(folder):
     checkpoint.set_temperature(folder, 4.0)
     warm = fer.load(folder).predict_proba(faces)
     np.testing.assert_array_equal(cold.argmax(1), warm.argmax(1))
-    expected = cold ** 0.25 / (cold ** 0.25).sum(1, keepdims=True)
+    expected = cold**0.25 / (cold**0.25).sum(1, keepdims=True)
     np.testing.assert_allclose(warm, expected, atol=1e-5)
 
 

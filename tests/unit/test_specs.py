@@ -25,7 +25,7 @@ def test_a_recipe_survives_json():
 )
 def test_any_field_can_be_set(key, text, read):
     recipe = Recipe(phases=(Phase(), Phase(name="b")))
-    assert read(override(recipe, key, text))
+    assert read(override(recipe, (key, text)))
     assert recipe == Recipe(phases=(Phase(), Phase(name="b"))), "the original must not change"
 
 
@@ -48,15 +48,18 @@ def test_any_field_can_be_set(key, text, read):
 )
 def test_a_wrong_setting_says_what_is_wrong(key, text, expected):
     with pytest.raises(ConfigError, match=expected):
-        override(Recipe(), key, text)
+        override(Recipe(), (key, text))
 
 
-@pytest.mark.parametrize(
-    "fields", [{"channels": 2}, {"size_px": 4}, {"size_px": 64, "resize_px": 48}, {"std": 0}]
-)
+@pytest.mark.parametrize("fields", [{"channels": 2}, {"size_px": 4}, {"size_px": 64, "resize_px": 48}, {"std": 0}])
 def test_input_spec_refuses_nonsense(fields):
     with pytest.raises(ConfigError):
         InputSpec(**fields)
+
+
+def test_settings_are_checked_together_not_one_by_one():
+    augment = override(Recipe(), ("augment.scale_min", "1.2"), ("augment.scale_max", "1.4")).augment
+    assert (augment.scale_min, augment.scale_max) == (1.2, 1.4)
 
 
 def test_from_dict_refuses_unknown_keys_and_wrong_types():

@@ -26,7 +26,11 @@ def run(tmp_path, init, code):
 
 
 def test_missing_operators_are_declared_one_after_the_other(tmp_path):
-    r = run(tmp_path, BROKEN, "print(repair()); print(repair()); import torchvision, torch; print(hasattr(torch.ops.torchvision, 'second_op'))")
+    r = run(
+        tmp_path,
+        BROKEN,
+        "print(repair()); print(repair()); import torchvision, torch; print(hasattr(torch.ops.torchvision, 'second_op'))",
+    )
     assert r.returncode == 0, r.stderr
     assert r.stdout.split("\n")[:3] == ["('first_op', 'second_op')"] * 2 + ["True"]
 
@@ -44,6 +48,13 @@ def test_other_failures_are_not_hidden(tmp_path, message):
 
 def test_the_real_pair_imports():
     r = subprocess.run(
-        [sys.executable, "-c", "from fer.torchvision_repair import import_repaired; print(import_repaired('timm').__name__)"],
-        capture_output=True, text=True, cwd=ROOT)
+        [
+            sys.executable,
+            "-c",
+            "from fer.torchvision_repair import import_repaired; print(import_repaired('timm').__name__)",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
     assert r.stdout.strip() == "timm", r.stderr

@@ -45,7 +45,9 @@ def test_a_batch_equals_its_faces_one_by_one():
     np.testing.assert_array_equal(prepare(x, SPEC), np.concatenate([prepare(x[i : i + 1], SPEC) for i in range(4)]))
 
 
-@pytest.mark.parametrize("bad", [np.zeros((48, 48), np.float32), np.zeros((48, 48, 4), np.uint8), np.zeros((0, 4), np.uint8)])
+@pytest.mark.parametrize(
+    "bad", [np.zeros((48, 48), np.float32), np.zeros((48, 48, 4), np.uint8), np.zeros((0, 4), np.uint8)]
+)
 def test_prepare_refuses_what_is_no_face(bad):
     with pytest.raises(ImageError, match="face 0"):
         prepare([bad], SPEC)
@@ -125,7 +127,7 @@ def test_random_numbers_depend_on_seed_epoch_and_index_only():
     for other in (keyed_uniform(8, 3, np.arange(100), 5), keyed_uniform(7, 4, np.arange(100), 5)):
         assert (a != other).all()
     big = keyed_uniform(0, 0, np.arange(50_000), 4)
-    assert 0 <= big.min() and big.max() < 1
+    assert big.min() >= 0 and big.max() < 1
     np.testing.assert_allclose(big.mean(0), 0.5, atol=0.01)
     np.testing.assert_allclose(np.corrcoef(big.T), np.eye(4), atol=0.02)
     assert abs(np.corrcoef(big[:-1, 0], big[1:, 0])[0, 1]) < 0.02

@@ -44,8 +44,13 @@ def test_half_precision_on_disk_changes_little(name, tmp_path):
     entry = get_model(name)
     torch.manual_seed(1)
     module = entry.build(7)
-    manifest = checkpoint.Manifest(name, ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"), "fer7",
-                                   entry.SPEC.input, entry.RECIPE)
+    manifest = checkpoint.Manifest(
+        name,
+        ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
+        "fer7",
+        entry.SPEC.input,
+        entry.RECIPE,
+    )
     loaded, _ = checkpoint.load_module(checkpoint.save(tmp_path / name, module.state_dict(), manifest))
     s = entry.SPEC.input.size_px
     x = torch.randn(4, entry.SPEC.input.channels, s, s)
@@ -129,8 +134,14 @@ def test_timm_with_its_own_stem_classes_takes_our_weights():
     ours = build(7, InputSpec(48, 1, 48)).eval()
     stem = ConvStem(in_chans=1, depth=6, channels=(24, 48, 48, 96, 96, 192), stride=(1, 2, 1, 2, 1, 2))
     theirs = timm.create_model(
-        "vit_tiny_patch16_224", num_classes=7, img_size=48, patch_size=1, in_chans=1, class_token=False,
-        global_pool="avg", embed_layer=partial(HybridEmbed, backbone=stem, proj=False),
+        "vit_tiny_patch16_224",
+        num_classes=7,
+        img_size=48,
+        patch_size=1,
+        in_chans=1,
+        class_token=False,
+        global_pool="avg",
+        embed_layer=partial(HybridEmbed, backbone=stem, proj=False),
     ).eval()
     theirs.load_state_dict(ours.state_dict(), strict=True)
     x = torch.randn(2, 1, 48, 48)

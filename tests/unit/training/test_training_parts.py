@@ -17,7 +17,9 @@ def test_cross_entropy_equals_torch_for_hard_labels():
     hot = nn.functional.one_hot(labels, 7).float()
     w = torch.rand(7) + 0.5
     for kw, smoothing in [({}, 0.0), ({"label_smoothing": 0.1}, 0.1)]:
-        torch.testing.assert_close(cross_entropy(logits, hot, None, smoothing), nn.functional.cross_entropy(logits, labels, **kw))
+        torch.testing.assert_close(
+            cross_entropy(logits, hot, None, smoothing), nn.functional.cross_entropy(logits, labels, **kw)
+        )
     by_hand = -(w[labels] * logits.log_softmax(1)[torch.arange(16), labels]).mean()
     torch.testing.assert_close(cross_entropy(logits, hot, w), by_hand)
     soft = torch.softmax(torch.randn(16, 7), 1)
@@ -36,7 +38,10 @@ def test_class_weights_have_mean_one_over_the_images():
     w = class_weights(targets, "balanced")
     torch.testing.assert_close(w[2] / w[0], torch.tensor(8.0))
     torch.testing.assert_close((targets @ w).mean(), torch.tensor(1.0))
-    torch.testing.assert_close(class_weights(targets, "sqrt_balanced")[2] / class_weights(targets, "sqrt_balanced")[0], torch.tensor(8.0).sqrt())
+    torch.testing.assert_close(
+        class_weights(targets, "sqrt_balanced")[2] / class_weights(targets, "sqrt_balanced")[0],
+        torch.tensor(8.0).sqrt(),
+    )
     assert class_weights(targets, "none") is None
     assert torch.isfinite(class_weights(torch.eye(3)[[0, 1]], "balanced")).all(), "an absent class"
 
@@ -53,7 +58,9 @@ def test_schedules():
     np.testing.assert_allclose(cosine[:10], np.arange(1, 11) / 10)
     assert all(np.diff(cosine[10:]) < 0) and cosine[-1] < 1e-6
     one = rates(schedule="one_cycle")
-    assert one[0] == pytest.approx(1 / 25) and max(one) == pytest.approx(1.0) and np.argmax(one) == 15 and one[-1] < 1e-6
+    assert (
+        one[0] == pytest.approx(1 / 25) and max(one) == pytest.approx(1.0) and np.argmax(one) == 15 and one[-1] < 1e-6
+    )
 
 
 def test_plateau_divides_by_ten_and_its_state_survives():
@@ -72,7 +79,9 @@ def test_plateau_divides_by_ten_and_its_state_survives():
     assert t.rate(0) == s.rate(0) == pytest.approx(0.01)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
+)
 def test_optimizer_decays_matrices_only_and_leaves_frozen_parts(name, kind):
     net = nn.ModuleDict({"stem": nn.Linear(3, 3), "stem2": nn.Linear(3, 3), "norm": nn.BatchNorm1d(3)})
     opt = build_optimizer(net, Phase(optimizer=name, weight_decay=0.1, freeze=("stem",)))
@@ -93,7 +102,15 @@ def test_optimizer_decays_matrices_only_and_leaves_frozen_parts(name, kind):
 
 def test_resolve_applies_shorthands_to_every_phase_then_settings():
     recipe = Recipe(phases=(Phase(epochs=10, warmup_epochs=2, schedule="cosine"), Phase(epochs=4)))
-    r = resolve(recipe, epochs=1, batch_size=8, lr=0.5, weight_decay=0.0, teacher="x", settings=["phases.1.epochs=3", "ema_decay=0"])
+    r = resolve(
+        recipe,
+        epochs=1,
+        batch_size=8,
+        lr=0.5,
+        weight_decay=0.0,
+        teacher="x",
+        settings=["phases.1.epochs=3", "ema_decay=0"],
+    )
     assert [p.epochs for p in r.phases] == [1, 3]
     assert [p.lr for p in r.phases] == [0.5, 0.5]
     assert r.phases[0].warmup_epochs == pytest.approx(0.2)
@@ -123,7 +140,9 @@ def test_a_view_does_not_depend_on_its_batch(blob_data):
 
 
 def test_evaluate_leaves_the_mode_and_the_running_statistics(blob_data):
-    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 7)).train()
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 7)
+    ).train()
     before = net[1].running_mean.clone()
     logits = evaluate(net, blob_data["val"], InputSpec(44, 1, 48), torch.device("cpu"), batch_size=32)
     assert logits.shape == (70, 7) and net.training and torch.equal(net[1].running_mean, before)

@@ -1,0 +1,38 @@
+"""The outer edge of every script: what goes wrong ends in one line and an exit status, not in a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from fer.errors import FerError
+
+
+def run_script(body: Callable[[], int | None], interrupted: str = "") -> int:
+    """Run a script's work and return its exit status.
+
+    Args:
+        body: Returns the exit status, or None for 0.
+        interrupted: Said on Ctrl-C.
+
+    Returns:
+        What `body` returned; 2 for bad input or a file that cannot be read or written; 130 for Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a console that cannot show an emoji gets a question mark
+            stream.reconfigure(errors="replace")
+    try:
+        return body() or 0
+    except FerError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # "| head" has seen enough
+        sys.stderr.close()
+        return 0
+    except OSError as e:
+        print(f"error: {e.filename or 'a file'}: {e.strerror or e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if interrupted:
+            print(f"\n{interrupted}", file=sys.stderr)
+        return 130
