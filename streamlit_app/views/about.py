@@ -45,7 +45,7 @@ def main() -> None:
     st.subheader("The models")
     st.markdown(_models())
     st.subheader("What the numbers mean")
-    st.markdown("\n".join(["| Word | Meaning |", "|---|---|", *(f"| **{w}** | {m} |" for w, m in WORDS.items())]))
+    st.markdown("\n".join(f"- **{word}**: {meaning}" for word, meaning in WORDS.items()))
     st.subheader("Where everything comes from")
     st.markdown(
         "The pages read `results/<data set>/<model>/` (`metrics.json`, `predictions.parquet`, `history.jsonl`), which "
@@ -60,14 +60,18 @@ def main() -> None:
 
 @st.cache_data(show_spinner=False)
 def _models() -> str:
-    """The table of models, from their own descriptions."""
+    """What every model is, in its own words."""
     from fer.explain import METHODS
     from fer.models import get_model
 
-    lines = ["| Model | What it is | Its heat map | After |", "|---|---|---|---|"]
+    lines = []
     for spec in (get_model(name).SPEC for name in fer.list_models()):
-        heat_map = METHODS[spec.attention].title if spec.attention in METHODS else "–"
-        lines.append(f"| **{spec.title}** | {spec.summary} | {heat_map} | {spec.source or '–'} |")
+        parts = [f"**{spec.title}**: {spec.summary}."]
+        if spec.attention in METHODS:
+            parts.append(f"Heat map: {METHODS[spec.attention].title}.")
+        if spec.source:
+            parts.append(f"After {spec.source}.")
+        lines.append("- " + " ".join(parts))
     return "\n".join(lines)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -68,8 +67,11 @@ def address(tmp_path_factory, untrained):
         yield url
         assert "Traceback" not in (folder / "log.txt").read_text(errors="replace")
     finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(20)
+        server.terminate()
+        try:
+            server.wait(5)
+        except subprocess.TimeoutExpired:
+            server.kill()
 
 
 @pytest.fixture(scope="module")
