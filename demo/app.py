@@ -120,11 +120,11 @@ def build_app(models: Models | None = None) -> gr.Blocks:
                 take_whole = gr.Button("Take the whole picture as one face", variant="primary", visible=False)
                 boxed = gr.Image(
                     label="Faces",
+                    show_label=False,  # it would lie over a name
                     interactive=False,
                     visible=False,
                     buttons=["download", "fullscreen"],
                     format="jpeg",
-                    height=380,
                     elem_id="fer-boxed",
                 )
                 with gr.Row(visible=False) as look:
