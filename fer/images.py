@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -79,7 +80,8 @@ def save_image(image: np.ndarray, path: str | Path) -> Path:
     except (OSError, ValueError) as e:
         raise ImageError(f"{path}: cannot be written ({_reason(e)})") from e
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
 
 
