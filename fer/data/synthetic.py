@@ -189,17 +189,17 @@ def _background(width: int, height: int, rng: np.random.Generator, kind: str) ->
         return cv2.GaussianBlur(canvas, (0, 0), width / 250 * rng.uniform(0.3, 2))
     if kind == "nature":
         for k in range(int(rng.integers(2, 5))):  # hills, one before the other
-            x = np.arange(0, width + 8, 8)
-            y = height * (0.4 + 0.15 * k) + sum(
-                rng.uniform(0.01, 0.06) * height * np.sin(x / width * rng.uniform(2, 14) + rng.uniform(0, 6))
+            across = np.arange(0, width + 8, 8)
+            line = height * (0.4 + 0.15 * k) + sum(
+                rng.uniform(0.01, 0.06) * height * np.sin(across / width * rng.uniform(2, 14) + rng.uniform(0, 6))
                 for _ in range(3)
             )
             color = np.clip(np.array((90, 130, 80)) * rng.uniform(0.5, 1.3) + rng.normal(0, 12, 3), 0, 255)
-            points = np.concatenate([np.stack([x, y], axis=1), [[width + 8, height], [0, height]]])
+            points = np.concatenate([np.stack([across, line], axis=1), [[width + 8, height], [0, height]]])
             cv2.fillPoly(canvas, [points.astype(np.int32)], color.tolist(), cv2.LINE_AA)
         grain = rng.normal(0, 8, (max(height // 6, 1), max(width // 6, 1), 1)).astype(np.float32)
-        grain = cv2.resize(grain, (width, height), interpolation=cv2.INTER_CUBIC)
-        return np.clip(canvas + grain[:, :, None], 0, 255).astype(np.uint8)
+        smooth = cv2.resize(grain, (width, height), interpolation=cv2.INTER_CUBIC)
+        return np.clip(canvas + smooth[:, :, None], 0, 255).astype(np.uint8)
     return canvas
 
 

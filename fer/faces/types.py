@@ -71,7 +71,7 @@ def make_frame(image: np.ndarray, max_side_px: int, max_zoom: float = 1.0, borde
         pixels = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     border_px = round(border * max(size))
     if border_px:
-        pixels = cv2.copyMakeBorder(pixels, *[border_px] * 4, cv2.BORDER_REPLICATE)
+        pixels = cv2.copyMakeBorder(pixels, border_px, border_px, border_px, border_px, cv2.BORDER_REPLICATE)
     return Frame(pixels, scale, border_px, (height, width))
 
 
