@@ -171,6 +171,7 @@ class Recipe:
         clip_norm: Gradient norm limit; 0 = none.
         ema_decay: Exponential moving average of the weights, evaluated and saved in their place; 0 = none.
         augment: Training-time augmentation.
+        init: Run or checkpoint of the same model whose weights to begin with ("" = from scratch).
         teacher: Checkpoint to distil from ("" = none) on the same augmented view (Hinton et al. 2015).
         distill_weight, distill_temperature: Share of the distillation term and its temperature.
     """
@@ -183,6 +184,7 @@ class Recipe:
     clip_norm: float = 0.0
     ema_decay: float = 0.0
     augment: Augment = field(default_factory=Augment)
+    init: str = ""
     teacher: str = ""
     distill_weight: float = 0.6
     distill_temperature: float = 3.0

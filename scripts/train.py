@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="go on with the newest run of each model, or with the given run folder; what is finished is not trained again",
     )
+    p.add_argument("--init", help="begin with the weights of this run or checkpoint: more epochs for a finished one")
     p.add_argument("--teacher", help="distil from this checkpoint (name or path) on the same augmented view")
     p.add_argument(
         "--set",
@@ -147,8 +148,8 @@ def settle(args: argparse.Namespace) -> list:
         names = [begun]
     jobs = [job_of(name, args) for name in names]
     for job in jobs:
-        if job.recipe.teacher:
-            checkpoint.read_manifest(job.recipe.teacher)
+        for other in filter(None, (job.recipe.teacher, job.recipe.init)):
+            checkpoint.read_manifest(other)
         if not job.model_args.get("pretrained"):  # that would ask the network
             build(job, 7)
     return jobs
@@ -168,7 +169,9 @@ def job_of(name: str, args: argparse.Namespace):  # type: ignore[no-untyped-def]
             spec = override(spec, (key.strip().removeprefix("input."), value.strip()))
         else:
             settings.append(text)
-    recipe = resolve(entry.RECIPE, args.epochs, args.batch_size, args.lr, args.weight_decay, args.teacher, settings)
+    recipe = resolve(
+        entry.RECIPE, args.epochs, args.batch_size, args.lr, args.weight_decay, args.teacher, args.init, settings
+    )
     model_args = {}
     for text in args.model_args:
         key, equals, value = text.partition("=")

@@ -59,11 +59,12 @@ class Job:
             "input": specs.to_dict(self.input or get_model(self.model).SPEC.input),
             "data": {"name": data.name, "fingerprint": data.fingerprint},
             "teacher_sha256": _sha256(self.recipe.teacher),
+            "init_sha256": _sha256(self.recipe.init),
         }
 
 
-def _sha256(teacher: str) -> str:
-    return str(checkpoint.read_manifest(teacher).weights.get("sha256", "")) if teacher else ""
+def _sha256(name: str) -> str:
+    return str(checkpoint.read_manifest(name).weights.get("sha256", "")) if name else ""
 
 
 def read_description(run: str | Path) -> dict[str, Any]:
@@ -161,6 +162,37 @@ def train(
     return _Trainer(job, data, Path(run), pick_device(device), amp, workers, listeners).fit(resume)
 
 
+@dataclass(frozen=True)
+class _Past:
+    """What was trained before this run, when it begins with the weights of another."""
+
+    epochs: int
+    seconds: float
+    history: list[dict[str, Any]]
+    teacher: str
+
+    @classmethod
+    def none(cls) -> _Past:
+        return cls(0, 0.0, [], "")
+
+    @classmethod
+    def load(cls, name: str, module: nn.Module, model: str, labels: Sequence[str]) -> _Past:
+        """Puts the weights of a run or checkpoint into `module`."""
+        before, manifest = checkpoint.load_module(name)
+        if manifest.model != model or manifest.labels != tuple(labels):
+            raise ConfigError(
+                f"{name} is a {manifest.model} of {manifest.labels}; {model} of {tuple(labels)} cannot begin there"
+            )
+        try:
+            module.load_state_dict(before.state_dict())
+        except RuntimeError as e:
+            raise ConfigError(f"the weights of {name} do not fit these model arguments: {e}") from e
+        file = checkpoint.find(name) / HISTORY
+        history = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+        done = manifest.training
+        return cls(int(done.get("epochs", 0)), float(done.get("seconds", 0)), history, str(done.get("teacher", "")))
+
+
 class _Trainer:
     def __init__(
         self,
@@ -181,6 +213,9 @@ class _Trainer:
             got = f"{len(self.train_split)} and {len(self.val_split)}"
             raise DataError(f"{data.name}: training needs faces in train and val, got {got}")
         module = build(job, len(data.label_set))
+        self.past = _Past.none()
+        if self.recipe.init:
+            self.past = _Past.load(self.recipe.init, module, job.model, data.label_set.names)
         self.parameters = sum(p.numel() for p in module.parameters())
         self.module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stream = AugmentedStream(
@@ -370,7 +405,8 @@ class _Trainer:
 
     def _write_checkpoint(self, better: bool) -> None:
         """history.jsonl and manifest after every epoch; the weights when they are the best so far."""
-        lines = "".join(json.dumps(row) + "\n" for row in self.history)
+        rows = self.past.history + [row | {"epoch": row["epoch"] + self.past.epochs} for row in self.history]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
         checkpoint.write_atomic(self.run / HISTORY, lines.encode())
         manifest = self._manifest()
         if better:
@@ -400,13 +436,13 @@ class _Trainer:
             created=checkpoint.now(),
             weights={"parameters": self.parameters},
             training={
-                "epochs": len(self.history),
-                "seconds": round(self.seconds, 1),
+                "epochs": self.past.epochs + len(self.history),
+                "seconds": round(self.past.seconds + self.seconds, 1),
                 "device": self._device_title(),
                 "images_per_second": round(sum(rates) / len(rates), 1),
-                "best_epoch": self.best["epoch"],
+                "best_epoch": self.past.epochs + self.best["epoch"],
                 "val_accuracy": round(self.best["accuracy"], 6),
-                "teacher": self.teacher.name if self.teacher else "",
+                "teacher": self.teacher.name if self.teacher else self.past.teacher,
                 "precision": self.precision,
                 "pretrained": bool(self.job.model_args.get("pretrained", False)),
                 "extra_annotation": False,

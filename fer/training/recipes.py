@@ -16,6 +16,7 @@ def resolve(
     lr: float | None = None,
     weight_decay: float | None = None,
     teacher: str | None = None,
+    init: str | None = None,
     settings: Iterable[str] = (),
 ) -> Recipe:
     """The recipe with the shorthand options, then `key=value` settings, applied.
@@ -35,6 +36,8 @@ def resolve(
         recipe = replace(recipe, batch_size=batch_size)
     if teacher is not None:
         recipe = replace(recipe, teacher=teacher)
+    if init is not None:
+        recipe = replace(recipe, init=init)
     pairs = []
     for text in settings:
         key, equals, value = text.partition("=")

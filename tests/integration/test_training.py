@@ -196,6 +196,28 @@ def test_distillation_follows_the_teacher_and_is_marked(blob_data, tmp_path, unt
     assert gap(run) < gap(plain) / 2
 
 
+def test_more_epochs_for_a_finished_run(blob_data, tmp_path, untrained):
+    first = train(job(), blob_data, tmp_path / "first", "cpu")
+    tiny = (Phase(epochs=2, optimizer="sgd", lr=1e-9, schedule="constant"),)
+    run = train(
+        job(dataclasses.replace(QUICK, phases=tiny, init=str(first), ema_decay=0.0)),
+        blob_data,
+        tmp_path / "more",
+        "cpu",
+    )
+    a, b = weights(first), weights(run)
+    assert all(torch.allclose(a[k], b[k], atol=1e-4) for k in a if "running" not in k and "num_batches" not in k)
+    history = [json.loads(line)["epoch"] for line in (run / "history.jsonl").read_text().splitlines()]
+    assert history == [1, 2, 3, 4, 5, 6]
+    before, after = checkpoint.read_manifest(first).training, checkpoint.read_manifest(run).training
+    assert after["epochs"] == 6 and after["seconds"] > before["seconds"] and after["best_epoch"] > 4
+    assert checkpoint.read_manifest(run).recipe.init == str(first)
+    with pytest.raises(ConfigError, match="cannot begin there"):
+        train(job(dataclasses.replace(QUICK, init=str(untrained("attention_cnn")))), blob_data, tmp_path / "x", "cpu")
+    with pytest.raises(ConfigError, match="do not fit these model arguments"):
+        train(job(dataclasses.replace(QUICK, init=str(untrained("baseline_cnn")))), blob_data, tmp_path / "y", "cpu")
+
+
 def test_training_never_opens_the_test_split(blob_data, tmp_path, monkeypatch):
     """Which members of the packed file are read, seen from inside NumPy."""
     n = 7
