@@ -94,6 +94,12 @@ def test_every_model_takes_a_step_with_its_own_recipe(name, blob_data, tmp_path)
     assert fer.load(run).name == name
 
 
+def learnt(run):
+    """History without the figures that a clock decides."""
+    rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
+
+
 class Stop(Exception):
     pass
 
@@ -128,11 +134,7 @@ def test_resume_equals_an_uninterrupted_run(blob_data, tmp_path, change, stop_at
     assert resumed[0].first_epoch == stop_at + 1
     a, b = weights(whole), weights(run)
     assert all(torch.equal(a[k], b[k]) for k in a)
-    strip = lambda r: [
-        {k: v for k, v in json.loads(line).items() if k not in ("seconds", "images_per_second")}
-        for line in (r / "history.jsonl").read_text().splitlines()
-    ]
-    assert strip(whole) == strip(run)
+    assert learnt(whole) == learnt(run)
 
 
 def test_resume_of_other_options_or_a_finished_run_is_refused(blob_data, tmp_path):
@@ -142,7 +144,7 @@ def test_resume_of_other_options_or_a_finished_run_is_refused(blob_data, tmp_pat
 
     with pytest.raises(Stop):
         train(job(), blob_data, tmp_path / "r", "cpu", listeners=[cut])
-    with pytest.raises(ConfigError, match="other options .seed."):
+    with pytest.raises(ConfigError, match=r"other options \(seed\)"):
         train(job(seed=1), blob_data, tmp_path / "r", "cpu", resume=True)
     train(job(), blob_data, tmp_path / "r", "cpu", resume=True)
     with pytest.raises(CheckpointError, match="finished"):

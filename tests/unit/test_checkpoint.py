@@ -121,7 +121,7 @@ def test_weights_outside_the_folder_are_not_reached(folder, tmp_path):
     "name", ["/no/such/place", "nowhere/model", "x.safetensors", "~nosuchuser/x", "x" * 5000, "a\0b"]
 )
 def test_absent_paths(name):
-    with pytest.raises(CheckpointError, match="no such checkpoint|neither a model nor a usable path"):
+    with pytest.raises(CheckpointError, match=r"no such checkpoint|neither a model nor a usable path"):
         fer.load(name)
 
 

@@ -1,4 +1,4 @@
-"""The repair, on stand-in torchvision packages: broken like a CUDA wheel beside CPU torch, healthy, and broken otherwise."""
+"""The repair, on stand-in torchvision packages: broken like a CUDA wheel beside CPU torch, healthy, or otherwise."""
 
 import subprocess
 import sys
@@ -21,7 +21,8 @@ def run(tmp_path, init, code):
     package.mkdir()
     (package / "__init__.py").write_text(init)
     (package / "half.py").write_text("imported = 1\n")
-    program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\nfrom fer.torchvision_repair import repair\n{code}"
+    path = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]"
+    program = f"{path}\nfrom fer.torchvision_repair import repair\n{code}"
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
 
@@ -29,7 +30,8 @@ def test_missing_operators_are_declared_one_after_the_other(tmp_path):
     r = run(
         tmp_path,
         BROKEN,
-        "print(repair()); print(repair()); import torchvision, torch; print(hasattr(torch.ops.torchvision, 'second_op'))",
+        "print(repair()); print(repair()); import torchvision, torch\n"
+        "print(hasattr(torch.ops.torchvision, 'second_op'))",
     )
     assert r.returncode == 0, r.stderr
     assert r.stdout.split("\n")[:3] == ["('first_op', 'second_op')"] * 2 + ["True"]
