@@ -452,9 +452,10 @@ class _Trainer:
     def _device_title(self) -> str:
         if self.device.type == "cuda":
             return torch.cuda.get_device_name()
-        return (
-            f"{self.device.type}, {torch.get_num_threads()} threads" if self.device.type == "cpu" else self.device.type
-        )
+        if self.device.type == "cpu":
+            n = torch.get_num_threads()
+            return f"cpu, {n} thread{'s' if n > 1 else ''}"
+        return self.device.type
 
     def _write_state(
         self, phase: int, epoch: int, optimizer: torch.optim.Optimizer, schedule: Schedule, phase_best: float, bad: int
