@@ -80,7 +80,7 @@ def step(name: str, *arguments: str | Path) -> None:
 
 def newest_run(runs: Path, model: str) -> Path:
     """The latest finished run of a model."""
-    from fer.training.loop import is_finished
+    from fer.training.job import is_finished
 
     done = [p.parent for p in (runs / model).glob("*/config.json") if is_finished(p.parent)]
     if not done:

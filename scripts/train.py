@@ -128,7 +128,7 @@ def settle(args: argparse.Namespace) -> list:
     from fer import checkpoint
     from fer.device import pick_device
     from fer.models import list_models
-    from fer.training.loop import build, read_description
+    from fer.training.job import build, read_description
 
     for option, value, least in (
         ("--seed", args.seed, 0),
@@ -185,8 +185,8 @@ def one(job, data, args) -> Path:  # type: ignore[no-untyped-def]
     """Train one model, or take over its finished run under --resume; returns the run folder."""
     from fer import checkpoint
     from fer.training import train
+    from fer.training.job import is_finished
     from fer.training.listeners import Progress, TensorBoard
-    from fer.training.loop import is_finished
 
     folder, resume = run_folder(job, data, args)
     if resume and is_finished(folder):
@@ -214,7 +214,7 @@ def run_folder(job, data, args) -> tuple[Path, bool]:  # type: ignore[no-untyped
 
     --resume takes the newest run of the model: if unfinished, to go on; if finished under these very options, as it is.
     """
-    from fer.training.loop import RUN, differences, is_finished
+    from fer.training.job import RUN, differences, is_finished
 
     if args.resume and args.resume != "latest":
         return Path(args.resume), True

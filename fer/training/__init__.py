@@ -1,6 +1,7 @@
 """Recipe -> checkpoint."""
 
-from fer.training.loop import Job, train
+from fer.training.job import Job
+from fer.training.loop import train
 from fer.training.recipes import resolve
 
 __all__ = ["Job", "resolve", "train"]

@@ -7,133 +7,29 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from fer import checkpoint, specs
+from fer import checkpoint
 from fer.data.dataset import Dataset
 from fer.device import pick_device
 from fer.errors import CheckpointError, ConfigError, DataError
 from fer.models import get_model
-from fer.specs import InputSpec, Phase, Recipe
+from fer.specs import Phase
 from fer.torchvision_repair import import_repaired
+from fer.training.earlier import HISTORY, Past, Teacher
 from fer.training.events import EpochEnded, Event, Listener, PhaseStarted, RunEnded, RunStarted, StepEnded
+from fer.training.job import RUN, Job, build, differences, is_finished
 from fer.training.losses import LOSSES, class_weights, distillation
 from fer.training.optim import Schedule, build_optimizer, train_mode
 from fer.training.stream import AugmentedStream, evaluate
 
 log = logging.getLogger(__name__)
 STATE = "state.pt"
-HISTORY = "history.jsonl"
-RUN = "run.json"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training run, completely described (apart from the device, which does not change what is learnt).
-
-    Attributes:
-        model, model_args: Key of MODELS and arguments of its `build`.
-        recipe: Resolved recipe.
-        seed: Of weights, order, augmentation and dropout.
-        input: InputSpec; the model's own by default.
-    """
-
-    model: str
-    recipe: Recipe
-    seed: int = 42
-    model_args: dict[str, Any] = field(default_factory=dict)
-    input: InputSpec | None = None
-
-    def describe(self, data: Dataset) -> dict[str, Any]:
-        """JSON form, compared on --resume."""
-        return {
-            "model": self.model,
-            "model_args": self.model_args,
-            "recipe": specs.to_dict(self.recipe),
-            "seed": self.seed,
-            "input": specs.to_dict(self.input or get_model(self.model).SPEC.input),
-            "data": {"name": data.name, "fingerprint": data.fingerprint},
-            "teacher_sha256": _sha256(self.recipe.teacher),
-            "init_sha256": _sha256(self.recipe.init),
-        }
-
-
-def _sha256(name: str) -> str:
-    return str(checkpoint.read_manifest(name).weights.get("sha256", "")) if name else ""
-
-
-def read_description(run: str | Path) -> dict[str, Any]:
-    """What run.json says about a run: model, arguments, recipe, seed, input, data, and whether it is finished.
-
-    Raises:
-        CheckpointError: absent or damaged.
-    """
-    file = Path(run) / RUN
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-        return {"model": raw["model"], **raw}
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise CheckpointError(f"{run}: no run here that can be resumed ({RUN}: {e})") from e
-
-
-def differences(run: str | Path, description: dict[str, Any]) -> list[str]:
-    """Top-level keys in which a run differs from a description, "recipe" by its own keys."""
-    old, new = read_description(run), json.loads(json.dumps(description))
-    old.pop("finished", None)
-    keys = [k for k in new if old.get(k) != new[k] and k != "recipe"]
-    recipe = old.get("recipe") or {}
-    return keys + [f"recipe.{k}" for k in new["recipe"] if recipe.get(k) != new["recipe"][k]]
-
-
-def is_finished(run: str | Path) -> bool:
-    """Whether a run folder holds a run that went to its end."""
-    try:
-        return bool(read_description(run).get("finished"))
-    except CheckpointError:
-        return False
-
-
-def build(job: Job, n_classes: int) -> nn.Module:
-    """The untrained net of a job, its weights drawn after the job's seed.
-
-    Raises:
-        ConfigError: model arguments that it does not take.
-    """
-    entry = get_model(job.model)
-    torch.manual_seed(job.seed)
-    try:
-        return entry.build(n_classes, job.input or entry.SPEC.input, **job.model_args)
-    except (TypeError, ValueError) as e:
-        raise ConfigError(f"{job.model} does not take the arguments {job.model_args}: {e}") from e
-
-
-class _Teacher:
-    """A trained checkpoint that looks at the student's own augmented view."""
-
-    def __init__(self, name: str, student: InputSpec, labels: Sequence[str], device: torch.device):
-        module, manifest = checkpoint.load_module(name)
-        if manifest.labels != tuple(labels):
-            raise ConfigError(f"teacher {name} knows {manifest.labels}, the student learns {tuple(labels)}")
-        if manifest.input.channels != student.channels:
-            raise ConfigError(
-                f"teacher {name} takes {manifest.input.channels} channel(s), the student {student.channels}"
-            )
-        self.module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.spec, self.student, self.name = manifest.input, student, manifest.model
-
-    @torch.no_grad()
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        s, t = self.student, self.spec
-        if (s.mean, s.std) != (t.mean, t.std):
-            x = (x * s.std + s.mean - t.mean) / t.std
-        if s.size_px != t.size_px:
-            x = nn.functional.interpolate(x, size=(t.size_px, t.size_px), mode="bilinear", align_corners=False)
-        return self.module(x.contiguous(memory_format=torch.channels_last))
 
 
 def train(
@@ -162,37 +58,6 @@ def train(
     return _Trainer(job, data, Path(run), pick_device(device), amp, workers, listeners).fit(resume)
 
 
-@dataclass(frozen=True)
-class _Past:
-    """What was trained before this run, when it begins with the weights of another."""
-
-    epochs: int
-    seconds: float
-    history: list[dict[str, Any]]
-    teacher: str
-
-    @classmethod
-    def none(cls) -> _Past:
-        return cls(0, 0.0, [], "")
-
-    @classmethod
-    def load(cls, name: str, module: nn.Module, model: str, labels: Sequence[str]) -> _Past:
-        """Puts the weights of a run or checkpoint into `module`."""
-        before, manifest = checkpoint.load_module(name)
-        if manifest.model != model or manifest.labels != tuple(labels):
-            raise ConfigError(
-                f"{name} is a {manifest.model} of {manifest.labels}; {model} of {tuple(labels)} cannot begin there"
-            )
-        try:
-            module.load_state_dict(before.state_dict())
-        except RuntimeError as e:
-            raise ConfigError(f"the weights of {name} do not fit these model arguments: {e}") from e
-        file = checkpoint.find(name) / HISTORY
-        history = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
-        done = manifest.training
-        return cls(int(done.get("epochs", 0)), float(done.get("seconds", 0)), history, str(done.get("teacher", "")))
-
-
 class _Trainer:
     def __init__(
         self,
@@ -213,9 +78,9 @@ class _Trainer:
             got = f"{len(self.train_split)} and {len(self.val_split)}"
             raise DataError(f"{data.name}: training needs faces in train and val, got {got}")
         module = build(job, len(data.label_set))
-        self.past = _Past.none()
+        self.past = Past.none()
         if self.recipe.init:
-            self.past = _Past.load(self.recipe.init, module, job.model, data.label_set.names)
+            self.past = Past.load(self.recipe.init, module, job.model, data.label_set.names)
         self.parameters = sum(p.numel() for p in module.parameters())
         self.module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stream = AugmentedStream(
@@ -223,7 +88,7 @@ class _Trainer:
         )
         self.weights = class_weights(self.stream.targets, self.recipe.class_weights)
         self.teacher = (
-            _Teacher(self.recipe.teacher, self.spec, data.label_set.names, device) if self.recipe.teacher else None
+            Teacher(self.recipe.teacher, self.spec, data.label_set.names, device) if self.recipe.teacher else None
         )
         self.ema = None
         if self.recipe.ema_decay:

@@ -1,0 +1,72 @@
+"""Checkpoints that a run builds on: a teacher to distil from, a net to go on with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from fer import checkpoint
+from fer.errors import ConfigError
+from fer.specs import InputSpec
+
+HISTORY = "history.jsonl"
+
+
+class Teacher:
+    """A trained checkpoint that looks at the student's own augmented view."""
+
+    def __init__(self, name: str, student: InputSpec, labels: Sequence[str], device: torch.device):
+        module, manifest = checkpoint.load_module(name)
+        if manifest.labels != tuple(labels):
+            raise ConfigError(f"teacher {name} knows {manifest.labels}, the student learns {tuple(labels)}")
+        if manifest.input.channels != student.channels:
+            raise ConfigError(
+                f"teacher {name} takes {manifest.input.channels} channel(s), the student {student.channels}"
+            )
+        self.module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.spec, self.student, self.name = manifest.input, student, manifest.model
+
+    @torch.no_grad()
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        s, t = self.student, self.spec
+        if (s.mean, s.std) != (t.mean, t.std):
+            x = (x * s.std + s.mean - t.mean) / t.std
+        if s.size_px != t.size_px:
+            x = nn.functional.interpolate(x, size=(t.size_px, t.size_px), mode="bilinear", align_corners=False)
+        return self.module(x.contiguous(memory_format=torch.channels_last))
+
+
+@dataclass(frozen=True)
+class Past:
+    """What was trained before this run, when it begins with the weights of another."""
+
+    epochs: int
+    seconds: float
+    history: list[dict[str, Any]]
+    teacher: str
+
+    @classmethod
+    def none(cls) -> Past:
+        return cls(0, 0.0, [], "")
+
+    @classmethod
+    def load(cls, name: str, module: nn.Module, model: str, labels: Sequence[str]) -> Past:
+        """Puts the weights of a run or checkpoint into `module`."""
+        before, manifest = checkpoint.load_module(name)
+        if manifest.model != model or manifest.labels != tuple(labels):
+            raise ConfigError(
+                f"{name} is a {manifest.model} of {manifest.labels}; {model} of {tuple(labels)} cannot begin there"
+            )
+        try:
+            module.load_state_dict(before.state_dict())
+        except RuntimeError as e:
+            raise ConfigError(f"the weights of {name} do not fit these model arguments: {e}") from e
+        file = checkpoint.find(name) / HISTORY
+        history = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+        done = manifest.training
+        return cls(int(done.get("epochs", 0)), float(done.get("seconds", 0)), history, str(done.get("teacher", "")))

@@ -1,0 +1,99 @@
+"""What a run is to do, and what its folder says about it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fer import checkpoint, specs
+from fer.data.dataset import Dataset
+from fer.errors import CheckpointError, ConfigError
+from fer.models import get_model
+from fer.specs import InputSpec, Recipe
+
+RUN = "run.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run, completely described (apart from the device, which does not change what is learnt).
+
+    Attributes:
+        model, model_args: Key of MODELS and arguments of its `build`.
+        recipe: Resolved recipe.
+        seed: Of weights, order, augmentation and dropout.
+        input: InputSpec; the model's own by default.
+    """
+
+    model: str
+    recipe: Recipe
+    seed: int = 42
+    model_args: dict[str, Any] = field(default_factory=dict)
+    input: InputSpec | None = None
+
+    def describe(self, data: Dataset) -> dict[str, Any]:
+        """JSON form, compared on --resume."""
+        return {
+            "model": self.model,
+            "model_args": self.model_args,
+            "recipe": specs.to_dict(self.recipe),
+            "seed": self.seed,
+            "input": specs.to_dict(self.input or get_model(self.model).SPEC.input),
+            "data": {"name": data.name, "fingerprint": data.fingerprint},
+            "teacher_sha256": _sha256(self.recipe.teacher),
+            "init_sha256": _sha256(self.recipe.init),
+        }
+
+
+def _sha256(name: str) -> str:
+    return str(checkpoint.read_manifest(name).weights.get("sha256", "")) if name else ""
+
+
+def read_description(run: str | Path) -> dict[str, Any]:
+    """What run.json says about a run: model, arguments, recipe, seed, input, data, and whether it is finished.
+
+    Raises:
+        CheckpointError: absent or damaged.
+    """
+    file = Path(run) / RUN
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        return {"model": raw["model"], **raw}
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise CheckpointError(f"{run}: no run here that can be resumed ({RUN}: {e})") from e
+
+
+def differences(run: str | Path, description: dict[str, Any]) -> list[str]:
+    """Top-level keys in which a run differs from a description, "recipe" by its own keys."""
+    old, new = read_description(run), json.loads(json.dumps(description))
+    old.pop("finished", None)
+    keys = [k for k in new if old.get(k) != new[k] and k != "recipe"]
+    recipe = old.get("recipe") or {}
+    return keys + [f"recipe.{k}" for k in new["recipe"] if recipe.get(k) != new["recipe"][k]]
+
+
+def is_finished(run: str | Path) -> bool:
+    """Whether a run folder holds a run that went to its end."""
+    try:
+        return bool(read_description(run).get("finished"))
+    except CheckpointError:
+        return False
+
+
+def build(job: Job, n_classes: int) -> nn.Module:
+    """The untrained net of a job, its weights drawn after the job's seed.
+
+    Raises:
+        ConfigError: model arguments that it does not take.
+    """
+    entry = get_model(job.model)
+    torch.manual_seed(job.seed)
+    try:
+        return entry.build(n_classes, job.input or entry.SPEC.input, **job.model_args)
+    except (TypeError, ValueError) as e:
+        raise ConfigError(f"{job.model} does not take the arguments {job.model_args}: {e}") from e
