@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# before torch is imported: test processes share the cores, and threads that wait for each other are slow on shared cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 
