@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# before torch is imported: test processes share the cores, and threads that wait for each other are slow on shared cores
+# before torch is imported: test processes share the cores, and threads that wait for each other are slow there
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
