@@ -274,6 +274,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--share", action="store_true", help="also make a public link through Gradio's relay")
     parser.add_argument("--checkpoint", help="folder of one more checkpoint to offer, for example a run's")
     args = parser.parse_args(argv)
+    if args.port is not None and not 1 <= args.port <= 65535:
+        parser.error(f"--port must be 1..65535, got {args.port}")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         models = Models(args.checkpoint)

@@ -60,7 +60,8 @@ def facts_line(facts: Facts) -> str:
 def face_cards(faces: list[Seen], left_out: int = 0) -> str:
     """One card per face: the crop under its heat map, the verdict, a bar for every class."""
     cards = "".join(_card(number, face) for number, face in enumerate(faces, start=1))
-    more = f'<p class="fer-more">{left_out} smaller faces are boxed in the picture only.</p>' if left_out else ""
+    rest = "1 smaller face is" if left_out == 1 else f"{left_out} smaller faces are"
+    more = f'<p class="fer-more">{rest} boxed in the picture only.</p>' if left_out else ""
     return f'<div class="fer-cards {"fer-single" if len(faces) == 1 else ""}">{cards}</div>{more}'
 
 

@@ -22,7 +22,7 @@ from fer import paths
 from fer.checkpoint import find, read_manifest, trained_models
 from fer.command_line import run_script
 from fer.data import Dataset, Split, open_dataset
-from fer.errors import DataError, unknown_name
+from fer.errors import ConfigError, DataError, unknown_name
 from fer.evaluation import calibration, figures, leaderboard, leakage, report, results
 from fer.labels import project
 
@@ -190,7 +190,11 @@ def folder_names(targets: Sequence[str]) -> dict[str, str]:
     """Target -> name of its results: the model's, followed by the run's where one model comes twice."""
     models = {t: read_manifest(t).model for t in targets}
     twice = {m for m in models.values() if list(models.values()).count(m) > 1}
-    return {t: f"{m}@{find(t).name}" if m in twice and t != m else m for t, m in models.items()}
+    names = {t: f"{m}@{find(t).name}" if m in twice and t != m else m for t, m in models.items()}
+    if len(set(names.values())) < len(names):
+        both = " and ".join(t for t, n in names.items() if list(names.values()).count(n) > 1)
+        raise ConfigError(f"the results of {both} would overwrite each other; score them apart, with --out")
+    return names
 
 
 def score_all(args: argparse.Namespace) -> tuple[Path, str]:
@@ -271,10 +275,9 @@ def summarise_again(args: argparse.Namespace) -> tuple[Path, str]:
         )
     wanted = {n.strip() for value in args.model or [] for n in value.split(",")} - {"all", ""}
     found = results.read_results(out, data, problems := [])
-    for line in problems:
-        print(f"left out: {line}", file=sys.stderr)
     for name in wanted:
         if name not in [r.name for r in found]:
+            say_left_out(problems)
             raise unknown_name("model with results", name, [r.name for r in found])
     for r in found:
         if wanted and r.name not in wanted:
@@ -286,14 +289,19 @@ def summarise_again(args: argparse.Namespace) -> tuple[Path, str]:
     return out, data
 
 
+def say_left_out(problems: Sequence[str]) -> None:
+    """One line per folder of results that cannot be read."""
+    for line in problems:
+        print(f"left out: {line}", file=sys.stderr)
+
+
 def publish(out: Path, data: str) -> None:
     """Pictures, comparison, leaderboard; then print what they say."""
     from fer.viz import model_color, model_order
 
     problems: list[str] = []
     by_name = {r.name: r for r in results.read_results(out, data, problems)}
-    for line in problems:
-        print(f"left out: {line}", file=sys.stderr)
+    say_left_out(problems)
     found = [by_name[n] for n in model_order(by_name)]
     if not found:
         raise DataError(f"{out / data}: no readable results")
@@ -306,7 +314,9 @@ def publish(out: Path, data: str) -> None:
     results.write_json(compared, out / data / "comparison.json")
     written = [f"{out / data}/"]
     if not leaderboard.is_synthetic(data):
-        written.append(str(leaderboard.write(out)))
+        everywhere: list[str] = []
+        written.append(str(leaderboard.write(out, everywhere)))
+        say_left_out([line for line in everywhere if line not in problems])
     print_tables([leaderboard.row_of(r) for r in found], compared)
     print(f"\nWritten: {', '.join(written)}")
 

@@ -38,7 +38,9 @@ CARD_KEYS = (
 
 def card_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The part of metrics.json that cannot be computed from predictions."""
-    return {k: metrics.get(k) for k in CARD_KEYS} | {"titles": {k: s["title"] for k, s in metrics["splits"].items()}}
+    return {k: metrics.get(k) for k in CARD_KEYS} | {
+        "titles": {k: s.get("title", k) for k, s in metrics["splits"].items()}
+    }
 
 
 def summarise(predictions: pd.DataFrame, card: Mapping[str, Any]) -> dict[str, Any]:

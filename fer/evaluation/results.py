@@ -22,6 +22,7 @@ FORMAT = "fer-results"
 SCHEMA = 1
 METRICS, PREDICTIONS, HISTORY = "metrics.json", "predictions.parquet", "history.jsonl"
 SEEN = ("", "exact", "near")
+_SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "top2", "nll", "brier", "ece")
 _AGAIN = "make it again with scripts/evaluate.py"
 _log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def read_results(
 ) -> list[ModelResult]:
     """Every model's results on one data set, small models first.
 
-    A folder that cannot be read is left out; why is logged and, if given, appended to `problems`.
+    A folder that cannot be read is left out; why is appended to `problems` or, where that is not given, logged.
 
     Args:
         root: Folder of results; default: the committed ones.
@@ -133,8 +134,9 @@ def read_results(
         try:
             found.append(read_result(folder))
         except DataError as e:
-            _log.warning("left out: %s", e)
-            if problems is not None:
+            if problems is None:
+                _log.warning("left out: %s", e)
+            else:
                 problems.append(str(e))
     return sorted(found, key=lambda r: (r.metrics.get("parameters") or 0, r.name))
 
@@ -167,11 +169,35 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     try:
         if not (metrics["model"] and metrics["data"]["labels"] and metrics["data"]["name"]):
             raise DataError(f"{path}: model, data name and labels must not be empty; {_AGAIN}")
-        for split in metrics["splits"].values():
-            split["single"]["accuracy"], split["n"]
-    except (KeyError, TypeError, AttributeError) as e:
+        _check_metrics(metrics)
+    except (KeyError, TypeError, AttributeError, ValueError) as e:
         raise DataError(f"{path}: incomplete, {e} is missing or of another kind; {_AGAIN}") from e
     return metrics
+
+
+def _check_metrics(metrics: Mapping[str, Any]) -> None:
+    """Touch everything that tables and pictures read, so that a damaged file fails here and not in the middle of them.
+
+    Raises:
+        KeyError, TypeError, AttributeError, ValueError: something is missing or of another kind.
+    """
+    names = metrics["data"]["labels"]
+    if not isinstance(names, list) or not isinstance(metrics.get("parameters") or 0, (int, float)):
+        raise TypeError("labels or parameters")
+    if not float(metrics["temperature"]["value"]) > 0:
+        raise ValueError("temperature")
+    for split in metrics["splits"].values():
+        for scores in (split["single"], *([split["flip"]] if split.get("flip") else [])):
+            low, high = scores["accuracy_interval"]
+            numbers = [low, high, split["n"], *(scores[k] for k in _SCORES)]
+            numbers += [scores["per_class"][c][k] for c in names for k in ("precision", "recall", "f1", "support")]
+            numbers += [n for row in scores["confusion"] for n in row]
+            if not all(isinstance(n, (int, float)) for n in numbers):
+                raise TypeError("a score")
+            if np.shape(scores["confusion"]) != (len(names), len(names)):
+                raise ValueError("confusion")
+        if leakage := split.get("leakage"):
+            leakage["exact"] + leakage["near"], leakage["accuracy"]
 
 
 def _read_predictions(path: Path, metrics: Mapping[str, Any]) -> pd.DataFrame:
@@ -192,12 +218,18 @@ def _read_predictions(path: Path, metrics: Mapping[str, Any]) -> pd.DataFrame:
 def check_predictions(frame: pd.DataFrame, class_names: Sequence[str], path: str | Path = PREDICTIONS) -> None:
     """Raise a DataError unless the columns are those of a predictions file with these classes."""
     wanted = ["row", "split", "label", *(f"p_{c}" for c in class_names)]
+    flips = [f"flip_{c}" for c in class_names]
+    wanted += flips if any(c in frame.columns for c in flips) else []
     if missing := [c for c in wanted if c not in frame.columns]:
         raise DataError(f"{path}: column {missing[0]!r} is missing; {_AGAIN}")
-    p = frame[wanted[3:]].to_numpy(dtype=np.float64)
+    try:
+        p = frame[[f"p_{c}" for c in class_names]].to_numpy(dtype=np.float64)
+        labels = frame["label"].to_numpy(dtype=np.int64)
+        frame["row"].to_numpy(dtype=np.int64), frame[wanted[3:]].to_numpy(dtype=np.float64)
+    except (ValueError, TypeError) as e:
+        raise DataError(f"{path}: a column does not hold numbers ({e}); {_AGAIN}") from e
     if not np.isfinite(p).all() or (len(p) and (p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3)):
         raise DataError(f"{path}: a row of probabilities does not sum to 1; {_AGAIN}")
-    labels = frame["label"].to_numpy()
     if len(labels) and not (labels.min() >= 0 and labels.max() < len(class_names)):
         raise DataError(f"{path}: a label lies outside 0..{len(class_names) - 1}; {_AGAIN}")
 

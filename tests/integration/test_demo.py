@@ -296,6 +296,13 @@ def test_a_taken_port_is_one_line_and_status_2(demo, client, capsys):
     assert "choose another with --port" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("port", ["0", "-1", "99999"])
+def test_an_impossible_port_is_told_in_words(demo, port, capsys):
+    with pytest.raises(SystemExit) as ended:
+        demo["app"].main(["--port", port])
+    assert ended.value.code == 2 and "--port must be 1..65535" in capsys.readouterr().err
+
+
 def test_uploads_outside_the_folder_are_refused(demo, tmp_path):
     with pytest.raises(ImageError, match="no picture was uploaded"):
         demo["analysis"].open_upload({"path": str(ONE)}, tmp_path)

@@ -193,6 +193,27 @@ def test_a_run_goes_to_its_own_folder_and_two_of_a_kind_are_told_apart(place, ev
         assert (where == paths.results_dir()) == committed
 
 
+def test_two_runs_that_would_share_a_folder_of_results_are_refused(place, evaluate, capsys):
+    runs = [str(bundle(place / side / "runs", "baseline_cnn", seed=i)) for i, side in enumerate("ab")]
+    argv = ["--checkpoint", runs[0], "--checkpoint", runs[1], "--out", str(place / "elsewhere")]
+    assert evaluate.main(argv) == 2
+    assert "would overwrite each other" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_damaged_results_are_named_once_and_the_others_go_on(place, evaluate, capsys):
+    path = place / "results" / "fer2013" / "baseline_cnn" / "metrics.json"
+    metrics = json.loads(path.read_text())
+    del metrics["splits"]["test"]["title"]  # not needed
+    path.write_text(json.dumps(metrics))
+    assert evaluate.main(["--from-predictions"]) == 0
+    assert "left out" not in capsys.readouterr().err
+    path.write_text(json.dumps(metrics | {"temperature": None}))
+    assert evaluate.main(["--from-predictions"]) == 0
+    assert capsys.readouterr().err.count("left out: ") == 1
+    assert [r["model"] for r in leaderboard.read(place / "results")] == ["attention_cnn"]
+
+
 @pytest.mark.usefixtures("no_pictures")
 def test_a_checkpoint_without_temperature_gets_one_fitted_on_validation(place, evaluate):
     bundle(place / "checkpoints", "baseline_cnn", temperature=1.0)

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import softmax
 
@@ -90,6 +91,14 @@ def _edit(change):
     return damage
 
 
+def _frame(change):
+    def damage(folder):
+        path = folder / "predictions.parquet"
+        change(pd.read_parquet(path)).to_parquet(path)
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -100,8 +109,19 @@ def _edit(change):
         (_edit(lambda m: m.update(schema=2)), "newer than 1; update"),
         (_edit(lambda m: m.pop("splits")), "incomplete"),
         (_edit(lambda m: m["data"].pop("labels")), "incomplete"),
+        (_edit(lambda m: m.pop("temperature")), "incomplete"),
+        (_edit(lambda m: m["temperature"].update(value=0)), "incomplete"),
+        (_edit(lambda m: m.update(parameters="many")), "incomplete"),
+        (_edit(lambda m: m["splits"]["test"]["single"].pop("macro_f1")), "incomplete"),
+        (_edit(lambda m: m["splits"]["test"]["single"].update(accuracy="high")), "incomplete"),
+        (_edit(lambda m: m["splits"]["test"]["single"]["confusion"].pop()), "incomplete"),
+        (_edit(lambda m: m["splits"]["test"].update(leakage={"exact": 1})), "incomplete"),
+        (_frame(lambda p: p.assign(p_angry="x")), "does not hold numbers"),
+        (_frame(lambda p: p.assign(label="x")), "does not hold numbers"),
+        (_frame(lambda p: p.assign(row="x")), "does not hold numbers"),
+        (_frame(lambda p: p.drop(columns="flip_sad")), "'flip_sad' is missing"),
         (_edit(lambda m: m["splits"]["test"].update(n=7)), "120 predictions of split test"),
-        (_edit(lambda m: m["data"].update(labels=["angry", "contempt"])), "'p_contempt' is missing"),
+        (_edit(lambda m: m["data"].update(labels=["angry", "contempt"])), "'contempt' is missing"),
         (lambda f: (f / "predictions.parquet").write_bytes(b"PAR1"), "damaged or not a parquet"),
         (lambda f: (f / "predictions.parquet").write_text("row,split"), "damaged or not a parquet"),
         (lambda f: (f / "history.jsonl").write_text('{"epoch": 1\n{"epoch": 2}\n'), "line 1 is damaged"),
