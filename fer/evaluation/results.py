@@ -184,6 +184,8 @@ def _check_metrics(metrics: Mapping[str, Any]) -> None:
     names = metrics["data"]["labels"]
     if not isinstance(names, list) or not isinstance(metrics.get("parameters") or 0, (int, float)):
         raise TypeError("labels or parameters")
+    if not metrics["splits"]:
+        raise ValueError("splits")
     if not float(metrics["temperature"]["value"]) > 0:
         raise ValueError("temperature")
     for split in metrics["splits"].values():

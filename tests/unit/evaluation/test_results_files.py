@@ -108,6 +108,7 @@ def _frame(change):
         (lambda f: (f / "metrics.json").write_text("[1, 2]"), "not a results file"),
         (_edit(lambda m: m.update(schema=2)), "newer than 1; update"),
         (_edit(lambda m: m.pop("splits")), "incomplete"),
+        (_edit(lambda m: m["splits"].clear()), "incomplete"),
         (_edit(lambda m: m["data"].pop("labels")), "incomplete"),
         (_edit(lambda m: m.pop("temperature")), "incomplete"),
         (_edit(lambda m: m["temperature"].update(value=0)), "incomplete"),
