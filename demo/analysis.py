@@ -16,6 +16,7 @@ from PIL import Image
 from fer.checkpoint import read_manifest, trained_models
 from fer.errors import CheckpointError, FerError, ImageError
 from fer.evaluation.results import METRICS, folder_of
+from fer.faces.whole import whole_crop
 from fer.images import read_image
 from fer.models import get_model
 
@@ -225,14 +226,6 @@ def look_closer(
     used = method if method in possible else next(iter(possible), None)
     seen = []
     for result in results[:MOST_CARDS]:
-        face = _square(image) if whole else crop(image, result.box)
+        face = whole_crop(image) if whole else crop(image, result.box)
         seen.append(Seen(result, face, explain(predictor, face, used) if used else None))
     return seen, [(METHODS[name].title, name) for name in possible], used
-
-
-def _square(image: np.ndarray) -> np.ndarray:
-    """What `analyze` hands to the net where the whole picture is one face."""
-    from fer.faces import crop
-
-    small = shrink(image)
-    return crop(small, (0, 0, small.shape[1], small.shape[0]), margin=0.0)

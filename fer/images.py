@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
-import os
 import struct
 import warnings
 import zlib
@@ -15,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fer.errors import ImageError
+from fer.files import replacing
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
@@ -72,16 +71,11 @@ def save_image(image: np.ndarray, path: str | Path) -> Path:
     if path.suffix.lower() not in SUFFIXES:
         raise ImageError(f"{path}: cannot tell the format from {path.suffix!r}; use one of {', '.join(SUFFIXES)}")
     picture = Image.fromarray(_from_array(image))
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(temporary)
-        os.replace(temporary, path)
+        with replacing(path) as part:
+            picture.save(part)
     except (OSError, ValueError) as e:
         raise ImageError(f"{path}: cannot be written ({_reason(e)})") from e
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return path
 
 
@@ -89,8 +83,8 @@ def _read_bytes(source: str | Path) -> bytes:
     text = str(source)
     if text.startswith(("http://", "https://")):
         raise ImageError(f"{text}: addresses are not opened; download the picture first and give its path")
-    path = Path(source).expanduser()
     try:
+        path = Path(source).expanduser()
         if path.is_dir():
             raise ImageError(f"{text}: is a directory, expected a picture file")
         if not path.exists():
@@ -100,7 +94,7 @@ def _read_bytes(source: str | Path) -> bytes:
         if path.stat().st_size > MAX_BYTES:
             raise ImageError(f"{text}: larger than {MAX_BYTES // 2**20} MiB, expected a picture file")
         return path.read_bytes()
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RuntimeError) as e:  # RuntimeError: "~nobody" has no home
         raise ImageError(f"{text}: cannot be read ({_reason(e)})") from e
 
 
@@ -159,6 +153,8 @@ def _deep_to_uint8(values: np.ndarray, mode: str) -> np.ndarray:
     top = values.max(initial=0.0)
     if mode == "F":
         full = 1.0 if top <= 1 else 255.0 if top <= 255 else 65535.0 if top <= 65535 else top
+    elif mode == "I" and top <= 255:  # 32-bit integers that hold an 8-bit picture
+        full = 255.0
     else:
         full = 65535.0 if top <= 65535 else top
     return np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8)

@@ -21,7 +21,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fer.errors import ConfigError, FerError, ImageError
+from fer.command_line import run_script
+from fer.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from fer.inference import FaceResult, Predictor
@@ -54,13 +55,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return p.parse_args(argv)
 
 
-def gather(inputs: list[str]) -> list[Picture]:
-    """The pictures named, those of folders in sorted order; hidden files are left out."""
+def gather(inputs: list[str]) -> tuple[list[Picture], list[str]]:
+    """The pictures named, those of folders in sorted order, and what is wrong with the rest; no hidden files."""
     from fer.images import SUFFIXES
 
     found: list[Picture] = []
+    problems: list[str] = []
     for text in inputs:
-        path = Path(text).expanduser()
+        path = at_home(text)
         if path.is_dir():
             inside = sorted(
                 f
@@ -70,11 +72,21 @@ def gather(inputs: list[str]) -> list[Picture]:
                 and not any(part.startswith(".") for part in f.relative_to(path).parts)
             )
             if not inside:
-                raise ConfigError(f"{text}: no pictures in this folder ({', '.join(SUFFIXES)})")
+                problems.append(f"{text}: no pictures in this folder ({', '.join(SUFFIXES)})")
             found += [Picture(f, f.relative_to(path)) for f in inside]
         else:
             found.append(Picture(path, Path(path.name)))
-    return found
+    if not found:
+        raise ConfigError(problems[0])
+    return found, problems
+
+
+def at_home(text: str) -> Path:
+    """A path with ~ expanded; as it stands where that user has no home (reading it then says so)."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def places_to_save(save: str | None, pictures: list[Picture], inputs: list[str]) -> list[Path | None]:
@@ -83,8 +95,8 @@ def places_to_save(save: str | None, pictures: list[Picture], inputs: list[str])
 
     if save is None:
         return [None] * len(pictures)
-    target = Path(save).expanduser()
-    folder_given = any(Path(t).expanduser().is_dir() for t in inputs)
+    target = at_home(save)
+    folder_given = any(at_home(t).is_dir() for t in inputs)
     if target.suffix.lower() in SUFFIXES and not target.is_dir():
         if len(pictures) > 1 or folder_given:
             raise ConfigError(f"--save {save} names one picture, but there are {len(pictures)}: name a folder")
@@ -150,7 +162,7 @@ def print_table(lines: list[tuple[str, ...]]) -> None:
 def run(args: argparse.Namespace) -> int:
     from fer.inference import load
 
-    pictures = gather(args.inputs)
+    pictures, problems = gather(args.inputs)
     saves = places_to_save(args.save, pictures, args.inputs)
     detector = "whole" if args.no_detect else "yunet" if args.yunet else args.detector
     options: dict = {}
@@ -160,7 +172,9 @@ def run(args: argparse.Namespace) -> int:
         options |= {"fetch": True} if args.yunet == "fetch" else {"path": args.yunet}
     predictor = load(args.checkpoint or args.model, device=args.device)
 
-    answer, lines, failed = [], [], 0
+    answer, lines, failed = [], [], len(problems)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
     for picture, save in zip(pictures, saves, strict=True):
         name = str(picture.path)
         try:
@@ -177,24 +191,14 @@ def run(args: argparse.Namespace) -> int:
     elif lines:
         print_table(lines)
     if failed:
-        print(f"{failed} of {len(pictures)} pictures could not be done", file=sys.stderr)
+        print(f"{failed} of {len(pictures) + len(problems)} inputs could not be done", file=sys.stderr)
     return 1 if failed else 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a console that cannot show an emoji gets a question mark, not a traceback
-            stream.reconfigure(errors="replace")
-    try:
-        return run(parse(argv))
-    except FerError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # "| head" has seen enough
-        sys.stderr.close()
-        return 0
-    except KeyboardInterrupt:
-        return 130
+    """Returns the exit status."""
+    args = parse(argv)
+    return run_script(lambda: run(args))
 
 
 if __name__ == "__main__":

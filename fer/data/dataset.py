@@ -184,13 +184,14 @@ def load(path: str | Path, splits: str | Iterable[str] | None = None) -> Dataset
             for key in wanted:
                 if key not in header["parts"]:
                     raise DataError(f"{path}: has no split {key!r}; it has {', '.join(header['parts'])}")
+            names, about = header["labels"], [header[k] for k in ("titles", "fingerprint", "notes")]
+            label_set = LABEL_SETS.get(header["label_set"]) or LabelSet(header["label_set"], tuple(names))
             got = {k: Split(z[f"{k}_faces"], z[f"{k}_targets"], z[f"{k}_rows"]) for k in wanted}
     except _DAMAGE as e:
         raise DataError(f"{path}: damaged or not a data file ({e}); make it again with scripts/prepare_data.py") from e
-    label_set = LABEL_SETS.get(header["label_set"]) or LabelSet(header["label_set"], tuple(header["labels"]))
-    if list(label_set.names) != header["labels"]:
-        raise DataError(f"{path}: its class order {header['labels']} is not that of {label_set.name}")
+    if list(label_set.names) != names:
+        raise DataError(f"{path}: its class order {names} is not that of {label_set.name}")
     for key, split in got.items():
         if fingerprint(split) != header["parts"][key]:
             raise DataError(f"{path}: split {key} does not match its fingerprint; make the file again")
-    return Dataset(header["name"], label_set, got, header["titles"], header["fingerprint"], header["notes"])
+    return Dataset(header["name"], label_set, got, *about)

@@ -40,6 +40,8 @@ class YunetOptions:
     def __post_init__(self) -> None:
         if not 64 <= self.max_side_px <= 4096:
             raise ConfigError(f"max_side_px must be 64..4096, got {self.max_side_px}")
+        if self.min_face_px is not None and self.min_face_px < 1:
+            raise ConfigError(f"min_face_px must be at least 1, got {self.min_face_px}")
         if not 0 <= self.min_score <= 1:
             raise ConfigError(f"min_score must be 0..1, got {self.min_score}")
 
@@ -64,12 +66,19 @@ def detect_yunet(image: np.ndarray, options: YunetOptions | None = None) -> list
 
 
 def _run(detector: Any, image: np.ndarray, options: YunetOptions, zoom: float, border: float) -> list[Face]:
+    import cv2
+
     side = options.max_side_px if not border else min(options.max_side_px, 192)
     frame = make_frame(image, side, max_zoom=zoom, border=border)
     height, width = frame.pixels.shape[:2]
     detector.setInputSize((width, height))
     detector.setScoreThreshold(options.min_score)
-    _, rows = detector.detect(np.ascontiguousarray(frame.pixels[:, :, ::-1]))
+    try:
+        _, rows = detector.detect(np.ascontiguousarray(frame.pixels[:, :, ::-1]))
+    except cv2.error as e:
+        raise ConfigError(
+            "the model file given for YuNet is another net; expected face_detection_yunet_2023mar.onnx"
+        ) from e
     faces = []
     for row in rows if rows is not None else ():
         x, y, w, h = (float(v) for v in row[:4])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fer.faces import crop, detect
+from fer.faces.whole import whole_crop
 from fer.images import ImageSource, read_image
 from fer.labels import LabelSet
 
@@ -94,8 +95,8 @@ def analyze(
     if not faces:
         return []
     # A crop given as such has its framing already.
-    margin = {"margin": 0.0} if detector == "whole" else {}
-    probs = predictor.predict_proba([crop(pixels, face.box, **margin) for face in faces])
+    crops = [whole_crop(pixels) if detector == "whole" else crop(pixels, face.box) for face in faces]
+    probs = predictor.predict_proba(crops)
     return [FaceResult(f.box, f.score, p, predictor.labels) for f, p in zip(faces, probs, strict=True)]
 
 

@@ -330,8 +330,5 @@ def test_the_space_front_matter_names_what_there_is():
 
 def test_large_pictures_are_shown_at_a_size_that_a_phone_can_load(demo):
     assert demo["analysis"].shrink(np.zeros((900, 3000, 3), np.uint8)).shape == (384, 1280, 3)
-    strip = np.zeros((100, 400_000, 3), np.uint8)
-    face = demo["analysis"]._square(strip)
-    assert face.shape == (1280, 1280, 3), "a strip does not grow into a square of its own length"
     small = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
     assert np.array_equal(demo["analysis"].shrink(small), small)

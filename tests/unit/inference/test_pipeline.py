@@ -56,6 +56,25 @@ def test_no_face_is_an_empty_list_and_the_model_is_not_asked():
     assert predictor.given == []
 
 
+@pytest.mark.parametrize("shape", [(1000, 50000, 3), (50000, 1000, 3)])
+def test_a_long_strip_as_one_face_stays_small(shape):
+    seen = []
+
+    class Eye:
+        labels = FER7
+
+        def predict_proba(self, faces):
+            seen.extend(faces)
+            return np.full((len(faces), 7), 1 / 7, dtype=np.float32)
+
+    strip = np.zeros(shape, dtype=np.uint8)
+    strip[shape[0] // 2 :] = 200
+    (r,) = analyze(strip, Eye(), detector="whole")
+    assert r.box == (0, 0, shape[1], shape[0])
+    assert seen[0].shape == (512, 512, 3)
+    assert seen[0][0].max() == 0 and seen[0][-1].min() == 200
+
+
 def test_whole_takes_the_crop_as_it_is(scene):
     image = scene[0][100:220, 50:170]
     predictor = BrightnessPredictor()
