@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # The final test first: it is the number that counts.
 SPLIT_ORDER = ("test", "val")
-PURPOSE = {"test": "final test, touched once per model", "val": "used to choose epoch and recipe"}
+PURPOSE = {"test": "final test, not for choosing", "val": "used to choose epoch and recipe"}
 HOW_TO = (
     "Train and score the models with\n\n"
     "```\npython scripts/train.py --model all --promote\npython scripts/evaluate.py\n```\n\nthen reload this page."
