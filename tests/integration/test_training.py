@@ -123,7 +123,7 @@ def test_resume_equals_an_uninterrupted_run(blob_data, tmp_path, change, stop_at
     recipe = dataclasses.replace(QUICK, **change)
     whole = train(job(recipe), blob_data, tmp_path / "whole", "cpu")
 
-    def cut(event):  # in the middle of the next epoch
+    def cut(event):  # after all steps of the next epoch, before it is kept
         if isinstance(event, StepEnded) and event.epoch == stop_at + 1:
             raise Stop
 
