@@ -15,6 +15,8 @@ MODELS: dict[str, str] = {
     "baseline_cnn": "fer.models.baseline_cnn",
     "attention_cnn": "fer.models.attention_cnn",
     "vit_tiny": "fer.models.vit_tiny",
+    "baseline_cnn4": "fer.models.baseline_cnn4",
+    "cbam_cnn4": "fer.models.cbam_cnn4",
 }
 
 

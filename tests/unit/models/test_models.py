@@ -11,7 +11,13 @@ from fer.models import MODELS, get_model, list_models
 from fer.models.layers import CBAM
 from fer.specs import InputSpec, ModelSpec, Recipe
 
-PARAMETERS = {"baseline_cnn": 361_127, "attention_cnn": 1_185_847, "vit_tiny": 5_667_343}
+PARAMETERS = {
+    "baseline_cnn": 361_127,
+    "attention_cnn": 1_185_847,
+    "vit_tiny": 5_667_343,
+    "baseline_cnn4": 3_915_143,
+    "cbam_cnn4": 3_948_011,
+}
 
 
 @pytest.mark.parametrize("name", list_models())
