@@ -53,6 +53,9 @@ class InputSpec:
         _require(self.std > 0, f"std must be positive, got {self.std}")
 
 
+BACKENDS = ("torch", "classical")
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """What a model is, apart from its weights.
@@ -64,6 +67,9 @@ class ModelSpec:
         input: Default InputSpec.
         source: Paper or project the architecture comes from.
         attention: Name of the explanation method that `method="auto"` means.
+        head: Prefixes of the parameters that depend on the number of classes; they are made anew when a phase of
+            training moves to another label set, all others are kept.
+        backend: What it runs on: torch, or classical (scikit-learn).
     """
 
     name: str
@@ -72,6 +78,11 @@ class ModelSpec:
     input: InputSpec
     source: str = ""
     attention: str = "grad_cam"
+    head: tuple[str, ...] = ("classifier",)
+    backend: str = "torch"
+
+    def __post_init__(self) -> None:
+        _one_of("backend", self.backend, BACKENDS)
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,9 @@ class Augment:
         scale_min, scale_max: Zoom drawn log-uniformly; above 1 magnifies.
         shift: Translation drawn from +-shift, as a fraction of the side.
         brightness, contrast: Offset from +-brightness, gain from 1 +- contrast (pixel values in [0, 1]).
+        saturation: Colour gain from 1 +- saturation; grey faces stay as they are.
+        randaugment: Operations of RandAugment per face (Cubuk et al. 2020), before everything else; 0 = none.
+        magnitude: Strength of RandAugment's operations, 0..30.
         erase: Probability of erasing one rectangle (Zhong et al. 2017, "Random Erasing Data Augmentation").
         erase_area_max: Largest erased share of the picture.
     """
@@ -97,6 +111,9 @@ class Augment:
     contrast: float = 0.25
     erase: float = 0.3
     erase_area_max: float = 0.2
+    saturation: float = 0.0
+    randaugment: int = 0
+    magnitude: int = 9
 
     def __post_init__(self) -> None:
         for name in ("flip", "erase", "erase_area_max", "shift"):
@@ -109,11 +126,15 @@ class Augment:
         _require(0 <= self.rotate_deg <= 180, f"rotate_deg must be 0..180, got {self.rotate_deg}")
         _require(0 <= self.brightness <= 1, f"brightness must be 0..1, got {self.brightness}")
         _require(0 <= self.contrast < 1, f"contrast must be 0..1, got {self.contrast}")
+        _require(0 <= self.saturation <= 1, f"saturation must be 0..1, got {self.saturation}")
+        _require(0 <= self.randaugment <= 4, f"randaugment must be 0..4, got {self.randaugment}")
+        _require(0 <= self.magnitude <= 30, f"magnitude must be 0..30, got {self.magnitude}")
 
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("constant", "cosine", "one_cycle", "plateau")
-LOSSES = ("cross_entropy",)
+SCHEDULES = ("constant", "cosine", "warm_restarts", "one_cycle", "plateau")
+LOSSES = ("cross_entropy", "focal")
+MEASURES = ("accuracy", "loss")
 CLASS_WEIGHTS = ("none", "balanced", "sqrt_balanced")
 
 
@@ -126,11 +147,16 @@ class Phase:
         epochs: Passes over the training split.
         optimizer: adam, adamw or sgd (Nesterov momentum .9).
         lr: Peak learning rate. weight_decay: not applied to norms, biases and embeddings.
-        schedule: constant, cosine, one_cycle (both to 0, per step) or plateau (per epoch, on the validation score).
-        warmup_epochs: Linear warm-up (constant, cosine, plateau); share of the rise for one_cycle if > 0.
+        schedule: constant, cosine, one_cycle (both to 0, per step), warm_restarts (cosine again and again, Loshchilov
+            and Hutter 2017) or plateau (per epoch, on the validation score).
+        restart_epochs, restart_factor: Length of the first cycle of warm_restarts, and of each next one relative to it.
+        warmup_epochs: Linear warm-up; for one_cycle the length of its rise if > 0.
         patience: Epochs without a better validation score before plateau divides the rate by ten.
         early_stopping: Epochs without a better validation score before the phase ends; 0 = never.
+        watch: The validation score that plateau and early stopping mean: accuracy or loss.
         freeze: Prefixes of parameter names that do not move.
+        lr_factors: Factor of the learning rate by prefix of the parameter name (the longest that fits); others take 1.
+        data: Data set of this phase ("affectnet"), "" = that of the run. Another label set gets a new head.
     """
 
     name: str = "main"
@@ -143,6 +169,11 @@ class Phase:
     patience: int = 10
     early_stopping: int = 0
     freeze: tuple[str, ...] = ()
+    watch: str = "accuracy"
+    restart_epochs: float = 10.0
+    restart_factor: float = 1.0
+    lr_factors: dict[str, float] = field(default_factory=dict)
+    data: str = ""
 
     def __post_init__(self) -> None:
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
@@ -154,6 +185,12 @@ class Phase:
             0 <= self.warmup_epochs < self.epochs,
             f"warmup_epochs must be 0 or more and less than epochs ({self.epochs}), got {self.warmup_epochs}",
         )
+        _one_of("score to watch", self.watch, MEASURES)
+        _require(self.restart_epochs > 0, f"restart_epochs must be positive, got {self.restart_epochs}")
+        _require(self.restart_factor >= 1, f"restart_factor must be at least 1, got {self.restart_factor}")
+        for prefix, factor in self.lr_factors.items():
+            number = isinstance(factor, (int, float)) and not isinstance(factor, bool)
+            _require(number and 0 < factor < math.inf, f"lr_factors.{prefix} must be positive, got {factor!r}")
         _require(self.patience >= 1, f"patience must be at least 1, got {self.patience}")
         _require(self.early_stopping >= 0, f"early_stopping must not be negative, got {self.early_stopping}")
 
@@ -165,7 +202,8 @@ class Recipe:
     Attributes:
         phases: Run one after the other.
         batch_size: Images per step.
-        loss: Name of the loss.
+        loss: cross_entropy or focal (Lin et al. 2017).
+        focal_gamma: Exponent of the focal loss.
         label_smoothing: Share of each target spread over all classes (Szegedy et al. 2016).
         class_weights: none, balanced (n / (C n_c)) or sqrt_balanced (its square root), mean 1 over the training set.
         clip_norm: Gradient norm limit; 0 = none.
@@ -174,6 +212,16 @@ class Recipe:
         init: Run or checkpoint of the same model whose weights to begin with ("" = from scratch).
         teacher: Checkpoint to distil from ("" = none) on the same augmented view (Hinton et al. 2015).
         distill_weight, distill_temperature: Share of the distillation term and its temperature.
+        name: "best", or "reference" for the recipe of the project that the model comes from.
+        mixup, cutmix: Alpha of the Beta distribution that the share is drawn from, per image; 0 = none. With both, each
+            image gets one of the two (Zhang et al. 2018; Yun et al. 2019).
+        mix_off: Share of a phase's epochs, at its end, without mixup and cutmix.
+        sam_rho: Radius of sharpness-aware minimisation (Foret et al. 2021), twice the cost; 0 = none.
+        accumulate: Steps whose gradients are summed up before the weights move: batch_size images in all.
+        ferplus_weight: Weight of an auxiliary head that learns the FER+ votes of the training rows (KL); 0 = none. Such
+            a net is marked "extra annotation".
+        epoch_share: Share of the training split that one epoch sees, another one in each.
+        skipped: Names of phases left out on request.
     """
 
     phases: tuple[Phase, ...] = (Phase(),)
@@ -188,6 +236,16 @@ class Recipe:
     teacher: str = ""
     distill_weight: float = 0.6
     distill_temperature: float = 3.0
+    name: str = "best"
+    focal_gamma: float = 2.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_off: float = 0.2
+    sam_rho: float = 0.0
+    accumulate: int = 1
+    ferplus_weight: float = 0.0
+    epoch_share: float = 1.0
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(len(self.phases) >= 1, "a recipe needs at least one phase")
@@ -199,11 +257,34 @@ class Recipe:
         _require(self.clip_norm >= 0, f"clip_norm must not be negative, got {self.clip_norm}")
         _require(0 <= self.distill_weight <= 1, f"distill_weight must be 0..1, got {self.distill_weight}")
         _require(self.distill_temperature > 0, "distill_temperature must be positive")
+        for key in ("focal_gamma", "mixup", "cutmix", "sam_rho", "ferplus_weight"):
+            _require(getattr(self, key) >= 0, f"{key} must not be negative, got {getattr(self, key)}")
+        _require(0 <= self.mix_off <= 1, f"mix_off must be 0..1, got {self.mix_off}")
+        _require(self.accumulate >= 1, f"accumulate must be at least 1, got {self.accumulate}")
+        _require(
+            self.accumulate <= self.batch_size, f"accumulate {self.accumulate} exceeds batch_size {self.batch_size}"
+        )
+        _require(0 < self.epoch_share <= 1, f"epoch_share must be above 0 and at most 1, got {self.epoch_share}")
 
     @property
     def epochs(self) -> int:
         """Epochs of all phases together."""
         return sum(p.epochs for p in self.phases)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe together with the input and the model arguments that belong to it.
+
+    Attributes:
+        recipe: How to train.
+        input: InputSpec; None = the model's own.
+        model_args: Arguments of the model's `build`.
+    """
+
+    recipe: Recipe
+    input: InputSpec | None = None
+    model_args: dict[str, Any] = field(default_factory=dict)
 
 
 def to_dict(spec: Any) -> dict[str, Any]:

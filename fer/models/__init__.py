@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from fer.errors import unknown_name
-from fer.specs import ModelSpec, Recipe
+from fer.errors import ConfigError, unknown_name
+from fer.specs import ModelSpec, Preset, Recipe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,8 +21,11 @@ MODELS: dict[str, str] = {
 }
 
 
+RECIPES = ("best", "reference")
+
+
 class ModelFile(Protocol):
-    """What a model's file offers."""
+    """What a model's file offers. `REFERENCE: Preset`, the recipe of the project it comes from, may be absent."""
 
     SPEC: ModelSpec
     RECIPE: Recipe
@@ -43,3 +47,24 @@ def get_model(name: str) -> ModelFile:
     if name not in MODELS:
         raise unknown_name("model", name, MODELS, "See scripts/train.py --list.")
     return cast(ModelFile, import_module(MODELS[name]))
+
+
+def get_preset(name: str, recipe: str = "best") -> Preset:
+    """A model's recipe with the input and the model arguments that belong to it.
+
+    Args:
+        recipe: "best" (from scratch at the faces' own resolution) or "reference" (as the project did that the model
+            comes from: its optimizer, schedule and augmentation, ImageNet weights and 224 px where it used them).
+
+    Raises:
+        ConfigError: unknown model or recipe, or a model without a reference recipe.
+    """
+    entry = get_model(name)
+    if recipe == "best":
+        return Preset(entry.RECIPE)
+    if recipe != "reference":
+        raise unknown_name("recipe", recipe, RECIPES)
+    preset = getattr(entry, "REFERENCE", None)
+    if preset is None:
+        raise ConfigError(f"{name} has no reference recipe; use --recipe best")
+    return replace(preset, recipe=replace(preset.recipe, name="reference"))
