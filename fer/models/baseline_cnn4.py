@@ -19,7 +19,7 @@ SPEC = ModelSpec(
 
 # shared with cbam_cnn4, so that the comparison is one of nets; most weights sit in the hidden layer, hence dropout .5
 RECIPE = Recipe(
-    phases=(Phase(epochs=12, optimizer="sgd", lr=0.05, weight_decay=5e-4, schedule="one_cycle"),),
+    phases=(Phase(epochs=12, optimizer="adamw", lr=1e-3, weight_decay=2e-2, schedule="one_cycle"),),
     batch_size=128,
     label_smoothing=0.1,
     clip_norm=2.0,
