@@ -1,4 +1,4 @@
-"""Where a net looked: heat maps in the frame of the face.
+"""Where a model looked: heat maps in the frame of the face.
 
 A new method is one file with a METHOD and one line in the table METHODS.
 """
@@ -6,56 +6,51 @@ A new method is one file with a METHOD and one line in the table METHODS.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fer.errors import ConfigError, ImageError, unknown_name
-from fer.explain import cbam, grad_cam, rollout
+from fer.explain import cbam, grad_cam, occlusion, rollout
 from fer.explain.frame import to_face
-from fer.explain.method import Method, private_copy
+from fer.explain.method import Method
 
 if TYPE_CHECKING:
-    from fer.inference import Predictor, TorchPredictor
+    from fer.inference import Predictor
 
 __all__ = ["METHODS", "Method", "explain", "methods_for", "resolve"]
 
-METHODS: dict[str, Method] = {m.METHOD.name: m.METHOD for m in (cbam, grad_cam, rollout)}
+METHODS: dict[str, Method] = {m.METHOD.name: m.METHOD for m in (cbam, grad_cam, rollout, occlusion)}
 
 
 def methods_for(model: str | Path | Predictor) -> list[str]:
     """Names of the methods that work for a model, the one that "auto" means first.
 
-    A model without a torch net inside (for example an ONNX one) has none.
+    Occlusion works for all; the others look into a torch net.
     """
     predictor = _predictor(model)
-    module = getattr(predictor, "module", None)
-    if module is None:
-        return []
-    names = [name for name, method in METHODS.items() if method.supports(module)]
+    names = [name for name, method in METHODS.items() if method.works_for(predictor)]
     return sorted(names, key=lambda name: name != _preferred(predictor))
 
 
 def resolve(model: str | Path | Predictor, method: str = "auto") -> str:
     """The method that a name stands for, checked against the model.
 
-    "auto" is the attention named in the model's SPEC where the net has it (an `attention_cnn` built with its attention
-    switched off has not), otherwise the first that works.
+    "auto" is the attention named in the model's SPEC where the model has it (an `attention_cnn` built with its
+    attention switched off has not), otherwise the first that works.
 
     Raises:
         ConfigError: unknown method, or one that this model cannot answer.
     """
     predictor = _predictor(model)
     possible = methods_for(predictor)
-    if method == "auto" and possible:
+    if method == "auto":
         return possible[0]
-    if method != "auto" and method not in METHODS:
+    if method not in METHODS:
         raise unknown_name("explanation method", method, ["auto", *METHODS])
     if method in possible:
         return method
-    can = f"This model can be explained by: {', '.join(possible)}." if possible else "No method works for this model."
-    if method == "auto":
-        raise ConfigError(f"model {predictor.name!r} cannot be explained: it holds no net that a method knows")
+    can = f"This model can be explained by: {', '.join(possible)}."
     raise ConfigError(f"{method} needs {METHODS[method].needs}; model {predictor.name!r} has none. {can}")
 
 
@@ -86,13 +81,10 @@ def explain(
         raise ImageError(f"expected a uint8 face of shape (H, W) or (H, W, 3), got {face.dtype} {face.shape}")
     predictor = _predictor(model)
     chosen = METHODS[resolve(predictor, method)]
-    net = cast("TorchPredictor", predictor)  # a method was found, so there is a net inside
     wanted = _target(predictor, target)
     if wanted is None:
         wanted = int(np.argmax(predictor.predict_proba([face])[0])) if chosen.per_class else 0
-    module = private_copy(net.module).eval()
-    grid = chosen.compute(module, net.preprocess([face]), wanted)
-    return to_face(grid, predictor.input_spec, face.shape[0], face.shape[1])
+    return to_face(chosen.grid(predictor, face, wanted), predictor.input_spec, face.shape[0], face.shape[1])
 
 
 def _predictor(model: str | Path | Predictor) -> Predictor:

@@ -143,11 +143,9 @@ def test_the_default_target_is_the_predicted_class():
 
 def test_a_net_without_convolutions_says_so():
     predictor = StandIn(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 7)), InputSpec(16, 1, 16))
-    assert methods_for(predictor) == []
+    assert methods_for(predictor) == ["occlusion"]
     with pytest.raises(ConfigError, match=r"grad_cam needs a convolutional net .* 'stand_in' has none"):
         explain(predictor, np.zeros((16, 16), np.uint8), "grad_cam")
-    with pytest.raises(ConfigError, match="cannot be explained"):
-        explain(predictor, np.zeros((16, 16), np.uint8))
 
 
 # --- CBAM -------------------------------------------------------------------------------------------------------------
@@ -267,8 +265,8 @@ def test_rollout_of_a_timm_net_reads_the_tokens_that_are_classified(changes, row
 
 def test_grad_cam_on_a_transformer_names_the_method_that_works():
     predictor = StandIn(timm_vit(), InputSpec(24, 1, 24))
-    assert methods_for(predictor) == ["rollout"] and resolve(predictor) == "rollout"
-    with pytest.raises(ConfigError, match="can be explained by: rollout"):
+    assert methods_for(predictor) == ["rollout", "occlusion"] and resolve(predictor) == "rollout"
+    with pytest.raises(ConfigError, match="can be explained by: rollout, occlusion"):
         explain(predictor, np.zeros((24, 24), np.uint8), "grad_cam")
 
 
@@ -343,10 +341,10 @@ def test_unknown_names_are_refused(quadrant):
 @pytest.mark.parametrize(
     ("name", "args", "methods"),
     [
-        ("baseline_cnn", {}, ["grad_cam"]),
-        ("attention_cnn", {}, ["cbam", "grad_cam"]),
-        ("attention_cnn", {"attention": False}, ["grad_cam"]),
-        ("vit_tiny", {}, ["rollout"]),
+        ("baseline_cnn", {}, ["grad_cam", "occlusion"]),
+        ("attention_cnn", {}, ["cbam", "grad_cam", "occlusion"]),
+        ("attention_cnn", {"attention": False}, ["grad_cam", "occlusion"]),
+        ("vit_tiny", {}, ["rollout", "occlusion"]),
     ],
 )
 def test_every_model_has_its_methods_and_repeats_itself(name, args, methods):
@@ -360,7 +358,9 @@ def test_every_model_has_its_methods_and_repeats_itself(name, args, methods):
     face = np.random.default_rng(1).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     for method in ["auto", *methods]:
         heat = explain(predictor, face, method, target="happy")
-        assert heat.shape == (60, 60) and heat.max() == 1
+        assert heat.shape == (60, 60)
+        # an untrained net may have no place that speaks for the class
+        assert heat.max() == 1 or (method == "occlusion" and heat.max() == 0)
         assert np.array_equal(heat, explain(predictor, face, method, target="happy"))
     assert np.array_equal(explain(predictor, face, target=3), explain(predictor, face, methods[0], target=3))
 
