@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fer.errors import HubError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 YUNET_REPO = "opencv/face_detection_yunet"
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
@@ -21,6 +24,9 @@ KAGGLE_TOKEN_HELP = (
     "get a token at https://www.kaggle.com/settings (API, Create New Token) and put kaggle.json into ~/.kaggle/, "
     "or set KAGGLE_USERNAME and KAGGLE_KEY"
 )
+
+TIMM_FILE = "model.safetensors"
+_FROM_SCRATCH = "train from scratch with --no-pretrained or --recipe best"
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +69,71 @@ def fetch_yunet(cache_dir: str | Path | None = None, allow_download: bool = True
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def pretrained_net(name: str, cache_dir: str | Path | None = None, **arguments: Any) -> nn.Module:
+    """timm's net with its published weights, from the Hub's local cache or downloaded once. Never with random weights.
+
+    Only the classifier is new where `num_classes` differs. For one channel the filters of red, green and blue are
+    summed up (timm), so a grey face gives what it would give as RGB.
+
+    Args:
+        name: timm's name, best with the tag of the weights: "resnet18.tv_in1k".
+        cache_dir: Place of the cache; None = huggingface_hub's own (HF_HOME).
+        arguments: For `timm.create_model`.
+
+    Raises:
+        HubError: no weights of that name, no network and not in the cache, or a file that is damaged or does not fit.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    from fer.torchvision_repair import import_repaired
+
+    timm = import_repaired("timm")
+    published = timm.get_pretrained_cfg(name)
+    if published is None or not published.hf_hub_id:
+        raise HubError(f"timm knows no published weights {name!r}; {_FROM_SCRATCH}")
+    file = _fetch_weights(published.hf_hub_id, cache_dir)
+    try:
+        with safe_open(file, framework="pt") as weights:
+            there = set(weights.keys())
+        net = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **arguments)
+    except (SafetensorError, OSError, KeyError, RuntimeError) as e:
+        raise HubError(
+            f"the weights {name} in {file} are damaged or do not fit ({_first_line(e)}); delete the file to have it "
+            f"fetched again, or {_FROM_SCRATCH}"
+        ) from e
+    head = tuple(f"{part}." for part in _as_tuple(published.classifier))
+    needed = [k for k in net.state_dict() if not k.startswith(head) and not k.endswith("num_batches_tracked")]
+    if absent := [k for k in needed if k not in there]:  # timm would leave these at random
+        raise HubError(
+            f"the weights {name} in {file} lack {len(absent)} of {len(needed)} tensors, {absent[0]} first; delete the "
+            f"file to have it fetched again, or {_FROM_SCRATCH}"
+        )
+    return net
+
+
+def _fetch_weights(repo: str, cache_dir: str | Path | None) -> Path:
+    """model.safetensors of a repository; no request is made where the cache has it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, TIMM_FILE, cache_dir=cache_dir)
+    if isinstance(found, str):
+        return Path(found)
+    hub = _client("huggingface_hub")
+    _log.info("fetching %s from %s", TIMM_FILE, repo)
+    advice = f"the network is needed once, later runs take the file from the cache; or {_FROM_SCRATCH}"
+    return Path(
+        _call(hub, hub.hf_hub_download, f"ImageNet weights {repo}", advice, repo, TIMM_FILE, cache_dir=cache_dir)
+    )
+
+
+def _as_tuple(names: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names or ())
+
+
+def _first_line(e: Exception) -> str:
+    return (str(e).strip() or type(e).__name__).splitlines()[0][:200]
 
 
 def kaggle_competition(name: str) -> Path:
@@ -130,5 +201,4 @@ def _call(client: ModuleType, function: Callable[..., Any], what: str, advice: s
     try:
         return function(*args, **options)
     except tuple(own) as e:
-        first = (str(e).strip() or type(e).__name__).splitlines()[0]
-        raise HubError(f"{what}: download failed ({first[:200]}); {advice}") from e
+        raise HubError(f"{what}: download failed ({_first_line(e)}); {advice}") from e

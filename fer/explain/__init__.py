@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fer.errors import ConfigError, ImageError, unknown_name
-from fer.explain import cbam, grad_cam, occlusion, rollout
+from fer.explain import cbam, grad_cam, occlusion, rollout, self_attention, spatial
 from fer.explain.frame import to_face
 from fer.explain.method import Method
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "Method", "explain", "methods_for", "resolve"]
 
-METHODS: dict[str, Method] = {m.METHOD.name: m.METHOD for m in (cbam, grad_cam, rollout, occlusion)}
+METHODS: dict[str, Method] = {
+    m.METHOD.name: m.METHOD for m in (cbam, spatial, self_attention, grad_cam, rollout, occlusion)
+}
 
 
 def methods_for(model: str | Path | Predictor) -> list[str]:

@@ -18,6 +18,11 @@ MODELS: dict[str, str] = {
     "vit_tiny": "fer.models.vit_tiny",
     "baseline_cnn4": "fer.models.baseline_cnn4",
     "cbam_cnn4": "fer.models.cbam_cnn4",
+    "custom_cnn": "fer.models.custom_cnn",
+    "resnet18_transfer": "fer.models.resnet18_transfer",
+    "resnet34_attention": "fer.models.resnet34_attention",
+    "emotionnet": "fer.models.emotionnet",
+    "vgg8": "fer.models.vgg8",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from fer.models import baseline_cnn
 from fer.models.layers import CBAM, conv_bn_relu
 from fer.specs import Augment, InputSpec, ModelSpec, Phase, Recipe
 
@@ -25,6 +26,8 @@ RECIPE = Recipe(
     ema_decay=0.998,
     augment=Augment(rotate_deg=12, scale_min=0.85, scale_max=1.1, shift=0.12, erase=0.3),
 )
+
+REFERENCE = baseline_cnn.REFERENCE
 
 
 class AttentionCNN(nn.Module):

@@ -12,9 +12,12 @@ SPEC = ModelSpec(
     input=InputSpec(size_px=48, channels=1, resize_px=48),
     source="Woo et al. 2018, CBAM: Convolutional Block Attention Module",
     attention="cbam",
+    head=("classifier.4",),
 )
 
 RECIPE = baseline_cnn4.RECIPE
+
+REFERENCE = baseline_cnn4.REFERENCE
 
 
 def build(n_classes: int, spec: InputSpec = SPEC.input, **args: object) -> baseline_cnn4.CNN4:

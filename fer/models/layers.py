@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import nn
+
+from fer.errors import ConfigError, unknown_name
+from fer.specs import InputSpec
+
+RESNET_STEMS = ("native", "imagenet")
+
+
+def require_size(model: str, spec: InputSpec, least_px: int) -> None:
+    """Refuse inputs of which a net's strides would leave nothing to look at.
+
+    Raises:
+        ConfigError: size_px below least_px.
+    """
+    if spec.size_px < least_px:
+        raise ConfigError(f"{model} needs size_px of at least {least_px}, got {spec.size_px}; set input.size_px higher")
 
 
 def conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -73,3 +91,100 @@ class CBAM(nn.Module):
         if self.record:
             self.last_channel, self.last_spatial = channel.detach().flatten(1), spatial.detach()
         return x * spatial
+
+
+class SpatialGate(nn.Module):
+    """Spatial attention alone: x times its mask (CBAM, eq. 3).
+
+    Set `record = True` to keep the mask of the latest forward pass in `last_spatial` (N, 1, H, W), detached.
+
+    Shape: (N, C, H, W) -> (N, C, H, W).
+    """
+
+    def __init__(self, kernel_size: int = 7):
+        super().__init__()
+        self.spatial = SpatialAttention(kernel_size)
+        self.record = False
+        self.last_spatial: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mask = self.spatial(x)
+        if self.record:
+            self.last_spatial = mask.detach()
+        return x * mask
+
+
+class SelfAttention(nn.Module):
+    """Multi-head scaled dot-product self-attention with a residual (Vaswani et al. 2017, eq. 1), normalised before.
+
+    Set `record = True` to keep the attention of the latest forward pass in `last_attention` (N, heads, T, T), detached:
+    rows are queries and sum to 1 over the keys.
+
+    Shape: (N, T, width) -> (N, T, width).
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        if width % heads:
+            raise ConfigError(f"width {width} is not a multiple of heads {heads}")
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+        self.record = False
+        self.last_attention: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, t, width = x.shape
+        q, k, v = self.qkv(self.norm(x)).view(n, t, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        if self.record:
+            self.last_attention = (q @ k.mT * q.shape[-1] ** -0.5).softmax(dim=-1).detach()  # (N, heads, T, T)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, width)
+        return x + self.dropout(self.proj(mixed))
+
+
+class RowNorm(nn.BatchNorm1d):
+    """Batch norm of rows (N, C) that takes its running statistics for a training batch of one, which has no variance.
+
+    Without this, one face left over for the last batch of an epoch would stop the training.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training and len(x) == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(x)
+
+
+def resnet_backbone(name: str, spec: InputSpec, stem: str, pretrained: bool) -> nn.Module:
+    """timm's ResNet without its classifier: (N, channels, S, S) -> (N, C, h, w), keys as timm names them.
+
+    Args:
+        name: timm's name with the tag of the weights, for example "resnet18.tv_in1k" (torchvision's).
+        stem: "imagenet" as published (7x7 stride 2, then max pooling: stride 32 in all); "native" for small faces: 3x3
+            stride 1 and no pooling (He et al. 2016, section 4.2, as for CIFAR-10: stride 8 in all). timm has no
+            argument for it, so its `conv1` and `maxpool` are exchanged.
+        pretrained: ImageNet weights, see `fer.hub.pretrained_net`; only with the published stem.
+
+    Raises:
+        ConfigError: unknown stem, pretrained weights for a stem that they do not fit, or an input that is too small.
+        HubError: the weights cannot be had.
+    """
+    from fer import hub
+    from fer.torchvision_repair import import_repaired
+
+    if stem not in RESNET_STEMS:
+        raise unknown_name("stem", stem, RESNET_STEMS)
+    if pretrained and stem != "imagenet":
+        raise ConfigError(f"ImageNet weights have a 7x7 stem, this net a 3x3 one: set stem=imagenet, got stem={stem}")
+    architecture = name.partition(".")[0]
+    require_size(architecture, spec, 16 if stem == "native" else 32)
+    arguments: dict[str, Any] = {"in_chans": spec.channels, "num_classes": 0, "global_pool": ""}
+    if pretrained:
+        return hub.pretrained_net(name, **arguments)
+    net = import_repaired("timm").create_model(architecture, **arguments)
+    if stem == "native":
+        net.conv1 = nn.Conv2d(spec.channels, net.conv1.out_channels, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as timm draws the others
+        net.maxpool = nn.Identity()
+    return net
