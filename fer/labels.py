@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,6 +101,8 @@ FERPLUS8 = LabelSet("ferplus8", ("neutral", "happy", "surprise", "sad", "angry",
 AFFECTNET8 = LabelSet("affectnet8", ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"))
 LABEL_SETS: dict[str, LabelSet] = {s.name: s for s in (FER7, FERPLUS8, AFFECTNET8)}
 
+_CONTEMPT = "+contempt"
+
 
 def canonical(name: str) -> str:
     """The canonical spelling of a class name (unknown names come back lower-cased).
@@ -108,6 +112,70 @@ def canonical(name: str) -> str:
     """
     key = name.strip().lower()
     return ALIASES.get(key, key)
+
+
+def with_contempt(label_set: LabelSet) -> LabelSet:
+    """The same classes with contempt as the last one (the set itself where it is there already).
+
+    >>> with_contempt(FER7).name, len(with_contempt(FER7)), with_contempt(AFFECTNET8) is AFFECTNET8
+    ('fer7+contempt', 8, True)
+    """
+    if "contempt" in label_set.names:
+        return label_set
+    return LabelSet(f"{label_set.name}{_CONTEMPT}", (*label_set.names, "contempt"))
+
+
+def find_label_set(name: str) -> LabelSet:
+    """A label set by name: a key of LABEL_SETS, also with "+contempt" behind it.
+
+    Raises:
+        ConfigError: unknown name.
+
+    >>> find_label_set("fer7").names == FER7.names, find_label_set("fer7+contempt").names[-1]
+    (True, 'contempt')
+    """
+    key = name.strip().lower()
+    base = key.removesuffix(_CONTEMPT)
+    if base not in LABEL_SETS:
+        raise unknown_name("label set", name, LABEL_SETS, 'With "+contempt" behind it contempt is kept.')
+    return LABEL_SETS[base] if key == base else with_contempt(LABEL_SETS[base])
+
+
+def label_set_of(names: Iterable[str]) -> LabelSet:
+    """The label set that has exactly these classes: a known one where there is one, else one made of them.
+
+    Args:
+        names: Class names in any known spelling, in any order.
+
+    Raises:
+        ConfigError: a name that is no class.
+
+    >>> label_set_of(["sad", "Joy"]).names, label_set_of(FER7.names[::-1]).name
+    (('happy', 'sad'), 'fer7')
+    """
+    wanted = {canonical(n) for n in names}
+    for known in LABEL_SETS.values():
+        if set(known.names) == wanted:
+            return known
+    ordered = [n for n in EMOJI if n in wanted] + sorted(wanted - set(EMOJI))
+    return LabelSet("-".join(ordered), tuple(ordered))
+
+
+def class_name(spelling: str) -> str:
+    """The canonical name of a class in any known spelling.
+
+    Raises:
+        ConfigError: no known class; names the nearest.
+
+    >>> class_name("HAPPINESS")
+    'happy'
+    """
+    name = canonical(spelling)
+    if name in EMOJI:
+        return name
+    near = difflib.get_close_matches(name, [*EMOJI, *ALIASES], n=1, cutoff=0.6)
+    meant = f"; did you mean {canonical(near[0])!r}?" if near else "."
+    raise ConfigError(f"unknown class {spelling!r}{meant} Known: {', '.join(EMOJI)} and their usual spellings")
 
 
 def project(probs: np.ndarray, source: LabelSet, target: LabelSet) -> np.ndarray:

@@ -6,6 +6,7 @@ A new source is one file beside this one and one line in SOURCES.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,10 +15,25 @@ from pathlib import Path
 from fer import paths
 from fer.data.dataset import SPLITS, Dataset, Split, load, save
 from fer.data.fer2013_csv import CSV_NAMES
-from fer.data.folders import find_split_folders
+from fer.data.folders import entries, find_split_folders, is_affectnet, known_classes
+from fer.data.projection import project_dataset
 from fer.errors import ConfigError, DataError, unknown_name
+from fer.labels import LabelSet, find_label_set
 
-__all__ = ["SOURCES", "SPLITS", "Dataset", "Source", "Split", "guess_source", "load", "open_dataset", "save"]
+__all__ = [
+    "SOURCES",
+    "SPLITS",
+    "Dataset",
+    "Source",
+    "Spec",
+    "Split",
+    "guess_source",
+    "load",
+    "open_dataset",
+    "parse_spec",
+    "project_dataset",
+    "save",
+]
 
 
 @dataclass(frozen=True)
@@ -28,8 +44,9 @@ class Source:
         reader: "module:function", imported on first use.
         title: For people.
         help: What PATH is in "NAME:PATH".
-        data_name: Name of the data set that comes out; its packed file is data/<data_name>.npz.
-        options: Keywords with whole-number values in place of a path ("synthetic:n=200,seed=1").
+        data_name: Name of the data set that comes out; its packed file is data/<data_name>.npz. "" = after the folder.
+        options: Keywords with whole-number values ("synthetic:n=200,seed=1", "affectnet:PATH,size_px=64").
+        has_path: It reads a place on disk; False for drawn faces.
     """
 
     reader: str
@@ -37,10 +54,11 @@ class Source:
     help: str
     data_name: str
     options: tuple[str, ...] = ()
+    has_path: bool = True
 
     @property
     def read(self) -> Callable[..., Dataset]:
-        """The function that reads it: `read(path, skip_bad=False, seed=...)`, or `read(**options)` without a path."""
+        """The function that reads it: `read(path, skip_bad=False, seed=..., **options)`, or `read(**options)`."""
         module, _, function = self.reader.partition(":")
         return getattr(import_module(module), function)
 
@@ -64,52 +82,144 @@ SOURCES: dict[str, Source] = {
         "a folder with fer2013.csv and fer2013new.csv",
         "ferplus",
     ),
+    "ferplus-majority": Source(
+        "fer.data.ferplus:read_ferplus_majority",
+        "FER+, the class that most voted for",
+        "a folder with fer2013.csv and fer2013new.csv",
+        "ferplus-majority",
+        options=("plurality",),
+    ),
+    "affectnet": Source(
+        "fer.data.affectnet:read_affectnet",
+        "AffectNet, class folders, 8 classes",
+        "a folder with train/<class>/ and val/<class>/ or test/<class>/, names or numbers 0..7",
+        "affectnet",
+        options=("size_px",),
+    ),
+    "muxspace": Source(
+        "fer.data.muxspace:read_muxspace",
+        "Muxspace facial expressions",
+        "a folder with data/legend.csv and images/",
+        "muxspace",
+        options=("size_px", "contempt"),
+    ),
+    "folder": Source(
+        "fer.data.class_folders:read_class_folders",
+        "any class folders",
+        "a folder with <class>/ folders of pictures, or train/<class>/ and so on",
+        "",
+        options=("size_px",),
+    ),
     "synthetic": Source(
         "fer.data.synthetic:read_synthetic",
         "drawn faces, no download",
-        "nothing, or n=200,size_px=48,seed=1",
+        "nothing, or n=200,size_px=48,seed=1,contempt=1",
         "synthetic",
-        options=("n", "size_px", "seed"),
+        options=("n", "size_px", "seed", "contempt"),
+        has_path=False,
     ),
 }
 
 
-def open_dataset(spec: str | Path, splits: str | Iterable[str] | None = None) -> Dataset:
+@dataclass(frozen=True)
+class Spec:
+    """What a user wrote to name a data set, taken apart.
+
+    Attributes:
+        source: Key of SOURCES, "" where only a place or a packed name was given.
+        place: Path or name; "" where there is none.
+        options: For the source's reader.
+        labels: Label set to project to; None = as it is.
+    """
+
+    source: str
+    place: str
+    options: dict[str, int]
+    labels: LabelSet | None
+
+
+def parse_spec(text: str | Path) -> Spec:
+    """Take "NAME:PATH,option=1@labels" apart (see `open_dataset`).
+
+    Raises:
+        ConfigError: unknown option or label set.
+
+    >>> spec = parse_spec("affectnet:~/a,size_px=64@fer7")
+    >>> spec.source, spec.place, spec.options, spec.labels.name
+    ('affectnet', '~/a', {'size_px': 64}, 'fer7')
+    """
+    text, labels = str(text).strip(), None
+    rest, at, suffix = text.rpartition("@")
+    # A path may hold an "@"; a label set's name holds neither slash nor dot.
+    exists = any(Path(t).expanduser().exists() for t in (text, text.partition(":")[2]) if t)
+    if at and not re.search(r"[/\\.]", suffix) and not exists:
+        text, labels = rest.strip(), find_label_set(suffix)
+    name, _, rest = text.partition(":")
+    if name not in SOURCES:
+        return Spec("", text, {}, labels)
+    if not SOURCES[name].has_path:
+        return Spec(name, "", _options(name, [p for p in rest.split(",") if p.strip()]), labels)
+    parts: list[str] = []
+    while re.search(r"(^|,)\s*\w+\s*=[^,/\\]*$", rest) and not Path(rest).expanduser().exists():
+        rest, _, last = rest.rpartition(",")
+        parts.insert(0, last)
+    if parts and not rest:
+        raise ConfigError(f"{name}: options need the place the data are read from: {name}:PATH,{parts[0]}")
+    return Spec(name, rest.strip(), _options(name, parts), labels)
+
+
+def open_dataset(
+    spec: str | Path, splits: str | Iterable[str] | None = None, labels: LabelSet | str | None = None
+) -> Dataset:
     """Open a data set by name or place.
 
     Args:
         spec: "fer2013" (packed by scripts/prepare_data.py), "synthetic" or "synthetic:n=200,seed=1", a packed .npz,
-            "NAME:PATH" with NAME from SOURCES ("folders:~/fer2013"), or a bare path whose kind is guessed.
+            "NAME:PATH" with NAME from SOURCES ("folders:~/fer2013", "folder:~/my-faces"), or a bare path whose kind
+            is guessed. Options of a source follow the path: "affectnet:~/affectnet,size_px=64". At the very end
+            "@LABELS" projects the classes by name: "affectnet@fer7" (contempt dropped), "ferplus@fer7+contempt"
+            (kept), "muxspace:~/m@fer7".
         splits: Splits to open (train, val, test); None = all there are. Others are not read from a packed file.
+        labels: The same as "@LABELS": a label set or its name (see `project_dataset`).
 
     Raises:
-        ConfigError: unknown name or option.
+        ConfigError: unknown name, option or label set, or labels that contradict the spec's.
         DataError: nothing there, or what is there is broken.
     """
-    text = str(spec).strip()
+    asked = parse_spec(spec)
+    target = find_label_set(labels) if isinstance(labels, str) else labels
+    if target and asked.labels and target != asked.labels:
+        raise ConfigError(f"{spec}: asks for the classes of {asked.labels.name}, and labels for those of {target.name}")
+    target = target or asked.labels
     wanted = None if splits is None else [splits] if isinstance(splits, str) else list(splits)
-    name, _, rest = text.partition(":")
-    if name in SOURCES and SOURCES[name].options:
-        options = _options(name, rest)
-        return _only(SOURCES[name].read(**options), wanted)
-    if name in SOURCES and rest:
-        return _only(SOURCES[name].read(Path(rest).expanduser()), wanted)
-    path = Path(text).expanduser()
-    packed = paths.data_dir() / f"{SOURCES[name].data_name if name in SOURCES else text}.npz"
+    dataset = _open(asked, wanted)
+    return dataset if target is None else project_dataset(dataset, target)
+
+
+def _open(asked: Spec, wanted: list[str] | None) -> Dataset:
+    name, place = asked.source, asked.place
+    if name and not SOURCES[name].has_path:
+        return _only(SOURCES[name].read(**asked.options), wanted)
+    if name and place:
+        return _only(SOURCES[name].read(Path(place).expanduser(), **asked.options), wanted)
+    if name and not SOURCES[name].data_name:
+        raise DataError(f"{name}: name the place, {name}:PATH ({SOURCES[name].help})")
+    packed = paths.data_dir() / f"{SOURCES[name].data_name if name else place}.npz"
+    path = Path(place).expanduser()
     if path.suffix == ".npz":
         return load(path, wanted)
-    if "/" not in text and "\\" not in text and packed.is_file():
+    if "/" not in place and "\\" not in place and packed.is_file():
         return load(packed, wanted)
-    if name in SOURCES:
+    if name:
         raise DataError(
             f"{packed}: no such file; run scripts/prepare_data.py --source {name}, name the place ({name}:PATH) "
             f"or try the drawn faces (synthetic)"
         )
-    if text and path.exists():
+    if place and path.exists():
         return _only(SOURCES[guess_source(path)].read(path), wanted)
-    if "/" in text or "\\" in text or path.suffix:
+    if "/" in place or "\\" in place or path.suffix:
         raise DataError(f"{path}: no such file or folder")
-    raise unknown_name("data set", text, SOURCES, "Or give a path, or NAME:PATH.")
+    raise unknown_name("data set", place, SOURCES, "Or give a path, or NAME:PATH.")
 
 
 def guess_source(path: str | Path) -> str:
@@ -120,19 +230,34 @@ def guess_source(path: str | Path) -> str:
     """
     path = Path(path).expanduser()
     if path.is_file() and path.suffix.lower() == ".csv":
-        return "fer2013"
-    if path.is_dir() and "train" in find_split_folders(path):
-        return "folders"
-    if path.is_dir() and any((path / f).is_file() for f in CSV_NAMES):
-        return "fer2013"
+        return "muxspace" if path.name.lower() == "legend.csv" else "fer2013"
+    if path.is_dir():
+        splits = find_split_folders(path)
+        if "train" in splits:
+            return _kind_of_folders(splits["train"])
+        if any((path / f).is_file() for f in CSV_NAMES):
+            return "fer2013"
+        if any((path / f).is_file() for f in ("data/legend.csv", "legend.csv")):
+            return "muxspace"
+        if len(known_classes(path)) > 1:
+            return "folder"
     what = "no such file or folder" if not path.exists() else "not recognised"
-    known = "; ".join(f"{k}: {s.help}" for k, s in SOURCES.items() if not s.options)
+    known = "; ".join(f"{k}: {s.help}" for k, s in SOURCES.items() if s.has_path)
     raise DataError(f"{path}: {what}. Known: {known}")
 
 
-def _options(name: str, text: str) -> dict[str, int]:
+def _kind_of_folders(train: Path) -> str:
+    """Which source reads a train/ folder: all of AffectNet's classes, FER2013's seven, or others."""
+    if is_affectnet(train):
+        return "affectnet"
+    classes, folders = known_classes(train), [p for p in entries(train) if p.is_dir()]
+    # What is nearly FER2013 is taken for it, so that a missing class is said to be missing.
+    return "folder" if 1 < len(classes) < 5 and len(classes) == len(folders) else "folders"
+
+
+def _options(name: str, parts: Iterable[str]) -> dict[str, int]:
     known, found = SOURCES[name].options, {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
+    for part in parts:
         key, _, value = (p.strip() for p in part.partition("="))
         if key not in known:
             raise unknown_name(f"option of {name}", key, known)

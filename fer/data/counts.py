@@ -8,12 +8,20 @@ import numpy as np
 
 from fer.data.dataset import SPLITS, Dataset
 from fer.data.fer2013_csv import OFFICIAL_COUNTS
+from fer.data.muxspace import COUNTS as MUXSPACE_COUNTS
 from fer.labels import FER7
 
-# Which of our splits make up which official ones: the folder release merges both test splits, its val comes from train.
-OFFICIAL_GROUPS: dict[str, dict[tuple[str, ...], tuple[str, ...]]] = {
-    "fer2013": {("train",): ("train",), ("val",): ("val",), ("test",): ("test",)},
-    "fer2013-folders": {("train", "val"): ("train",), ("test",): ("val", "test")},
+
+def _sum(*splits: str) -> tuple[int, ...]:
+    return tuple(sum(c) for c in zip(*(OFFICIAL_COUNTS[s] for s in splits), strict=True))
+
+
+# Data set -> some of our splits together -> faces per FER7 class that are known to be in them. FER2013's folder release
+# merges both test splits and its val comes from train; Muxspace has no splits of its own.
+KNOWN_COUNTS: dict[str, dict[tuple[str, ...], tuple[int, ...]]] = {
+    "fer2013": {(s,): _sum(s) for s in SPLITS},
+    "fer2013-folders": {("train", "val"): _sum("train"), ("test",): _sum("val", "test")},
+    "muxspace": {SPLITS: MUXSPACE_COUNTS},
 }
 
 
@@ -42,7 +50,7 @@ def class_counts(dataset: Dataset, split: str) -> np.ndarray:
 
 def count_rows(dataset: Dataset) -> list[CountRow]:
     """The table's lines: every split, then sums that have an official counterpart where that is not a split itself."""
-    groups = OFFICIAL_GROUPS.get(dataset.name, {}) if dataset.label_set == FER7 else {}
+    groups = KNOWN_COUNTS.get(dataset.name, {}) if dataset.label_set == FER7 else {}
     lines = []
     for split in (s for s in SPLITS if s in dataset.splits):
         counts = class_counts(dataset, split)
@@ -67,9 +75,8 @@ def count_table(dataset: Dataset) -> str:
     return "\n".join([*text, _verdict(lines)])
 
 
-def _row(title: str, counts: np.ndarray, official: tuple[str, ...] | None) -> CountRow:
-    known = None if official is None else sum(np.array(OFFICIAL_COUNTS[o]) for o in official)
-    difference = None if known is None else tuple(int(d) for d in counts - known)
+def _row(title: str, counts: np.ndarray, known: tuple[int, ...] | None) -> CountRow:
+    difference = None if known is None else tuple(int(d) for d in counts - np.array(known))
     return CountRow(title, tuple(int(c) for c in counts), difference)
 
 

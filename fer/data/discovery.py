@@ -9,8 +9,9 @@ from pathlib import Path
 from fer import paths
 from fer.data.fer2013_csv import CSV_NAMES
 from fer.data.ferplus import VOTES_FILE
-from fer.data.folders import SPLIT_FOLDERS
-from fer.labels import FER7, canonical
+from fer.data.folders import SPLIT_FOLDERS, is_affectnet, known_classes
+from fer.data.muxspace import IMAGES, LEGEND
+from fer.labels import FER7
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,15 @@ def default_places() -> list[Path]:
 def find_data(places: Iterable[Path] | None = None) -> list[Found]:
     """Everything usable in the places and one level below, best first.
 
-    The challenge CSV comes before image folders because it has the official splits; FER+ comes last because it is
-    another task.
+    The challenge CSV comes before image folders because it has the official splits; FER+ and other data come last
+    because they are another task.
     """
     found: dict[tuple[str, Path], Found] = {}
     for place in default_places() if places is None else places:
         for folder in (place, *_subfolders(place)):
             for source, path in _look(folder):
                 found.setdefault((source, path.resolve()), Found(source, path))
-    rank = ("fer2013", "folders", "ferplus")
+    rank = ("fer2013", "folders", "ferplus", "ferplus-majority", "muxspace", "affectnet")
     return sorted(found.values(), key=lambda f: rank.index(f.source))
 
 
@@ -54,9 +55,13 @@ def _look(folder: Path) -> Iterable[tuple[str, Path]]:
         yield "fer2013", csv
         if (folder / VOTES_FILE).is_file():
             yield "ferplus", csv
+            yield "ferplus-majority", csv
+    if (folder / "data" / LEGEND).is_file() and (folder / IMAGES).is_dir():
+        yield "muxspace", folder
     # Other people's train/ folders must not be taken for faces: most of the seven classes have to be there.
     for train in _subfolders(folder):
         if train.name.lower() in SPLIT_FOLDERS["train"]:
-            classes = {canonical(p.name) for p in _subfolders(train)} & set(FER7.names)
-            if len(classes) >= 5:
+            if is_affectnet(train):
+                yield "affectnet", folder
+            elif len(known_classes(train) & set(FER7.names)) >= 5:
                 yield "folders", folder

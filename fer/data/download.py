@@ -1,21 +1,29 @@
-"""Where FER2013 can be had, and the explicit call that fetches it."""
+"""Where the data can be had, and the explicit call that fetches them."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from fer import hub
+from fer.data.affectnet import find_root
+from fer.data.dataset import Dataset
 from fer.data.fer2013_csv import CSV_NAMES, locate_csv
+from fer.data.ferplus import VOTES_FILE
 from fer.errors import DataError
 from fer.labels import FER7, canonical
 
 COMPETITION = "challenges-in-representation-learning-facial-expression-recognition-challenge"
 KAGGLE_FOLDERS = "msambare/fer2013"
 HUB_SHARDS = "clip-benchmark/wds_fer2013"
+KAGGLE_AFFECTNET = "dollyprajapati182/balanced-affectnet"
+KAGGLE_FERPLUS = "arnabkumarroy02/ferplus"
+MUXSPACE = "https://github.com/muxspace/facial_expressions"
+FERPLUS = "https://github.com/microsoft/FERPlus"
 
 
 @dataclass(frozen=True)
@@ -27,11 +35,15 @@ class Download:
             client's own cache.
         source: Key of SOURCES that reads it.
         title: For people.
+        name: Name of the data set, where the source would take it from the folder.
+        expected: Split -> faces that the copy is known to hold; empty where nobody says.
     """
 
     fetch: Callable[[Path], Path]
     source: str
     title: str
+    name: str = ""
+    expected: Mapping[str, int] = field(default_factory=dict)
 
 
 def how_to_get() -> str:
@@ -47,7 +59,13 @@ def how_to_get() -> str:
        https://www.kaggle.com/datasets/{KAGGLE_FOLDERS}   or   --download kaggle-folders
   3. Hugging Face Hub, the image folders as tar shards, no account needed:
        https://huggingface.co/datasets/{HUB_SHARDS}   or   --download hub
-  FER+ votes: put fer2013new.csv from https://github.com/microsoft/FERPlus beside the CSV, then --source ferplus.
+  FER+ votes: put {VOTES_FILE} from {FERPLUS} beside the CSV (or into data/ and
+     --download ferplus), then --source ferplus or ferplus-majority. As image folders of eight classes, hard labels:
+       https://www.kaggle.com/datasets/{KAGGLE_FERPLUS}   or   --download ferplus-folders
+AffectNet (8 classes with contempt), a balanced part of 41,008 faces in folders:
+       https://www.kaggle.com/datasets/{KAGGLE_AFFECTNET}   or   --download affectnet
+Muxspace (13,690 labelled faces) is neither on Kaggle nor on the Hub:
+       git clone {MUXSPACE} data/facial_expressions   then   --source muxspace
   No data at all? Every script takes drawn faces as well: --data synthetic."""
 
 
@@ -70,10 +88,69 @@ def _hub(folder: Path) -> Path:
     return unpack_shards(shards, folder / "fer2013_folders")
 
 
+def _affectnet(_: Path) -> Path:
+    return find_root(hub.kaggle_dataset(KAGGLE_AFFECTNET))
+
+
+def _ferplus(folder: Path) -> Path:
+    """The votes are on GitHub only: they have to be there already; the faces are fetched to lie beside them."""
+    place = folder / "ferplus"
+    votes = next((p for p in (place / VOTES_FILE, folder / VOTES_FILE) if p.is_file()), None)
+    if votes is None:
+        raise DataError(
+            f"{folder / VOTES_FILE}: no such file; the votes are neither on Kaggle nor on the Hub: take {VOTES_FILE} "
+            f"from {FERPLUS}, put it there and run this again"
+        )
+    csv = _kaggle(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    for file in (votes, csv):
+        if file.parent != place:
+            shutil.copyfile(file, place / file.name)
+    return place
+
+
+def _ferplus_folders(_: Path) -> Path:
+    return find_root(hub.kaggle_dataset(KAGGLE_FERPLUS))
+
+
+def _muxspace(folder: Path) -> Path:
+    raise DataError(
+        f"Muxspace is neither on Kaggle nor on the Hub; fetch it with git, then --source muxspace:\n"
+        f"  git clone {MUXSPACE} {folder / 'facial_expressions'}"
+    )
+
+
+def arrived(download: Download, dataset: Dataset) -> list[str]:
+    """What differs from the number of faces that the copy is known to hold, one line per split.
+
+    Args:
+        dataset: What was read; a validation split that was cut from train counts as train.
+    """
+    lines = []
+    cut = "val" not in download.expected
+    for split, expected in download.expected.items():
+        parts = [split, "val"] if split == "train" and cut else [split]
+        got = sum(len(dataset[p]) for p in parts if p in dataset.splits)
+        if got != expected:
+            lines.append(f"{split}: {got} faces, the copy is described with {expected} ({got - expected:+d})")
+    return lines
+
+
 DOWNLOADS: dict[str, Download] = {
     "kaggle": Download(_kaggle, "fer2013", "Kaggle competition, CSV"),
     "kaggle-folders": Download(_kaggle_folders, "folders", "Kaggle data set, image folders"),
     "hub": Download(_hub, "folders", "Hugging Face Hub, image folders"),
+    "affectnet": Download(
+        _affectnet,
+        "affectnet",
+        "Kaggle data set, balanced AffectNet",
+        expected={"train": 29526, "val": 7382, "test": 4100},
+    ),
+    "ferplus": Download(_ferplus, "ferplus", "FER+ votes put into data/ by hand, faces from the Kaggle competition"),
+    "ferplus-folders": Download(
+        _ferplus_folders, "folder", "Kaggle data set, FER+ as image folders", "ferplus-folders"
+    ),
+    "muxspace": Download(_muxspace, "muxspace", "says how: git"),
 }
 
 

@@ -17,7 +17,7 @@ from fer.data.checks import RowChecker, one_hot
 from fer.data.dataset import Dataset, Split
 from fer.data.splits import SEED, VAL_FRACTION, stratified_holdout
 from fer.errors import DataError
-from fer.labels import FER7, canonical
+from fer.labels import AFFECTNET8, EMOJI, FER7, canonical
 
 SIDE_PX = 48
 SPLIT_FOLDERS: dict[str, tuple[str, ...]] = {
@@ -119,7 +119,7 @@ def list_images(folder: Path, checker: RowChecker) -> list[ImageFile]:
     found: list[ImageFile] = []
     seen: set[str] = set()
     classes: set[int] = set()
-    for place in _entries(folder):
+    for place in entries(folder):
         name = canonical(place.name)
         if not place.is_dir():
             checker.reject(place, None, "a file where only class folders are expected")
@@ -129,7 +129,7 @@ def list_images(folder: Path, checker: RowChecker) -> list[ImageFile]:
             continue
         label = FER7.index(name)
         classes.add(label)
-        files = _entries(place)
+        files = entries(place)
         if not files:
             checker.reject(place, None, "empty folder; expected png or jpg images")
         for file in files:
@@ -177,7 +177,30 @@ def read_grey(path: Path) -> np.ndarray:
         raise ValueError(f"truncated or damaged image ({e})") from e
 
 
-def _entries(folder: Path) -> list[Path]:
+def known_classes(folder: Path) -> set[str]:
+    """Canonical names of the class folders directly in a folder (unknown names and files are left aside)."""
+    return {canonical(name) for name in _subfolder_names(folder)} & set(EMOJI)
+
+
+def is_affectnet(train: Path) -> bool:
+    """Whether a train folder holds AffectNet's eight classes, by name or by its numbers 0..7."""
+    numbers = {str(i) for i in range(len(AFFECTNET8))}
+    return known_classes(train) == set(AFFECTNET8.names) or numbers <= _subfolder_names(train)
+
+
+def _subfolder_names(folder: Path) -> set[str]:
+    try:
+        return {p.name for p in folder.iterdir() if p.is_dir()}
+    except OSError:
+        return set()
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, by name, without hidden files and what file managers leave behind.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
     try:
         return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _LITTER)
     except OSError as e:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
 from fer.errors import ConfigError, DataError
 
 VAL_FRACTION = 0.15
+TEST_FRACTION = 0.15
 SEED = 42
 
 
@@ -42,10 +43,7 @@ def stratified_holdout(
     """
     if not 0 < fraction < 1:
         raise ConfigError(f"the validation fraction must lie between 0 and 1, got {fraction}")
-    if len(set(keys)) != len(keys):
-        seen: set[str] = set()
-        twice = next(k for k in keys if k in seen or seen.add(k))  # type: ignore[func-returns-value]
-        raise DataError(f"{twice!r} occurs twice; a split needs distinct names")
+    _distinct(keys)
     by_class: dict[int, list[int]] = defaultdict(list)
     for i, label in enumerate(labels):
         by_class[int(label)].append(i)
@@ -55,3 +53,73 @@ def stratified_holdout(
         members.sort(key=lambda i: hashlib.sha256(f"{seed}/{keys[i]}".encode()).digest())
         held[members[:n]] = True
     return held
+
+
+def grouped_split(
+    keys: Sequence[str],
+    labels: Sequence[int] | np.ndarray,
+    groups: Sequence[Hashable],
+    fractions: Mapping[str, float],
+    seed: int = SEED,
+) -> np.ndarray:
+    """Deal every class out to several splits so that what belongs together (identical images) stays on one side.
+
+    A group counts for the class of its first member by key. Within a class the groups are taken in the order of the
+    SHA-256 of "seed/first key", as in `stratified_holdout`; each split takes groups until it is as near to its share
+    as whole groups allow, what remains is train. A class of three or more groups has at least one in every split, a
+    smaller one stays in train.
+
+    Args:
+        keys: N distinct names.
+        labels: N class indices.
+        groups: N values, equal for what may not be parted.
+        fractions: Split -> share of each class, for example {"test": 0.15, "val": 0.15}; together below 1.
+        seed: Another seed, another choice.
+
+    Returns:
+        (N,) strings: "train" or a key of `fractions`.
+
+    Raises:
+        ConfigError: a fraction outside (0, 1), or together 1 or more.
+        DataError: a key occurs twice.
+
+    >>> where = grouped_split([str(i) for i in range(40)], [0] * 40, [i // 2 for i in range(40)], {"test": 0.15})
+    >>> int((where == "test").sum()), bool((where[::2] == where[1::2]).all())
+    (6, True)
+    """
+    if not all(0 < f < 1 for f in fractions.values()) or sum(fractions.values()) >= 1:
+        raise ConfigError(f"the fractions of a split must be above 0 and together below 1, got {dict(fractions)}")
+    _distinct(keys)
+    members: dict[Hashable, list[int]] = defaultdict(list)
+    for i in sorted(range(len(keys)), key=keys.__getitem__):
+        members[groups[i]].append(i)
+    by_class: dict[int, list[list[int]]] = defaultdict(list)
+    for group in members.values():
+        by_class[int(labels[group[0]])].append(group)
+    where = np.full(len(keys), "train", dtype=f"U{max(map(len, ['train', *fractions]))}")
+    for waiting in by_class.values():
+        if len(waiting) <= len(fractions):
+            continue
+        total = sum(map(len, waiting))
+        waiting.sort(key=lambda g: hashlib.sha256(f"{seed}/{keys[g[0]]}".encode()).digest())
+        for later, (split, fraction) in zip(range(len(fractions), 0, -1), fractions.items(), strict=True):
+            wanted, taken, spare = fraction * total, 0, len(waiting) - later
+            rest = []
+            for group in waiting:
+                nearer = abs(taken + len(group) - wanted) <= abs(taken - wanted)
+                first = not taken and 2 * len(group) <= total
+                if spare and (nearer or first):
+                    where[group] = split
+                    taken += len(group)
+                    spare -= 1
+                else:
+                    rest.append(group)
+            waiting = rest
+    return where
+
+
+def _distinct(keys: Sequence[str]) -> None:
+    if len(set(keys)) != len(keys):
+        seen: set[str] = set()
+        twice = next(k for k in keys if k in seen or seen.add(k))  # type: ignore[func-returns-value]
+        raise DataError(f"{twice!r} occurs twice; a split needs distinct names")

@@ -13,7 +13,7 @@ import numpy as np
 
 from fer.data.dataset import Dataset, Split
 from fer.errors import ConfigError, unknown_name
-from fer.labels import FER7, LabelSet
+from fer.labels import AFFECTNET8, FER7, LabelSet
 
 if TYPE_CHECKING:
     from fer.data.face_canvas import Pose
@@ -100,7 +100,9 @@ def draw_scene(
     return _photograph(cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA), rng, soft=False), boxes
 
 
-def read_synthetic(n: int = 100, size_px: int = 48, seed: int = 0, label_set: LabelSet = FER7) -> Dataset:
+def read_synthetic(
+    n: int = 100, size_px: int = 48, seed: int = 0, contempt: int = 0, label_set: LabelSet = FER7
+) -> Dataset:
     """A drawn data set: n faces a class for training and a fifth as many (at least 2) for validation and test each.
 
     Persons, poses, light and noise are drawn alike for every class: only the expression tells the classes apart.
@@ -109,6 +111,9 @@ def read_synthetic(n: int = 100, size_px: int = 48, seed: int = 0, label_set: La
         n: Training faces a class.
         size_px: Side of the grey pictures.
         seed: The same seed gives the same bytes.
+        contempt: 1 = eight classes in AffectNet's order (AFFECTNET8), the last one with one corner of the mouth drawn
+            up; stands in for `label_set`.
+        label_set: The classes otherwise.
 
     Returns:
         Data set "synthetic"; faces uint8 (N, size_px, size_px), classes interleaved.
@@ -118,6 +123,10 @@ def read_synthetic(n: int = 100, size_px: int = 48, seed: int = 0, label_set: La
     for name, value, least in (("n", n, 1), ("size_px", size_px, 16), ("seed", seed, 0)):
         if not isinstance(value, int) or value < least:
             raise ConfigError(f"synthetic: {name} must be a whole number of at least {least}, got {value!r}")
+    if contempt not in (0, 1):
+        raise ConfigError(f"synthetic: contempt must be 0 or 1, got {contempt!r}")
+    if contempt:
+        label_set = AFFECTNET8
     c = len(label_set)
     splits = {}
     first_row = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,3 +132,88 @@ def _grey(faces: np.ndarray) -> np.ndarray:
         # the usual luma weights; equal channels come back unchanged
         faces = np.rint(faces @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
     return faces
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """Faces of one split that have a copy in another split, or a second one in their own.
+
+    Attributes:
+        exact: (N,) bool, the same pixels.
+        near: (N,) bool, a near copy and no exact one.
+        other_label: (N,) bool, an exact or near copy with another label.
+    """
+
+    exact: np.ndarray
+    near: np.ndarray
+    other_label: np.ndarray
+
+
+def copies(
+    splits: Mapping[str, tuple[np.ndarray, np.ndarray]], near_bits: int = NEAR_BITS
+) -> dict[tuple[str, str], Copies]:
+    """Look every face up in every split, its own included.
+
+    Args:
+        splits: Name -> (faces uint8 (N, H, W) or (N, H, W, 3), labels (N,) class indices), all of one size.
+        near_bits: Largest Hamming distance of both hashes, 0..64.
+
+    Returns:
+        (a, b) -> masks over the faces of a: which have a copy in b. (a, a) finds copies beside the face itself.
+        36,000 faces of 48 px take about 20 s.
+
+    Raises:
+        DataError: faces of several sizes, or as many labels as there are not faces.
+    """
+    names = list(splits)
+    if len({np.shape(faces)[1:] for faces, _ in splits.values()}) > 1:
+        raise DataError(f"the faces of {', '.join(names)} differ in size")
+    for name, (faces, labels) in splits.items():
+        if len(faces) != len(labels):
+            raise DataError(f"{name}: {len(faces)} faces, but {len(labels)} labels")
+    # Work on different pictures only: a picture is one row, however often it occurs.
+    number: dict[bytes, int] = {}
+    which = {k: np.array([number.setdefault(_digest(f), len(number)) for f in v[0]], int) for k, v in splits.items()}
+    dhashes, phashes = np.zeros(len(number), np.uint64), np.zeros(len(number), np.uint64)
+    blank = np.zeros(len(number), dtype=bool)
+    classes = 1 + max((int(v[1].max(initial=0)) for v in splits.values()), default=0)
+    held = np.zeros((len(number), len(names), classes), dtype=np.int64)
+    for place, (name, (faces, labels)) in enumerate(splits.items()):
+        np.add.at(held, (which[name], np.full(len(labels), place), np.asarray(labels)), 1)
+        for start in range(0, len(faces), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            grey = _grey(faces[part])
+            dhashes[which[name][part]], phashes[which[name][part]] = dhash(grey), phash(grey)
+            blank[which[name][part]] = np.ptp(grey, axis=(1, 2)) == 0
+    nearby = np.zeros_like(held)
+    for i, j in _near_pairs(dhashes, phashes, blank, near_bits):
+        np.add.at(nearby, i, held[j])
+        np.add.at(nearby, j, held[i])
+    found = {}
+    for name, (_, labels) in splits.items():
+        mine, label = which[name], np.asarray(labels)
+        for place, other in enumerate(names):
+            same, close = held[mine, place].copy(), nearby[mine, place]
+            if other == name:
+                same[np.arange(len(mine)), label] -= 1
+            exact = same.sum(axis=1) > 0
+            either = same + close
+            differs = either.sum(axis=1) > either[np.arange(len(mine)), label]
+            found[name, other] = Copies(exact, (close.sum(axis=1) > 0) & ~exact, differs)
+    return found
+
+
+def _near_pairs(
+    dhashes: np.ndarray, phashes: np.ndarray, blank: np.ndarray, near_bits: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Positions (i, j), i < j, of pictures whose hashes are both close, a block of i at a time."""
+    step = _CHUNK // 4
+    for start in range(0, len(dhashes), step):
+        rows = slice(start, start + step)
+        close = np.bitwise_count(dhashes[rows, None] ^ dhashes[None, start:]) <= near_bits
+        i, j = np.nonzero(close)
+        i, j = i + start, j + start
+        # The second hash only where the first one agrees: that is rare.
+        agree = (i < j) & ~blank[i] & ~blank[j]
+        agree &= np.bitwise_count(phashes[i] ^ phashes[j]) <= near_bits
+        yield i[agree], j[agree]

@@ -2,7 +2,22 @@ import numpy as np
 import pytest
 
 from fer.errors import ConfigError, DataError
-from fer.labels import ALIASES, COLORS, EMOJI, FER7, FERPLUS8, LABEL_SETS, LabelSet, canonical, project
+from fer.labels import (
+    AFFECTNET8,
+    ALIASES,
+    COLORS,
+    EMOJI,
+    FER7,
+    FERPLUS8,
+    LABEL_SETS,
+    LabelSet,
+    canonical,
+    class_name,
+    find_label_set,
+    label_set_of,
+    project,
+    with_contempt,
+)
 
 
 def test_fer7_is_in_the_order_of_the_challenge_file():
@@ -58,3 +73,28 @@ def test_projection_refuses_rows_without_mass_and_wrong_widths():
         project(p, FERPLUS8, FER7)
     with pytest.raises(DataError, match=r"\(N, 7\)"):
         project(p, FER7, FERPLUS8)
+
+
+@pytest.mark.parametrize("spelling", ["hapiness", "Happyness", "hapy"])
+def test_a_misspelt_class_names_the_nearest(spelling):
+    with pytest.raises(ConfigError, match=f"unknown class {spelling!r}; did you mean 'happy'"):
+        class_name(spelling)
+
+
+def test_a_class_like_none_is_told_what_there_is():
+    with pytest.raises(ConfigError, match=r"unknown class 'xyz'\. Known: angry, disgust"):
+        class_name("xyz")
+    assert [class_name(n) for n in ("Anger", " SAD ", "suprise")] == ["angry", "sad", "surprise"]
+
+
+def test_label_sets_by_name_and_by_classes():
+    assert find_label_set(" FER7 ") is FER7 and find_label_set("affectnet8+contempt") is AFFECTNET8
+    assert find_label_set("fer7+contempt") == with_contempt(FER7)
+    assert with_contempt(FER7).names == (*FER7.names, "contempt")
+    with pytest.raises(ConfigError, match="unknown label set 'fer'; did you mean 'fer7'"):
+        find_label_set("fer")
+    assert label_set_of(FER7.names[::-1]) is FER7
+    assert len(label_set_of(AFFECTNET8.names)) == 8 and label_set_of(AFFECTNET8.names).name in LABEL_SETS
+    assert label_set_of({"contempt", "sad", "Joy"}).names == ("happy", "sad", "contempt")
+    with pytest.raises(ConfigError, match="bored"):
+        label_set_of({"bored", "sad"})

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fer.data import open_dataset
 from fer.data.face_actions import EXPRESSIONS, draw_actions
 from fer.data.synthetic import BACKGROUNDS, draw_face, draw_scene, read_synthetic
 from fer.errors import ConfigError
@@ -54,9 +55,21 @@ def test_other_sizes_and_label_sets():
         assert face.shape == (size, size, 3) and face.dtype == np.uint8 and face.std() > 15
 
 
+def test_contempt_on_request_is_seen_at_one_corner_of_the_mouth():
+    data = open_dataset("synthetic:n=24,seed=2,contempt=1")
+    assert (data.name, data.label_set) == ("synthetic", AFFECTNET8)
+    assert np.bincount(data["train"].labels).tolist() == [24] * 8
+    assert read_synthetic(n=1, contempt=0).label_set is FER7
+    # The lower half of a face with contempt is less like its mirror image than that of a neutral one.
+    faces, labels = data["train"].faces[:, 30:44].astype(float), data["train"].labels
+    skew = np.abs(faces - faces[:, :, ::-1]).mean(axis=(1, 2)) / faces.std(axis=(1, 2))
+    assert np.median(skew[labels == 7]) > 1.1 * np.median(skew[labels == 0])
+
+
 @pytest.mark.parametrize(
     "call",
     [
+        lambda rng: read_synthetic(contempt=2),
         lambda rng: read_synthetic(n=0),
         lambda rng: read_synthetic(n=1.5),
         lambda rng: read_synthetic(seed=-1),

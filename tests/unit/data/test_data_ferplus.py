@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer.data import open_dataset
 from fer.data.fer2013_csv import read_fer2013_csv
-from fer.data.ferplus import VOTE_NAMES, read_ferplus, targets_from_votes, votes_for
-from fer.errors import DataError
+from fer.data.ferplus import VOTE_NAMES, majority_from_votes, read_ferplus, targets_from_votes, votes_for
+from fer.errors import ConfigError, DataError
 from fer.labels import FERPLUS8
 
 HEAD = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
@@ -81,6 +82,44 @@ def test_targets(name: str, votes: list[int], expected: list[float] | None) -> N
 def test_outliers_can_be_kept() -> None:
     targets, _ = targets_from_votes(np.array([[8, 1, 1, 0, 0, 0, 0, 0, 0, 0]]), min_votes=1)
     np.testing.assert_allclose(targets[0], [0.8, 0.1, 0.1, 0, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "votes", "majority", "plurality"),
+    [
+        ("more than half", [6, 4, 0, 0, 0, 0, 0, 0, 0, 0], 0, 0),
+        ("exactly half is no majority", [5, 3, 2, 0, 0, 0, 0, 0, 0, 0], None, 0),
+        ("a tie", [5, 5, 0, 0, 0, 0, 0, 0, 0, 0], None, None),
+        ("a tie of three", [3, 3, 3, 0, 0, 0, 0, 0, 0, 0], None, None),
+        ("single votes do not count against it", [4, 3, 1, 1, 1, 0, 0, 0, 0, 0], 0, 0),
+        ("contempt", [0, 0, 1, 0, 0, 0, 0, 9, 0, 0], 7, 7),
+        ("unknown leads", [4, 0, 0, 0, 0, 0, 0, 0, 6, 0], None, None),
+        ("a tie with unknown", [5, 0, 0, 0, 0, 0, 0, 0, 5, 0], None, None),
+        ("ahead of unknown and of no face", [0, 4, 0, 0, 0, 0, 0, 0, 3, 3], None, 1),
+        ("nothing but outliers", [1] * 10, None, None),
+        ("no votes", [0] * 10, None, None),
+    ],
+)
+def test_majority(name: str, votes: list[int], majority: int | None, plurality: int | None) -> None:
+    for rule, expected in ((False, majority), (True, plurality)):
+        targets, keep = majority_from_votes(np.array([votes]), plurality=rule)
+        assert (targets.dtype, targets.shape, bool(keep[0])) == (np.float32, (1, 8), expected is not None)
+        np.testing.assert_array_equal(targets[0], np.eye(8)[expected] if expected is not None else np.zeros(8))
+
+
+def test_majority_as_a_data_set(folder: Path, votes_lines: list[str]) -> None:
+    votes_lines[10] = "Training,fer0000009.png,5,5,0,0,0,0,0,0,0,0"
+    votes_lines[11] = "Training,fer0000010.png,5,3,2,0,0,0,0,0,0,0"
+    (folder / "fer2013new.csv").write_text("\n".join(votes_lines))
+    data = open_dataset(f"ferplus-majority:{folder}")
+    assert (data.name, data.label_set, data.notes["without_majority"]) == ("ferplus-majority", FERPLUS8, 4)
+    assert data["train"].rows.tolist() == [r for r in range(28) if r not in (5, 9, 10)]
+    assert (data["train"].targets.max(axis=1) == 1).all()
+    np.testing.assert_array_equal(data["val"].labels, [POSITION[r % 7] for r in data["val"].rows])
+    more = open_dataset(f"ferplus-majority:{folder},plurality=1")
+    assert set(more["train"].rows) - set(data["train"].rows) == {10}
+    with pytest.raises(ConfigError, match="plurality must be 0 or 1"):
+        open_dataset(f"ferplus-majority:{folder},plurality=2")
 
 
 def test_votes_for_rows_of_fer2013(folder: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import fer.data
-from fer.data import SOURCES, Dataset, Source, guess_source, load, open_dataset, save
+from fer.data import SOURCES, Dataset, Source, guess_source, load, open_dataset, parse_spec, save
 from fer.errors import ConfigError, DataError
+from fer.labels import FER7, FERPLUS8, with_contempt
 
 Make = Callable[..., Path]
 
@@ -64,6 +65,12 @@ def test_folders_by_name_and_by_guess(make_folders: Make) -> None:
         ("synthetic:m=3", ConfigError, "unknown option of synthetic 'm'"),
         ("synthetic:n=many", ConfigError, "option n of synthetic must be a whole number, got 'many'"),
         ("", ConfigError, "unknown data set"),
+        ("folder", DataError, "folder: name the place, folder:PATH"),
+        ("folder:nowhere", DataError, "no such folder"),
+        ("muxspace:contempt=1", ConfigError, "options need the place the data are read from: muxspace:PATH,contempt=1"),
+        ("muxspace:nowhere,side=3", ConfigError, "unknown option of muxspace 'side'"),
+        ("muxspace:nowhere,size_px=big", ConfigError, "must be a whole number, got 'big'"),
+        ("fer2013@fer8", ConfigError, "unknown label set 'fer8'; did you mean 'fer7'"),
     ],
 )
 def test_what_is_not_there(spec: str, error: type[Exception], message: str, packed: Dataset) -> None:
@@ -93,7 +100,7 @@ def test_options_reach_a_source_without_a_path(
         return packed
 
     monkeypatch.setattr(fer.data, "_test_reader", read, raising=False)
-    entry = Source("fer.data:_test_reader", "t", "h", "synthetic", options=("n", "size_px", "seed"))
+    entry = Source("fer.data:_test_reader", "t", "h", "synthetic", options=("n", "size_px", "seed"), has_path=False)
     monkeypatch.setitem(SOURCES, "synthetic", entry)
     open_dataset("synthetic")
     open_dataset("synthetic: n=200, seed=1", ["val"])
@@ -102,7 +109,7 @@ def test_options_reach_a_source_without_a_path(
 
 def test_the_table_and_the_readers_agree() -> None:
     for name, source in SOURCES.items():
-        if not source.options:
+        if source.has_path:
             with pytest.raises(DataError):
                 source.read("nowhere-at-all", skip_bad=True, seed=1)
         assert source.title, name
@@ -113,6 +120,33 @@ def test_importing_the_package_is_cheap() -> None:
     code = f"import sys, fer.data; bad = {heavy} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
     root = Path(fer.data.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+
+
+def test_specs_are_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = parse_spec("muxspace:~/a,b, size_px=64 ,contempt=1 @ FER7+contempt")
+    assert (spec.source, spec.place, spec.options) == ("muxspace", "~/a,b", {"size_px": 64, "contempt": 1})
+    assert spec.labels == with_contempt(FER7)
+    assert parse_spec("synthetic:n=2@ferplus8").labels == FERPLUS8
+    assert parse_spec("folder:/x/me@home/faces").place == "/x/me@home/faces"
+    # What lies there under that very name is meant, whatever it looks like.
+    monkeypatch.chdir(tmp_path)
+    for name in ("me@fer7", "a,size_px=3"):
+        (tmp_path / name).mkdir()
+        for text in (f"affectnet:{name}", name):
+            spec = parse_spec(text)
+            assert (spec.place, spec.options, spec.labels) == (name, {}, None)
+
+
+def test_labels_by_suffix_and_by_argument(packed: Dataset) -> None:
+    suffix, argument = open_dataset("fer2013@ferplus8"), open_dataset("fer2013", labels="ferplus8")
+    assert suffix.name == argument.name == "fer2013-ferplus8"
+    assert suffix.fingerprint == argument.fingerprint != packed.fingerprint
+    assert open_dataset("fer2013@ferplus8", ["val"]).fingerprint == suffix.fingerprint
+    assert list(open_dataset("fer2013@ferplus8", "val").splits) == ["val"]
+    assert open_dataset("fer2013@fer7").fingerprint == packed.fingerprint
+    assert open_dataset("synthetic:n=1,contempt=1@fer7")["train"].targets.shape == (7, 7)
+    with pytest.raises(ConfigError, match="asks for the classes of ferplus8, and labels for those of affectnet8"):
+        open_dataset("fer2013@ferplus8", labels="affectnet8")
 
 
 def test_load_is_what_open_uses(packed: Dataset, tmp_path: Path) -> None:

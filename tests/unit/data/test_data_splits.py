@@ -9,7 +9,7 @@ import pytest
 
 from fer.data.checks import RowChecker
 from fer.data.folders import read_folders
-from fer.data.splits import stratified_holdout
+from fer.data.splits import grouped_split, stratified_holdout
 from fer.data.val_folder import MODES, RECORD, apply, plan, set_aside, undo
 from fer.errors import ConfigError, DataError, FerError
 
@@ -60,6 +60,58 @@ def test_bad_fraction(fraction: float) -> None:
 def test_repeated_key() -> None:
     with pytest.raises(DataError, match="'a' occurs twice"):
         stratified_holdout(["a", "b", "a"], [0, 0, 1])
+    with pytest.raises(DataError, match="'a' occurs twice"):
+        grouped_split(["a", "b", "a"], [0, 0, 1], [0, 1, 2], SHARES)
+
+
+SHARES = {"test": 0.15, "val": 0.15}
+
+
+def test_groups_stay_whole_and_classes_keep_their_shares() -> None:
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 400, 1000)
+    labels = groups % 3
+    keys = [f"k{i}" for i in range(1000)]
+    where = grouped_split(keys, labels, groups.tolist(), SHARES)
+    for g in set(groups):
+        assert len(set(where[groups == g])) == 1
+    for c in range(3):
+        for split in SHARES:
+            share = (where[labels == c] == split).mean()
+            assert abs(share - 0.15) < 0.015, "as near as a group of a few allows"
+    order = rng.permutation(1000)
+    again = grouped_split([keys[i] for i in order], labels[order], groups[order].tolist(), SHARES)
+    np.testing.assert_array_equal(again, where[order])
+    assert (grouped_split(keys, labels, groups.tolist(), SHARES, seed=1) != where).any()
+
+
+def test_single_items_get_exact_shares_and_the_choice_is_pinned() -> None:
+    labels = np.repeat([0, 1, 2, 3, 4], [100, 20, 3, 2, 1])
+    keys = [f"k{i:03d}" for i in range(len(labels))]
+    where = grouped_split(keys, labels, range(len(labels)), SHARES)
+    count = {s: np.bincount(labels[where == s], minlength=5).tolist() for s in ("train", "val", "test")}
+    assert count == {"train": [70, 14, 1, 2, 1], "val": [15, 3, 1, 0, 0], "test": [15, 3, 1, 0, 0]}
+    assert np.flatnonzero((where == "test") & (labels == 1)).tolist() == [102, 105, 107]
+
+
+def test_a_large_group_does_not_end_in_a_small_split() -> None:
+    for seed in range(20):
+        where = grouped_split([f"{i:02d}" for i in range(14)], [0] * 14, [0] * 10 + [1, 2, 3, 4], SHARES, seed)
+        assert (where[:10] == "train").all()
+        assert {"val", "test"} <= set(where[10:])
+
+
+def test_a_group_counts_for_the_class_of_its_first_key() -> None:
+    keys, labels = [f"{i:02d}" for i in range(40)], [0] * 20 + [1] * 20
+    where = grouped_split(keys, labels, [i % 20 for i in range(40)], {"val": 0.25})
+    assert (where[:20] == where[20:]).all()
+    assert (where == "val").sum() == 10
+
+
+@pytest.mark.parametrize("shares", [{"val": 0}, {"val": 1}, {"val": 0.5, "test": 0.5}, {"val": -0.1}])
+def test_impossible_shares(shares: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="together below 1"):
+        grouped_split(["a", "b"], [0, 0], [0, 1], shares)
 
 
 @pytest.mark.parametrize("mode", MODES)
