@@ -90,7 +90,7 @@ def pretrained_net(name: str, cache_dir: str | Path | None = None, **arguments: 
     from fer.torchvision_repair import import_repaired
 
     timm = import_repaired("timm")
-    published = timm.get_pretrained_cfg(name)
+    published = timm.get_pretrained_cfg(name) if name in timm.list_pretrained() else None
     if published is None or not published.hf_hub_id:
         raise HubError(f"timm knows no published weights {name!r}; {_FROM_SCRATCH}")
     file = _fetch_weights(published.hf_hub_id, cache_dir)

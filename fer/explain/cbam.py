@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def _blocks(module: torch.nn.Module) -> list[CBAM]:
-    """The last CBAM block of every stage that has one."""
+    """The last CBAM block of every stage that has one; a net that names no stages is one stage."""
     from fer.models.layers import CBAM
 
-    stages: Iterable[torch.nn.Module] = getattr(module, "stages", ())
+    stages: Iterable[torch.nn.Module] = getattr(module, "stages", (module,))
     per_stage = [[m for m in stage.modules() if isinstance(m, CBAM)] for stage in stages]
     return [blocks[-1] for blocks in per_stage if blocks]
 
@@ -67,7 +67,7 @@ METHOD = Method(
     name="cbam",
     title="CBAM attention",
     summary="The spatial attention the net itself applies, all stages multiplied.",
-    needs="a net with CBAM attention in its stages",
+    needs="a net with CBAM attention",
     supports=supports,
     compute=compute,
     per_class=False,
