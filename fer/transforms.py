@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,7 +106,7 @@ def augment(batch: torch.Tensor, random: np.ndarray, how: Augment, spec: InputSp
 
     Args:
         batch: uint8 (N, R, R) or (N, R, R, 3), R = spec.resize_px.
-        random: (N, 13) from `keyed_uniform`; one row per image.
+        random: (N, N_RANDOM) from `keyed_uniform`; one row per image.
 
     Returns:
         float32 (N, C, size_px, size_px), normalised. The centre crop of an unchanged face is `normalise(prepare(...))`.
@@ -116,6 +117,8 @@ def augment(batch: torch.Tensor, random: np.ndarray, how: Augment, spec: InputSp
     u = torch.from_numpy(random).to(batch.device, torch.float32)
     signed = 2 * u - 1
     x = batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2)
+    if how.randaugment:
+        x = _randaugment(x, random[:, _RANDAUGMENT:], how)
     x = x.float() / 255.0
     n, size, side = len(x), spec.size_px, x.shape[-1]
 
@@ -137,6 +140,9 @@ def augment(batch: torch.Tensor, random: np.ndarray, how: Augment, spec: InputSp
     gain = (1 + signed[:, 5] * how.contrast).view(n, 1, 1, 1)
     offset = (signed[:, 6] * how.brightness).view(n, 1, 1, 1)
     x = ((x - 0.5) * gain + 0.5 + offset).clamp_(0, 1)
+    if how.saturation and x.shape[1] == 3:
+        luma = (x * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+        x = (luma + (x - luma) * (1 + signed[:, 13] * how.saturation).view(n, 1, 1, 1)).clamp_(0, 1)
 
     if how.erase > 0:
         least = min(0.02, how.erase_area_max)
@@ -151,4 +157,58 @@ def augment(batch: torch.Tensor, random: np.ndarray, how: Augment, spec: InputSp
     return (x - spec.mean) / spec.std
 
 
-N_RANDOM = 13  # columns that `augment` reads
+_RANDAUGMENT = 14  # first of the two columns that each of up to four operations reads
+N_RANDOM = _RANDAUGMENT + 2 * 4  # columns that `augment` reads
+
+
+def _randaugment(x: torch.Tensor, random: np.ndarray, how: Augment) -> torch.Tensor:
+    """RandAugment (Cubuk et al. 2020) with torchvision's operations and ranges; each face has its own operations.
+
+    Args:
+        x: uint8 (N, C, R, R).
+        random: (N, 2 k or more): operation and sign of each of the k operations.
+
+    Returns:
+        uint8 (N, C, R, R).
+    """
+    import torch
+
+    from fer.torchvision_repair import import_repaired
+
+    f = import_repaired("torchvision.transforms.v2.functional")
+    side, m = x.shape[-1], how.magnitude / 30
+    level = 0.9 * m
+
+    def move(angle: float = 0.0, dx: float = 0.0, dy: float = 0.0, shear: tuple[float, float] = (0.0, 0.0)):  # type: ignore[no-untyped-def]
+        bilinear = f.InterpolationMode.BILINEAR
+        return lambda t: f.affine(t, angle, [round(dx), round(dy)], 1.0, list(shear), interpolation=bilinear)
+
+    def operations(sign: int) -> list[Callable[[torch.Tensor], torch.Tensor]]:
+        slant = sign * math.degrees(math.atan(0.3 * m))
+        return [
+            lambda t: t,
+            move(shear=(slant, 0.0)),
+            move(shear=(0.0, slant)),
+            move(dx=sign * 150 / 331 * side * m),
+            move(dy=sign * 150 / 331 * side * m),
+            move(angle=sign * 30 * m),
+            lambda t: f.adjust_brightness(t, 1 + sign * level),
+            lambda t: f.adjust_contrast(t, 1 + sign * level),
+            lambda t: f.adjust_sharpness(t, 1 + sign * level),
+            lambda t: f.posterize(t, 8 - round(4 * m)),
+            lambda t: f.solarize(t, 255 * (1 - m)),
+            f.autocontrast,
+            f.equalize,
+        ]
+
+    out = x.clone()
+    count = len(operations(1))
+    for k in range(how.randaugment):
+        which = np.minimum((random[:, 2 * k] * count).astype(int), count - 1)
+        sign = np.where(random[:, 2 * k + 1] < 0.5, -1, 1)
+        for number in range(1, count):
+            for s in (-1, 1):
+                hit = torch.from_numpy(np.flatnonzero((which == number) & (sign == s))).to(x.device)
+                if len(hit):
+                    out[hit] = operations(s)[number](out[hit])
+    return out

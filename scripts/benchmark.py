@@ -10,6 +10,7 @@ import argparse
 import json
 import subprocess
 import time
+from dataclasses import replace
 
 from fer.command_line import run_script
 from fer.errors import CheckpointError, ConfigError
@@ -70,7 +71,7 @@ def train(args: argparse.Namespace) -> int:
         np.eye(7, dtype=np.float32)[rng.integers(0, 7, 2048)],
         np.arange(2048),
     )
-    stream = AugmentedStream(split, spec, recipe.augment, args.batch_size, 0, device)
+    stream = AugmentedStream(split, spec, replace(recipe, batch_size=args.batch_size), 0, device)
     module = entry.build(7).to(device, memory_format=torch.channels_last).train()
     optimizer = build_optimizer(module, recipe.phases[-1])
 

@@ -14,7 +14,7 @@ import shutil
 import time
 
 from fer.command_line import run_script
-from fer.errors import ConfigError, FerError
+from fer.errors import ConfigError, DataError, FerError, unknown_name
 from fer.paths import ROOT, results_dir
 
 
@@ -27,9 +27,24 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--model", default="all", help="a name from --list, several with commas, or all (default)")
     p.add_argument("--list", action="store_true", help="list the models and their recipes, and stop")
     p.add_argument(
+        "--recipe",
+        default="best",
+        help="best (default: from scratch at native resolution) or reference (as the project did that the model comes "
+        "from: its optimizer and schedule, ImageNet weights and 224 px where it used them)",
+    )
+    p.add_argument("--no-pretrained", action="store_true", help="the reference recipe without ImageNet weights")
+    p.add_argument(
+        "--skip-phase",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="leave a phase out, for example affectnet where there is no AffectNet; the checkpoint says so",
+    )
+    p.add_argument(
         "--data",
         default="fer2013",
-        help="fer2013 (default), synthetic, folders:PATH, or a path; see scripts/prepare_data.py",
+        help="fer2013 (default), muxspace, affectnet, ferplus, synthetic, folder:PATH, or a path; see "
+        "scripts/prepare_data.py",
     )
     p.add_argument("--out", type=Path, default=ROOT / "runs", help="where runs go (default: runs/)")
     p.add_argument("--logs", type=Path, default=None, help="where TensorBoard logs go (default: logs/ beside runs/)")
@@ -41,6 +56,23 @@ def parser() -> argparse.ArgumentParser:
         "--num-workers", type=int, default=0, help="threads that augment ahead (default 0: in the training thread)"
     )
     p.add_argument("--threads", type=int, help="CPU threads for torch (default: all cores)")
+    p.add_argument(
+        "--budget",
+        metavar="minutes=N",
+        help="shorten the schedules so that everything asked for ends within this time; each model gets an equal share "
+        "of what is left",
+    )
+    p.add_argument(
+        "--again",
+        action="store_true",
+        help="of several models, train those too that are trained already under the same recipe, seed and data",
+    )
+    p.add_argument(
+        "--votes",
+        type=Path,
+        metavar="FILE",
+        help="FER+ votes (fer2013new.csv) for recipes with ferplus_weight (default: the one in data/)",
+    )
     p.add_argument("--seed", type=int, default=42)
     p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
     p.add_argument("--amp", action="store_true", help="mixed precision where the device has it")
@@ -95,7 +127,9 @@ def show_models() -> int:
     for name in list_models():
         entry = get_model(name)
         phases = " + ".join(f"{p.epochs} epochs {p.optimizer} lr {p.lr:g} {p.schedule}" for p in entry.RECIPE.phases)
-        print(f"{name:16s} {entry.SPEC.summary}\n{'':16s}   {phases}{'   [trained]' if name in have else ''}")
+        phases = phases if entry.SPEC.backend == "torch" else "one fit"
+        other = "   [--recipe reference]" if hasattr(entry, "REFERENCE") else ""
+        print(f"{name:18s} {entry.SPEC.summary}\n{'':18s}   {phases}{'   [trained]' if name in have else ''}{other}")
     return 0
 
 
@@ -104,22 +138,30 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from fer.data import open_dataset
+    from fer.training.budget import parse_budget
+    from fer.training.processes import Processes
 
+    end = time.monotonic() + parse_budget(args.budget) if args.budget else None
     jobs = settle(args)
     if args.threads:
         torch.set_num_threads(args.threads)
+    processes = Processes.join(args.device)
     data = open_dataset(args.data, splits=("train", "val"))
     failed: dict[str, str] = {}
-    for job in jobs:
+    for i, job in enumerate(jobs):
+        seconds = None if end is None else (end - time.monotonic()) / (len(jobs) - i)
         try:
-            one(job, data, args)
+            one(job, data, args, seconds, len(jobs) > 1, processes)
         except FerError as e:
             if len(jobs) == 1:
                 raise
             failed[job.model] = str(e)
-            print(f"error: {job.model}: {e}", file=sys.stderr)
-    if failed:
-        print(f"{len(failed)} of {len(jobs)} models failed: {', '.join(failed)}", file=sys.stderr)
+            if processes.main:
+                print(f"error: {job.model}: {e}", file=sys.stderr)
+    if failed and processes.main:
+        print(f"{len(failed)} of {len(jobs)} models failed:", file=sys.stderr)
+        for name, reason in failed.items():
+            print(f"  {name}: {reason.splitlines()[0]}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -147,6 +189,10 @@ def settle(args: argparse.Namespace) -> list:
             raise ConfigError(f"{args.resume} is a run of {begun}, not of {args.model}")
         names = [begun]
     jobs = [job_of(name, args) for name in names]
+    unused = [n for n in args.skip_phase if not any(n in job.recipe.skipped for job in jobs)]
+    if unused:
+        known = sorted({p.name for job in jobs for p in job.recipe.phases})
+        raise unknown_name("phase to skip", unused[0], known)
     for job in jobs:
         for other in filter(None, (job.recipe.teacher, job.recipe.init)):
             checkpoint.read_manifest(other)
@@ -157,12 +203,13 @@ def settle(args: argparse.Namespace) -> list:
 
 def job_of(name: str, args: argparse.Namespace):  # type: ignore[no-untyped-def]
     """The model's own recipe and input with the options applied."""
-    from fer.models import get_model
+    from fer.models import get_model, get_preset
     from fer.specs import override, parse_value
     from fer.training import Job, resolve
+    from fer.training.recipes import without_phases
 
-    entry = get_model(name)
-    spec, settings = entry.SPEC.input, []
+    preset = get_preset(name, args.recipe)
+    spec, settings = preset.input or get_model(name).SPEC.input, []
     for text in args.settings:
         key, _, value = text.partition("=")
         if key.strip().startswith("input."):
@@ -170,9 +217,18 @@ def job_of(name: str, args: argparse.Namespace):  # type: ignore[no-untyped-def]
         else:
             settings.append(text)
     recipe = resolve(
-        entry.RECIPE, args.epochs, args.batch_size, args.lr, args.weight_decay, args.teacher, args.init, settings
+        without_phases(preset.recipe, args.skip_phase),
+        args.epochs,
+        args.batch_size,
+        args.lr,
+        args.weight_decay,
+        args.teacher,
+        args.init,
+        settings,
     )
-    model_args = {}
+    model_args = dict(preset.model_args)
+    if args.no_pretrained and "pretrained" in model_args:
+        model_args["pretrained"] = False
     for text in args.model_args:
         key, equals, value = text.partition("=")
         if not equals:
@@ -181,49 +237,132 @@ def job_of(name: str, args: argparse.Namespace):  # type: ignore[no-untyped-def]
     return Job(name, recipe, args.seed, model_args, spec)
 
 
-def one(job, data, args) -> Path:  # type: ignore[no-untyped-def]
-    """Train one model, or take over its finished run under --resume; returns the run folder."""
+def one(job, data, args, budget_s, several, processes) -> Path:  # type: ignore[no-untyped-def]
+    """Train one model, or take over its finished run; returns the run folder.
+
+    Args:
+        budget_s: Seconds for this model; None = as long as its recipe takes.
+        several: Whether it is one of several: what is trained already under the same options is then left alone.
+    """
     from fer import checkpoint
     from fer.training import train
     from fer.training.job import is_finished
     from fer.training.listeners import Progress, TensorBoard
 
-    folder, resume = run_folder(job, data, args)
+    def say(text: str) -> None:
+        if processes.main:
+            print(text, file=sys.stderr, flush=True)
+
+    extra = {"open_data": phase_opener(args), "votes": votes_of(job, data, args)}
+    sets = job.open_phases(data, extra["open_data"])
+    folder, resume = run_folder(job, data, sets, args, several, budget_s is not None, say)
+    folder = Path(processes.agreed(str(folder)))
     if resume and is_finished(folder):
-        print(f"{job.model}: {folder} is finished; nothing to train", file=sys.stderr)
+        say(f"{job.model}: {folder} is finished; nothing to train")
     else:
+        if budget_s is not None:
+            job = begun_with(folder, job) if resume else shortened(job, data, args, budget_s, extra, say)
         logs = (args.logs or args.out.resolve().parent / "logs") / job.model / folder.name
-        train(job, data, folder, args.device, args.amp, args.num_workers, resume, [Progress(), TensorBoard(logs)])
+        listeners = [Progress(), TensorBoard(logs)] if processes.main else []
+        train(job, data, folder, args.device, args.amp, args.num_workers, resume, listeners, **extra)
+    if not processes.main:
+        return folder
     temperature = calibrate(folder, data)
-    print(f"  temperature {temperature:.3f} (validation)", file=sys.stderr)
+    say(f"  temperature {temperature:.3f} (validation)")
     print(folder)
     if args.promote:
         if data.name == "synthetic":
-            print("  not promoted: trained on synthetic faces", file=sys.stderr)
+            say("  not promoted: trained on synthetic faces")
         else:
             target = checkpoint.promote(folder)
             results = results_dir() / data.name / job.model
             results.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / "history.jsonl", results / "history.jsonl")
-            print(f"  promoted to {target}", file=sys.stderr)
+            say(f"  promoted to {target}")
     return folder
 
 
-def run_folder(job, data, args) -> tuple[Path, bool]:  # type: ignore[no-untyped-def]
+def phase_opener(args):  # type: ignore[no-untyped-def]
+    """Opens the data that a phase names; drawn faces stand in for them when everything else is drawn too."""
+    from fer.data import open_dataset
+
+    def open_data(name: str):  # type: ignore[no-untyped-def]
+        kind, _, options = args.data.partition(":")
+        if kind == "synthetic":
+            return open_dataset(f"synthetic:{options},contempt=1", splits=("train", "val"))
+        try:
+            return open_dataset(name, splits=("train", "val"))
+        except DataError as e:
+            raise DataError(f"{e}; or leave that phase out: --skip-phase {name}") from e
+
+    return open_data
+
+
+def votes_of(job, data, args):  # type: ignore[no-untyped-def]
+    """(n_train, 8) FER+ targets of the training rows for a recipe that asks for them, else None."""
+    if not job.recipe.ferplus_weight:
+        return None
+    from fer.data.ferplus import VOTES_FILE, targets_from_votes, votes_for
+    from fer.paths import data_dir
+
+    if data.name != "fer2013":
+        raise ConfigError(f"ferplus_weight: the votes belong to the rows of the FER2013 CSV, not to {data.name}")
+    return targets_from_votes(votes_for(args.votes or data_dir() / VOTES_FILE, data["train"].rows))[0]
+
+
+def shortened(job, data, args, budget_s, extra, say):  # type: ignore[no-untyped-def]
+    """The job with schedules that fit the time, after a short measurement."""
+    from dataclasses import replace
+
+    from fer.models import get_model
+    from fer.training.budget import fit
+    from fer.training.loop import epoch_seconds
+
+    if get_model(job.model).SPEC.backend != "torch":
+        say(f"{job.model}: is fitted once, whatever the budget")
+        return job
+    began = time.monotonic()
+    measured = epoch_seconds(job, data, args.device, args.amp, **extra)
+    recipe = fit(job.recipe, measured, max(budget_s - (time.monotonic() - began), 1.0))
+    part = f", each with {recipe.epoch_share:.0%} of the faces" if recipe.epoch_share < 1 else ""
+    say(
+        f"{job.model}: {budget_s / 60:.1f} min allow {recipe.epochs} of {job.recipe.epochs} epochs{part} "
+        f"({max(measured):.0f} s each)"
+    )
+    return replace(job, recipe=recipe)
+
+
+def begun_with(folder, job):  # type: ignore[no-untyped-def]
+    """The job with the recipe under which an unfinished run was begun."""
+    from dataclasses import replace
+
+    from fer.specs import Recipe, from_dict
+    from fer.training.job import read_description
+
+    return replace(job, recipe=from_dict(Recipe, read_description(folder)["recipe"]))
+
+
+def run_folder(job, data, sets, args, several, any_length, say) -> tuple[Path, bool]:  # type: ignore[no-untyped-def]
     """(folder, whether it continues an earlier run).
 
     --resume takes the newest run of the model: if unfinished, to go on; if finished under these very options, as it is.
+    Of several models, one that is finished under these very options is taken as it is in any case.
     """
     from fer.training.job import RUN, differences, is_finished
 
     if args.resume and args.resume != "latest":
         return Path(args.resume), True
     base = args.out / job.model
+    begun = sorted(p.parent for p in base.glob(f"*/{RUN}"))
+    description = job.describe(data, sets)
+    if several and not args.again and not any_length:
+        same = [p for p in begun if is_finished(p) and not differences(p, description)]
+        if same:
+            return same[-1], True
     if args.resume:
-        begun = sorted(p.parent for p in base.glob(f"*/{RUN}"))
-        if begun and (not is_finished(begun[-1]) or not differences(begun[-1], job.describe(data))):
+        if begun and (not is_finished(begun[-1]) or not differences(begun[-1], description)):
             return begun[-1], True
-        print(f"{job.model}: no unfinished run in {base}; starting anew", file=sys.stderr)
+        say(f"{job.model}: no unfinished run in {base}; starting anew")
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder, n = base / stamp, 1
     while folder.exists():
@@ -234,15 +373,16 @@ def run_folder(job, data, args) -> tuple[Path, bool]:  # type: ignore[no-untyped
 
 def calibrate(folder: Path, data) -> float:  # type: ignore[no-untyped-def]
     """Fit the temperature on the validation split and record it in the manifest."""
-    import torch
+    import numpy as np
 
     from fer import checkpoint
     from fer.evaluation.calibration import fit_temperature
-    from fer.training.stream import evaluate
+    from fer.inference import load
 
-    module, manifest = checkpoint.load_module(folder)
-    logits = evaluate(module.to(memory_format=torch.channels_last), data["val"], manifest.input, torch.device("cpu"))
-    temperature = fit_temperature(logits.log_softmax(1).numpy(), data["val"].labels)
+    predictor = load(folder)
+    probs = predictor.predict_proba(data["val"].faces).astype(np.float64)
+    logits = np.log(np.maximum(probs, 1e-30)) * predictor.temperature  # up to a constant per row
+    temperature = fit_temperature(logits, data["val"].labels)
     checkpoint.set_temperature(folder, temperature)
     return temperature
 

@@ -49,10 +49,25 @@ class Past:
     seconds: float
     history: list[dict[str, Any]]
     teacher: str
+    extra_annotation: bool = False
 
     @classmethod
     def none(cls) -> Past:
         return cls(0, 0.0, [], "")
+
+    @classmethod
+    def of(cls, name: str) -> Past:
+        """What the manifest and the history of a run or checkpoint say."""
+        file = checkpoint.find(name) / HISTORY
+        history = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+        done = checkpoint.read_manifest(name).training
+        return cls(
+            int(done.get("epochs", 0)),
+            float(done.get("seconds", 0)),
+            history,
+            str(done.get("teacher", "")),
+            bool(done.get("extra_annotation", False)),
+        )
 
     @classmethod
     def load(cls, name: str, module: nn.Module, model: str, labels: Sequence[str]) -> Past:
@@ -66,7 +81,4 @@ class Past:
             module.load_state_dict(before.state_dict())
         except RuntimeError as e:
             raise ConfigError(f"the weights of {name} do not fit these model arguments: {e}") from e
-        file = checkpoint.find(name) / HISTORY
-        history = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
-        done = manifest.training
-        return cls(int(done.get("epochs", 0)), float(done.get("seconds", 0)), history, str(done.get("teacher", "")))
+        return cls.of(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,26 @@ class Job:
     model_args: dict[str, Any] = field(default_factory=dict)
     input: InputSpec | None = None
 
-    def describe(self, data: Dataset) -> dict[str, Any]:
-        """JSON form, compared on --resume."""
+    def open_phases(self, data: Dataset, open_data: Callable[[str], Dataset] | None = None) -> list[Dataset]:
+        """The data set of every phase: `data`, or what `open_data` opens under the name that the phase gives.
+
+        Raises:
+            ConfigError: a phase names data, and there is no `open_data`.
+        """
+        opened = {"": data}
+        for phase in self.recipe.phases:
+            if phase.data not in opened:
+                if open_data is None:
+                    raise ConfigError(f"phase {phase.name} trains on {phase.data}; say how to open it (open_data)")
+                opened[phase.data] = open_data(phase.data)
+        return [opened[phase.data] for phase in self.recipe.phases]
+
+    def describe(self, data: Dataset, sets: Sequence[Dataset] = ()) -> dict[str, Any]:
+        """JSON form, compared on --resume.
+
+        Args:
+            sets: Data set of every phase; () = all train on `data`.
+        """
         return {
             "model": self.model,
             "model_args": self.model_args,
@@ -45,6 +64,7 @@ class Job:
             "seed": self.seed,
             "input": specs.to_dict(self.input or get_model(self.model).SPEC.input),
             "data": {"name": data.name, "fingerprint": data.fingerprint},
+            "phase_data": [s.fingerprint for s in sets if s is not data],
             "teacher_sha256": _sha256(self.recipe.teacher),
             "init_sha256": _sha256(self.recipe.init),
         }

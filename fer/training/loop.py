@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
 
 from fer import checkpoint
 from fer.data.dataset import Dataset
-from fer.device import pick_device
-from fer.errors import CheckpointError, ConfigError, DataError
+from fer.errors import ConfigError, DataError
 from fer.models import get_model
 from fer.specs import Phase
-from fer.torchvision_repair import import_repaired
+from fer.training import state as resume_state
 from fer.training.earlier import HISTORY, Past, Teacher
 from fer.training.events import EpochEnded, Event, Listener, PhaseStarted, RunEnded, RunStarted, StepEnded
-from fer.training.job import RUN, Job, build, differences, is_finished
-from fer.training.losses import LOSSES, class_weights, distillation
+from fer.training.job import RUN, Job, build, differences
+from fer.training.losses import LOSSES, class_weights
 from fer.training.optim import Schedule, build_optimizer, train_mode
+from fer.training.processes import Processes
+from fer.training.step import Stepper
 from fer.training.stream import AugmentedStream, evaluate
-
-log = logging.getLogger(__name__)
-STATE = "state.pt"
 
 
 def train(
@@ -41,21 +37,50 @@ def train(
     workers: int = 0,
     resume: bool = False,
     listeners: Sequence[Listener] = (),
+    open_data: Callable[[str], Dataset] | None = None,
+    votes: np.ndarray | None = None,
 ) -> Path:
-    """Train one model and write the checkpoint of its best validation epoch to `run`.
+    """Train one net and write the checkpoint of its best validation epoch to `run`.
 
     Reads only the train and val splits. After an interrupt, `resume=True` continues from the last full epoch; on the
-    CPU with the same number of threads the result equals that of an uninterrupted run.
+    CPU with the same number of threads the result equals that of an uninterrupted run. Where torchrun or accelerate
+    launch started several processes, they share every batch, and the first of them writes.
 
     Args:
         run: Folder for checkpoint, history.jsonl and resume state; made when absent.
         amp: Mixed precision (bfloat16 where CUDA has it, else float16 with loss scaling); ignored on the CPU.
+        open_data: Opens the data set that a phase of the recipe names in place of `data`.
+        votes: (n_train, K) normalised votes of the training rows, for a recipe with `ferplus_weight`; zero rows = none.
 
     Raises:
         DataError: no training or validation faces.
-        ConfigError: --resume under another recipe, seed or data; a teacher that does not fit; loss not finite.
+        ConfigError: --resume under another recipe, seed or data; a teacher that does not fit; loss not finite; votes or
+            data of a phase that are asked for and not given.
     """
-    return _Trainer(job, data, Path(run), pick_device(device), amp, workers, listeners).fit(resume)
+    return _Trainer(job, data, Path(run), Processes.join(device), amp, workers, listeners, open_data, votes).fit(resume)
+
+
+def epoch_seconds(
+    job: Job,
+    data: Dataset,
+    device: str = "auto",
+    amp: bool = False,
+    open_data: Callable[[str], Dataset] | None = None,
+    votes: np.ndarray | None = None,
+    patience_s: float = 4.0,
+) -> list[float]:
+    """Seconds that an epoch of each phase will take here, extrapolated from a few steps. Writes nothing.
+
+    Args:
+        patience_s: Time to measure, per phase; two steps are measured in any case.
+    """
+    trainer = _Trainer(job, data, Path(), Processes.join(device), amp, 0, (), open_data, votes)
+    out = []
+    for number, phase in enumerate(job.recipe.phases):
+        if not number or trainer.sets[number] is not trainer.now:
+            trainer._open(number, None)
+        out.append(trainer.measure(phase, patience_s))
+    return out
 
 
 class _Trainer:
@@ -64,168 +89,240 @@ class _Trainer:
         job: Job,
         data: Dataset,
         run: Path,
-        device: torch.device,
+        processes: Processes,
         amp: bool,
         workers: int,
         listeners: Sequence[Listener],
+        open_data: Callable[[str], Dataset] | None,
+        votes: np.ndarray | None,
     ):
-        self.job, self.run, self.device, self.listeners = job, run, device, listeners
-        self.recipe = job.recipe
+        self.job, self.run, self.processes = job, run, processes
+        self.listeners = listeners if processes.main else ()
+        self.recipe, self.amp, self.workers, self.data = job.recipe, amp, workers, data
         entry = get_model(job.model)
-        self.spec = job.input or entry.SPEC.input
-        self.train_split, self.val_split, self.data = data["train"], data["val"], data
-        if not len(self.train_split) or not len(self.val_split):
-            got = f"{len(self.train_split)} and {len(self.val_split)}"
-            raise DataError(f"{data.name}: training needs faces in train and val, got {got}")
-        module = build(job, len(data.label_set))
+        self.spec, self.head = job.input or entry.SPEC.input, entry.SPEC.head
+        self.sets = job.open_phases(data, open_data)
+        self.votes = self._checked(votes)
         self.past = Past.none()
-        if self.recipe.init:
-            self.past = Past.load(self.recipe.init, module, job.model, data.label_set.names)
-        self.parameters = sum(p.numel() for p in module.parameters())
-        self.module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.stream = AugmentedStream(
-            self.train_split, self.spec, self.recipe.augment, self.recipe.batch_size, job.seed, device, workers
-        )
-        self.weights = class_weights(self.stream.targets, self.recipe.class_weights)
-        self.teacher = (
-            Teacher(self.recipe.teacher, self.spec, data.label_set.names, device) if self.recipe.teacher else None
-        )
-        self.ema = None
-        if self.recipe.ema_decay:
-            utils = import_repaired("timm.utils")
-            self.ema = utils.ModelEmaV3(self.module, decay=self.recipe.ema_decay, use_warmup=True)
-        self.autocast, self.scaler, self.precision = nullcontext, None, "float32"
-        self.commit = checkpoint.git_commit()
-        if amp and device.type != "cpu":
-            half = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
-            self.autocast = lambda: torch.autocast(device.type, dtype=half)  # type: ignore[assignment]
-            if half == torch.float16:
-                self.scaler = torch.amp.GradScaler(device.type)
-            self.precision = str(half).removeprefix("torch.")
-        elif amp:
-            log.warning("mixed precision is for CUDA and MPS; training in float32 on the CPU")
+        self.parameters = 0
         self.best_state: dict[str, torch.Tensor] = {}
+        self.best: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
-        self.best: dict[str, Any] = {"epoch": 0, "accuracy": -1.0, "loss": float("inf")}
-        self.steps = 0
         self.seconds = 0.0
         self.stopped_early = False
+        self.commit = checkpoint.git_commit()
+
+    def _checked(self, votes: np.ndarray | None) -> np.ndarray | None:
+        n = len(self.data["train"])
+        if not self.recipe.ferplus_weight:
+            return None
+        if votes is None:
+            raise ConfigError("ferplus_weight needs the FER+ votes of the training rows: fer2013new.csv, see --votes")
+        if any(s is not self.data for s in self.sets):
+            raise ConfigError("ferplus_weight needs phases that all train on FER2013")
+        if votes.ndim != 2 or len(votes) != n:
+            raise ConfigError(f"expected votes of {n} training rows, got shape {votes.shape}")
+        return votes
 
     def emit(self, event: Event) -> None:
         for listener in self.listeners:
             listener(event)
 
+    def _open(self, number: int, begin_with: dict[str, torch.Tensor] | None) -> None:
+        """Net, batches and teacher for the data of a phase.
+
+        Args:
+            begin_with: Weights of the phase before; what depends on the classes is left out where they differ.
+        """
+        self.now = data = self.sets[number]
+        for split in ("train", "val"):
+            if not len(data[split]):
+                got = " and ".join(str(len(data[s])) for s in ("train", "val"))
+                raise DataError(f"{data.name}: training needs faces in train and val, got {got}")
+        names = data.label_set.names
+        module = build(self.job, len(names))
+        if number == 0 and self.recipe.init:
+            self.past = Past.load(self.recipe.init, module, self.job.model, names)
+        if begin_with is not None:
+            same = self.sets[number - 1].label_set.names == names
+            kept = {k: v for k, v in begin_with.items() if same or not self._in_head(k)}
+            missing, unexpected = module.load_state_dict(kept, strict=False)
+            wrong = [k for k in missing if not self._in_head(k)] + unexpected
+            if wrong:
+                raise ConfigError(f"{self.job.model}: {', '.join(wrong[:3])} cannot move to {len(names)} classes")
+        if self.processes.rank:
+            torch.manual_seed(self.job.seed + 1_000_003 * self.processes.rank)
+        self.parameters = sum(p.numel() for p in module.parameters())
+        device = self.processes.device
+        self.stream = AugmentedStream(
+            data["train"], self.spec, self.recipe, self.job.seed, device, self.workers, self.votes, self.processes
+        )
+        targets = self.stream.targets[:, : len(names)]
+        self.teacher = Teacher(self.recipe.teacher, self.spec, names, device) if self.recipe.teacher else None
+        self.stepper = Stepper(
+            self.processes.prepare(module),
+            self.recipe,
+            len(names),
+            self.stream.targets.shape[1] - len(names),
+            class_weights(targets, self.recipe.class_weights),
+            self.teacher,
+            self.processes,
+            self.amp,
+        )
+        self.best = {"epoch": 0, "accuracy": -1.0, "loss": float("inf")}
+        self.best_state = {}
+
+    def _in_head(self, key: str) -> bool:
+        return any(key == h or key.startswith(h + ".") for h in self.head)
+
     def fit(self, resume: bool) -> Path:
-        description = self.job.describe(self.data)
+        description = self.job.describe(self.data, self.sets)
         state = None
         if resume:
             if differing := differences(self.run, description):
                 raise ConfigError(
                     f"{self.run} was begun with other options ({', '.join(differing)}); resume it with the same"
                 )
-            state = self._read_state()
-        self.run.mkdir(parents=True, exist_ok=True)
+            state = resume_state.read(self.run)
         if state is None:
-            checkpoint.write_atomic(self.run / RUN, (json.dumps(description, indent=2) + "\n").encode())
+            self._open(0, None)
+            self._write(RUN, description)
         else:
-            self.module.load_state_dict(state["module"])
-            if self.ema is not None:
-                self.ema.module.load_state_dict(state["ema"])
+            self._open(state["phase"], None)
+            if self.recipe.init:
+                self.past = Past.of(self.recipe.init)
+            self.stepper.load_state_dict(state["stepper"])
             self.history, self.best = json.loads(state["history"]), json.loads(state["best"])
-            self.steps, self.seconds, self.stopped_early = state["steps"], state["seconds"], state["stopped_early"]
+            self.seconds, self.stopped_early = state["seconds"], state["stopped_early"]
             # the files may be one epoch ahead of the state
             self.best_state, self.commit = state["best_state"], state["commit"]
-            checkpoint.save(self.run, self.best_state, self._manifest())
-        done = len(self.history)
-        self.emit(
-            RunStarted(
-                self.job.model,
-                self.run,
-                self.parameters,
-                str(self.device),
-                self.recipe.epochs,
-                done + 1,
-                len(self.train_split),
-                len(self.val_split),
-            )
+            if self.processes.main:
+                checkpoint.save(self.run, self.best_state, self._manifest())
+        splits = self.now["train"], self.now["val"]
+        started = RunStarted(
+            self.job.model,
+            self.run,
+            self.parameters,
+            str(self.processes.device),
+            self.recipe.epochs,
+            len(self.history) + 1,
+            len(splits[0]),
+            len(splits[1]),
         )
+        self.emit(started)
         first = 1
         for number, phase in enumerate(self.recipe.phases):
-            last = first + phase.epochs - 1
-            if state is not None and state["phase"] > number:
-                first = last + 1
-                continue
-            optimizer, schedule = build_optimizer(self.module, phase), Schedule(phase, len(self.stream))
-            moving = sum(p.numel() for p in self.module.parameters() if p.requires_grad)
-            phase_best, start = -1.0, first
-            bad = 0
-            if state is not None and state["phase"] == number:
-                optimizer.load_state_dict(state["optimizer"])
-                schedule.load_state_dict(state["schedule"])
-                if self.scaler is not None and state["scaler"]:
-                    self.scaler.load_state_dict(state["scaler"])
-                torch.set_rng_state(state["rng"])
-                phase_best, bad, start = state["phase_best"], state["bad"], state["epoch"] + 1
-                if self.stopped_early:
-                    start = last + 1
-            self.emit(PhaseStarted(phase.name, first, phase.epochs, moving))
-            for epoch in range(start, last + 1):
-                score = self._epoch(phase, epoch, (epoch - first) * len(self.stream), optimizer, schedule)
-                bad = 0 if score > phase_best else bad + 1
-                phase_best = max(score, phase_best)
-                schedule.epoch_ended(score)
-                self.stopped_early = bool(phase.early_stopping and bad >= phase.early_stopping)
-                self._write_state(number, epoch, optimizer, schedule, phase_best, bad)
-                if self.stopped_early:
-                    break
-            first = last + 1
-        checkpoint.write_atomic(
-            self.run / RUN, (json.dumps(description | {"finished": True}, indent=2) + "\n").encode()
-        )
-        (self.run / STATE).unlink(missing_ok=True)
+            here = state if state is not None and state["phase"] == number else None
+            if here is None and (state is None or number > state["phase"]):
+                if number and self.sets[number] is not self.now:
+                    self._open(number, self.best_state)
+                self._phase(number, phase, first, None)
+            elif here is not None:
+                self._phase(number, phase, first, here)
+            first += phase.epochs
+        self._write(RUN, description | {"finished": True})
+        if self.processes.main:
+            (self.run / resume_state.STATE).unlink(missing_ok=True)
         self.emit(RunEnded(self.run, self.best["epoch"], self.best["accuracy"], self.seconds, self.stopped_early))
         return self.run
 
+    def _phase(self, number: int, phase: Phase, first: int, state: dict[str, Any] | None) -> None:
+        """One phase, or what is left of it.
+
+        Args:
+            first: Its first epoch, counted over all phases.
+            state: Of an interrupted run, when it was in this phase.
+        """
+        optimizer = build_optimizer(self.stepper.learner, phase)
+        schedule = Schedule(phase, len(self.stream))
+        self.stepper.begin_phase()
+        phase_best, bad, start, last = float("-inf"), 0, first, first + phase.epochs - 1
+        if state is not None:
+            optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+            if self.processes.main:
+                torch.set_rng_state(state["rng"])
+            phase_best, bad, start = state["phase_best"], state["bad"], state["epoch"] + 1
+            if self.stopped_early:
+                start = last + 1
+        moving = sum(p.numel() for p in self.stepper.module.parameters() if p.requires_grad)
+        self.emit(PhaseStarted(phase.name, first, phase.epochs, moving))
+        for epoch in range(start, last + 1):
+            accuracy, loss = self._epoch(phase, first, epoch, optimizer, schedule)
+            score = {"accuracy": accuracy, "loss": loss}[phase.watch]
+            rises = score if phase.watch == "accuracy" else -score
+            bad = 0 if rises > phase_best else bad + 1
+            phase_best = max(rises, phase_best)
+            schedule.epoch_ended(score)
+            self.stopped_early = bool(phase.early_stopping and bad >= phase.early_stopping)
+            if self.processes.main:
+                resume_state.write(
+                    self.run,
+                    {
+                        "phase": number,
+                        "epoch": epoch,
+                        "phase_best": phase_best,
+                        "bad": bad,
+                        "stepper": self.stepper.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "schedule": schedule.state_dict(),
+                        "rng": torch.get_rng_state(),
+                        "seconds": self.seconds,
+                        "stopped_early": self.stopped_early,
+                        "history": json.dumps(self.history),
+                        "best": json.dumps(self.best),
+                        "best_state": self.best_state,
+                        "commit": self.commit,
+                    },
+                )
+            if self.stopped_early:
+                break
+
     def _epoch(
-        self, phase: Phase, epoch: int, step0: int, optimizer: torch.optim.Optimizer, schedule: Schedule
-    ) -> float:
+        self, phase: Phase, first: int, epoch: int, optimizer: torch.optim.Optimizer, schedule: Schedule
+    ) -> tuple[float, float]:
+        """Trains and validates; returns validation accuracy and loss."""
         began = time.perf_counter()
-        train_mode(self.module, phase.freeze)
-        steps, seen = len(self.stream), 0
+        stepper, processes = self.stepper, self.processes
+        train_mode(stepper.learner, phase.freeze)
+        mixing = epoch - first < phase.epochs * (1 - self.recipe.mix_off)
+        steps, done = len(self.stream), (epoch - first) * len(self.stream)
         # sums stay on the device: reading them every step would wait for it
-        sums = torch.zeros(2, device=self.device, dtype=torch.float64 if self.device.type != "mps" else torch.float32)
-        rate = 0.0
-        for i, (x, y) in enumerate(self.stream.epoch(epoch)):
-            rate = schedule.rate(step0 + i)
+        kind = torch.float64 if processes.device.type != "mps" else torch.float32
+        sums = torch.zeros(3, device=processes.device, dtype=kind)
+        rate = mean_loss = accuracy = 0.0
+        seen = 0
+        for i, (x, y) in enumerate(self.stream.epoch(epoch, mixing)):
+            rate = schedule.rate(done + i)
             for group in optimizer.param_groups:
-                group["lr"] = rate
-            loss, hits = self._step(x, y, optimizer)
-            sums += torch.stack([loss.detach() * len(x), hits.detach()]).to(sums.dtype)
-            seen += len(x)
+                group["lr"] = rate * group["lr_factor"]
+            loss, hits = stepper.step(x, y, len(x) * processes.count / self.stream.batch_size, optimizer)
+            sums += torch.stack([loss * len(x), hits, torch.tensor(len(x), device=loss.device)]).to(sums.dtype)
+            seen += self.stream.batch_size
             if i % 20 == 19 or i == steps - 1:
-                mean_loss, accuracy = (sums / seen).tolist()
+                total = processes.total(sums).tolist()
+                mean_loss, accuracy = total[0] / total[2], total[1] / total[2]
                 if not mean_loss < float("inf"):
                     raise ConfigError(f"the loss is {mean_loss} in epoch {epoch}: lower --lr, or set clip_norm")
-                self.emit(
-                    StepEnded(epoch, i + 1, steps, mean_loss, accuracy, seen, seen / (time.perf_counter() - began))
-                )
-        train_loss, train_accuracy = (sums / seen).tolist()
+                rate_now = seen / (time.perf_counter() - began)
+                self.emit(StepEnded(epoch, i + 1, steps, mean_loss, accuracy, seen, rate_now))
         train_seconds = time.perf_counter() - began
-        judged = self.ema.module if self.ema is not None else self.module
-        logits = evaluate(judged, self.val_split, self.spec, self.device)
-        targets = torch.from_numpy(self.val_split.targets)
-        val_loss = LOSSES[self.recipe.loss](logits, targets, None, 0.0).item()
+        val = self.now["val"]
+        logits = evaluate(stepper.judged, val, self.spec, processes.device)
+        targets = torch.from_numpy(val.targets)
+        val_loss = LOSSES[self.recipe.loss](self.recipe)(logits, targets, None, 0.0).item()
         val_accuracy = (logits.argmax(1) == targets.argmax(1)).double().mean().item()
+        val_accuracy, val_loss = processes.agreed((val_accuracy, val_loss))  # type: ignore[misc]
         self.seconds += time.perf_counter() - began
         better = (val_accuracy, -val_loss) > (self.best["accuracy"], -self.best["loss"])
         if better:
-            self.best_state = {k: v.detach().cpu().clone() for k, v in judged.state_dict().items()}
+            self.best_state = {k: v.detach().cpu().clone() for k, v in stepper.judged.state_dict().items()}
             self.best = {"epoch": epoch, "accuracy": val_accuracy, "loss": val_loss}
         event = EpochEnded(
             phase.name,
             epoch,
-            train_loss,
-            train_accuracy,
+            mean_loss,
+            accuracy,
             val_loss,
             val_accuracy,
             rate,
@@ -236,37 +333,39 @@ class _Trainer:
         row = asdict(event)
         row.pop("best")
         self.history.append(row)
-        self._write_checkpoint(better)
+        if processes.main:
+            self._write_checkpoint(better)
         self.emit(event)
-        return val_accuracy
+        return val_accuracy, val_loss
 
-    def _step(
-        self, x: torch.Tensor, y: torch.Tensor, optimizer: torch.optim.Optimizer
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        r = self.recipe
-        with self.autocast():
-            logits = self.module(x)
-            loss = LOSSES[r.loss](logits, y, self.weights, r.label_smoothing)
-            if self.teacher is not None:
-                soft = distillation(logits, self.teacher(x), r.distill_temperature)
-                loss = (1 - r.distill_weight) * loss + r.distill_weight * soft
-        optimizer.zero_grad(set_to_none=True)
-        if self.scaler is not None:
-            self.scaler.scale(loss).backward()
-            self.scaler.unscale_(optimizer)
-        else:
-            loss.backward()
-        if r.clip_norm:
-            nn.utils.clip_grad_norm_((p for p in self.module.parameters() if p.requires_grad), r.clip_norm)
-        if self.scaler is not None:
-            self.scaler.step(optimizer)
-            self.scaler.update()
-        else:
-            optimizer.step()
-        self.steps += 1
-        if self.ema is not None:
-            self.ema.update(self.module, step=self.steps)
-        return loss, (logits.detach().argmax(1) == y.argmax(1)).sum()
+    def measure(self, phase: Phase, patience_s: float) -> float:
+        """Seconds of one epoch with its validation, from a few steps that move the weights by nothing."""
+        optimizer = build_optimizer(self.stepper.learner, phase)
+        self.stepper.begin_phase()
+        train_mode(self.stepper.learner, phase.freeze)
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+        times: list[float] = []
+        began = time.perf_counter()
+        while len(times) < 3 or (time.perf_counter() - began < patience_s and len(times) < 50):
+            for x, y in self.stream.epoch(1):
+                loss, _ = self.stepper.step(x, y, 1.0, optimizer)
+                loss.item()  # waits for the device
+                times.append(time.perf_counter())
+                if len(times) >= 3 and times[-1] - began > patience_s:
+                    break
+        step_s = (times[-1] - times[0]) / (len(times) - 1)  # the first one warms up
+        val = self.now["val"]
+        few = val.take(np.arange(min(len(val), 256)))
+        began = time.perf_counter()
+        evaluate(self.stepper.judged, few, self.spec, self.processes.device)
+        seconds = step_s * len(self.stream) + (time.perf_counter() - began) * len(val) / len(few)
+        return float(self.processes.agreed(seconds))  # type: ignore[arg-type]
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        if self.processes.main:
+            self.run.mkdir(parents=True, exist_ok=True)
+            checkpoint.write_atomic(self.run / name, (json.dumps(content, indent=2) + "\n").encode())
 
     def _write_checkpoint(self, better: bool) -> None:
         """history.jsonl and manifest after every epoch; the weights when they are the best so far."""
@@ -282,19 +381,25 @@ class _Trainer:
 
     def _manifest(self) -> checkpoint.Manifest:
         rates = [row["images_per_second"] for row in self.history]
+        others = [
+            {"phase": p.name, "name": s.name, "fingerprint": s.fingerprint, "n_train": len(s["train"])}
+            for p, s in zip(self.recipe.phases, self.sets, strict=True)
+            if s is not self.now
+        ]
         return checkpoint.Manifest(
             model=self.job.model,
             model_args=self.job.model_args,
-            labels=self.data.label_set.names,
-            label_set=self.data.label_set.name,
+            labels=self.now.label_set.names,
+            label_set=self.now.label_set.name,
             input=self.spec,
             recipe=self.recipe,
             data={
-                "name": self.data.name,
-                "fingerprint": self.data.fingerprint,
-                "n_train": len(self.train_split),
-                "n_val": len(self.val_split),
-            },
+                "name": self.now.name,
+                "fingerprint": self.now.fingerprint,
+                "n_train": len(self.now["train"]),
+                "n_val": len(self.now["val"]),
+            }
+            | ({"other_phases": others} if others else {}),
             seed=self.job.seed,
             git_commit=self.commit,
             versions=checkpoint.versions(),
@@ -308,63 +413,19 @@ class _Trainer:
                 "best_epoch": self.past.epochs + self.best["epoch"],
                 "val_accuracy": round(self.best["accuracy"], 6),
                 "teacher": self.teacher.name if self.teacher else self.past.teacher,
-                "precision": self.precision,
+                "precision": self.stepper.precision,
                 "pretrained": bool(self.job.model_args.get("pretrained", False)),
-                "extra_annotation": False,
+                "extra_annotation": self.votes is not None or self.past.extra_annotation,
             },
         )
 
     def _device_title(self) -> str:
-        if self.device.type == "cuda":
-            return torch.cuda.get_device_name()
-        if self.device.type == "cpu":
+        device, count = self.processes.device, self.processes.count
+        if device.type == "cuda":
+            title = torch.cuda.get_device_name()
+        elif device.type == "cpu":
             n = torch.get_num_threads()
-            return f"cpu, {n} thread{'s' if n > 1 else ''}"
-        return self.device.type
-
-    def _write_state(
-        self, phase: int, epoch: int, optimizer: torch.optim.Optimizer, schedule: Schedule, phase_best: float, bad: int
-    ) -> None:
-        import io
-
-        buffer = io.BytesIO()
-        torch.save(
-            {
-                "phase": phase,
-                "epoch": epoch,
-                "phase_best": phase_best,
-                "bad": bad,
-                "module": self.module.state_dict(),
-                "ema": self.ema.module.state_dict() if self.ema is not None else None,
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "scaler": self.scaler.state_dict() if self.scaler is not None else None,
-                "rng": torch.get_rng_state(),
-                "steps": self.steps,
-                "seconds": self.seconds,
-                "stopped_early": self.stopped_early,
-                "history": json.dumps(self.history),
-                "best": json.dumps(self.best),
-                "best_state": self.best_state,
-                "commit": self.commit,
-            },
-            buffer,
-        )
-        checkpoint.write_atomic(self.run / STATE, buffer.getvalue())
-
-    def _read_state(self) -> dict[str, Any] | None:
-        """The last full epoch, or None when the run was cut before its first one ended."""
-        import pickle
-        import zipfile
-
-        file = self.run / STATE
-        if is_finished(self.run):
-            raise CheckpointError(f"{self.run} is finished: there is nothing to resume")
-        if not file.is_file():
-            return None
-        if not zipfile.is_zipfile(file):
-            raise CheckpointError(f"{file}: damaged resume state (not a file that torch wrote); start the run anew")
-        try:
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as e:
-            raise CheckpointError(f"{file}: damaged resume state ({e}); start the run anew") from e
+            title = f"cpu, {n} thread{'s' if n > 1 else ''}"
+        else:
+            title = device.type
+        return title if count == 1 else f"{count} x {title}"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
+
+from fer.specs import Recipe
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None, float], torch.Tensor]
 
@@ -27,6 +30,28 @@ def cross_entropy(
     return F.cross_entropy(logits.float(), targets, weight=weights, label_smoothing=smoothing)
 
 
+def focal(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    smoothing: float = 0.0,
+    gamma: float = 2.0,
+) -> torch.Tensor:
+    """Cross-entropy whose terms are weighed by (1 - p)^gamma: what is sure already counts less (Lin et al. 2017).
+
+    Args:
+        logits, targets, weights, smoothing: As for `cross_entropy`, which it equals for gamma 0.
+        gamma: Exponent, 0 or more.
+
+    Returns:
+        Scalar.
+    """
+    targets = targets * (1 - smoothing) + smoothing / targets.shape[1]
+    log_p = F.log_softmax(logits.float(), dim=1)
+    terms = -targets * (1 - log_p.exp()).clamp(min=0) ** gamma * log_p
+    return (terms if weights is None else terms * weights).sum(dim=1).mean()
+
+
 def distillation(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
     """KL(teacher || student) of softened outputs, times T squared (Hinton, Vinyals and Dean 2015). (N, C) each."""
     t = temperature
@@ -35,7 +60,11 @@ def distillation(student: torch.Tensor, teacher: torch.Tensor, temperature: floa
     return F.kl_div(log_p, log_q, reduction="batchmean", log_target=True) * t * t
 
 
-LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy}
+# a recipe's loss: from the recipe to a function of logits, targets, class weights and smoothing
+LOSSES: dict[str, Callable[[Recipe], Loss]] = {
+    "cross_entropy": lambda recipe: cross_entropy,
+    "focal": lambda recipe: partial(focal, gamma=recipe.focal_gamma),
+}
 
 
 def class_weights(targets: torch.Tensor, kind: str) -> torch.Tensor | None:

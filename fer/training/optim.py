@@ -42,13 +42,25 @@ def train_mode(module: nn.Module, freeze: tuple[str, ...]) -> None:
 
 
 def build_optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:
-    """Adam, AdamW or SGD with Nesterov momentum; norms, biases and position embeddings are not decayed."""
+    """Adam, AdamW or SGD with Nesterov momentum; norms, biases and position embeddings are not decayed.
+
+    Each group's `lr_factor` is what the phase says of its parameters.
+
+    Raises:
+        ConfigError: a part to freeze or to give another rate that the net does not have.
+    """
     moving = trainable(module, phase.freeze)
-    skip = {n for n, p in moving.items() if p.ndim <= 1 or n.endswith(("pos_embed", "cls_token"))}
-    groups = [
-        {"params": [p for n, p in moving.items() if n not in skip], "weight_decay": phase.weight_decay},
-        {"params": [p for n, p in moving.items() if n in skip], "weight_decay": 0.0},
-    ]
+    known = {name for name, _ in module.named_modules()} | {name for name, _ in module.named_parameters()}
+    for prefix in phase.lr_factors:
+        if prefix not in known:
+            raise unknown_name("part in lr_factors", prefix, sorted(n for n, _ in module.named_children()))
+    kinds: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, p in moving.items():
+        fits = [f for f in phase.lr_factors if name == f or name.startswith(f + ".")]
+        factor = phase.lr_factors[max(fits, key=len)] if fits else 1.0
+        plain = p.ndim <= 1 or name.endswith(("pos_embed", "cls_token"))
+        kinds.setdefault((0.0 if plain else phase.weight_decay, factor), []).append(p)
+    groups = [{"params": p, "weight_decay": decay, "lr_factor": factor} for (decay, factor), p in kinds.items()]
     if phase.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=phase.lr, momentum=0.9, nesterov=True)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[phase.optimizer]
@@ -66,7 +78,9 @@ class Schedule:
         self.total = phase.epochs * steps_per_epoch
         self.warmup = round(phase.warmup_epochs * steps_per_epoch)
         dummy = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(dummy, mode="max", patience=phase.patience)
+        mode = {"accuracy": "max", "loss": "min"}[phase.watch]
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(dummy, mode=mode, patience=phase.patience)  # type: ignore[arg-type]
+        self.cycle = max(phase.restart_epochs * steps_per_epoch, 1.0)
 
     def rate(self, step: int) -> float:
         """Learning rate of step 0, 1, ..., total - 1 of the phase."""
@@ -81,6 +95,11 @@ class Schedule:
         if kind == "cosine":
             done = (step - self.warmup) / max(self.total - 1 - self.warmup, 1)
             return lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2 + 1e-8
+        if kind == "warm_restarts":  # Loshchilov and Hutter 2017, "SGDR"
+            since, length = float(step - self.warmup), self.cycle
+            while since >= length:
+                since, length = since - length, length * self.phase.restart_factor
+            return lr * (1 + math.cos(math.pi * since / length)) / 2 + 1e-8
         return lr * self.plateau.optimizer.param_groups[0]["lr"]
 
     def epoch_ended(self, score: float) -> None:

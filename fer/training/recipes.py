@@ -47,6 +47,19 @@ def resolve(
     return override(recipe, *pairs)
 
 
+def without_phases(recipe: Recipe, names: Iterable[str]) -> Recipe:
+    """The recipe without the phases of these names, which `skipped` then lists; names it does not have are ignored.
+
+    Raises:
+        ConfigError: nothing would be left.
+    """
+    gone = tuple(p.name for p in recipe.phases if p.name in set(names))
+    left = tuple(p for p in recipe.phases if p.name not in gone)
+    if not left:
+        raise ConfigError(f"leaving out {', '.join(gone)} leaves nothing to train")
+    return replace(recipe, phases=left, skipped=recipe.skipped + gone)
+
+
 def _phase(phase: Phase, epochs: int | None, lr: float | None, weight_decay: float | None) -> Phase:
     if epochs is not None:
         if epochs < 1:

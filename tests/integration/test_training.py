@@ -308,12 +308,12 @@ def test_resume_of_all_goes_on_where_it_was_cut_and_trains_nothing_twice(packed,
     command = ["--data", str(packed), "--epochs", "2", "--batch-size", "70", "--out", str(out), "--device", "cpu"]
     real = fer.training.train
 
-    def interrupted(job, *a):
+    def interrupted(job, *a, **kw):
         def cut(event):
             if job.model == "attention_cnn" and isinstance(event, EpochEnded):
                 raise KeyboardInterrupt
 
-        return real(job, *a[:-1], [*a[-1], cut])
+        return real(job, *a[:-1], [*a[-1], cut], **kw)
 
     monkeypatch.setattr(fer.training, "train", interrupted)
     assert main(command) == 130

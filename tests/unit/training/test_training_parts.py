@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from fer.errors import ConfigError
-from fer.specs import Augment, InputSpec, Phase, Recipe
+from fer.specs import InputSpec, Phase, Recipe
 from fer.training.losses import class_weights, cross_entropy, distillation
 from fer.training.optim import Schedule, build_optimizer
 from fer.training.recipes import resolve
@@ -124,7 +124,7 @@ def test_resolve_applies_shorthands_to_every_phase_then_settings():
 
 def test_batches_do_not_depend_on_workers_and_differ_between_epochs(blob_data):
     spec = InputSpec(44, 1, 48)
-    make = lambda workers: AugmentedStream(blob_data["train"], spec, Augment(), 32, 5, torch.device("cpu"), workers)  # noqa: E731
+    make = lambda workers: AugmentedStream(blob_data["train"], spec, Recipe(batch_size=32), 5, torch.device("cpu"), workers)  # noqa: E731
     a, b = list(make(0).epoch(1)), list(make(3).epoch(1))
     assert len(a) == len(b) == 4 and a[0][0].shape == (32, 1, 44, 44)
     for (xa, ya), (xb, yb) in zip(a, b, strict=True):
@@ -133,7 +133,7 @@ def test_batches_do_not_depend_on_workers_and_differ_between_epochs(blob_data):
 
 
 def test_a_view_does_not_depend_on_its_batch(blob_data):
-    stream = AugmentedStream(blob_data["train"], InputSpec(44, 1, 48), Augment(), 32, 5, torch.device("cpu"))
+    stream = AugmentedStream(blob_data["train"], InputSpec(44, 1, 48), Recipe(batch_size=32), 5, torch.device("cpu"))
     together, _ = stream.batch(3, np.array([4, 9, 11]))
     alone, _ = stream.batch(3, np.array([9]))
     torch.testing.assert_close(together[1], alone[0])

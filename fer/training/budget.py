@@ -1,0 +1,68 @@
+"""Fits a recipe into a time: fewer epochs, and where even one is too long, a share of the training split in each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fer.errors import ConfigError
+from fer.specs import Phase, Recipe
+
+UNITS_S = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
+
+
+def parse_budget(text: str) -> float:
+    """Seconds.
+
+    Raises:
+        ConfigError: not of the form minutes=N.
+
+    >>> parse_budget("minutes=1.5")
+    90.0
+    """
+    unit, _, number = (part.strip() for part in text.partition("="))
+    try:
+        seconds = float(number) * UNITS_S[unit]
+    except (KeyError, ValueError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ConfigError(f"a budget is minutes=N, hours=N or seconds=N with N above 0, got {text!r}")
+    return seconds
+
+
+def fit(recipe: Recipe, epoch_s: Sequence[float], budget_s: float) -> Recipe:
+    """The recipe with its schedules shortened so that training should end within a time.
+
+    Args:
+        epoch_s: Measured seconds of one epoch, for each phase.
+        budget_s: Seconds for all of it.
+
+    Returns:
+        The recipe itself where it fits; else every phase gets fewer epochs in proportion, one at least, and its
+        warm-up and restarts shrink with it. Where one epoch per phase is too long, `epoch_share` shrinks as well.
+
+    >>> fit(Recipe(phases=(Phase(epochs=10), Phase(epochs=30))), [2.0, 2.0], 40.0).epochs
+    20
+    """
+    needed = sum(p.epochs * s for p, s in zip(recipe.phases, epoch_s, strict=True))
+    if needed <= budget_s:
+        return recipe
+    epochs = [max(1, math.floor(p.epochs * budget_s / needed)) for p in recipe.phases]
+    # phases held at one epoch take from the others
+    while sum(n * s for n, s in zip(epochs, epoch_s, strict=True)) > budget_s and max(epochs) > 1:
+        epochs[epochs.index(max(epochs))] -= 1
+    left = sum(n * s for n, s in zip(epochs, epoch_s, strict=True))
+    share = min(1.0, budget_s / left) * recipe.epoch_share
+    phases = tuple(_shorter(p, n) for p, n in zip(recipe.phases, epochs, strict=True))
+    return replace(recipe, phases=phases, epoch_share=share)
+
+
+def _shorter(phase: Phase, epochs: int) -> Phase:
+    factor = epochs / phase.epochs
+    return replace(
+        phase,
+        epochs=epochs,
+        warmup_epochs=phase.warmup_epochs * factor,
+        restart_epochs=phase.restart_epochs * factor,
+    )

@@ -1,0 +1,120 @@
+"""Several processes that train one net together, started by torchrun or accelerate launch."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from fer.device import pick_device
+from fer.torchvision_repair import import_repaired
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together.
+
+    Attributes:
+        rank: 0 for the one that writes files and reports.
+        count: How many there are.
+        device: Where this one computes.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @classmethod
+    def join(cls, device: str = "auto") -> Processes:
+        """What the launcher's environment says; a plain start is one process.
+
+        Raises:
+            ConfigError: a device that is not there.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+            return cls(0, 1, pick_device(device))
+        from accelerate import PartialState
+
+        on_cpu = pick_device(device).type == "cpu"
+        state = PartialState(cpu=on_cpu)
+        return cls(state.process_index, state.num_processes, torch.device("cpu") if on_cpu else state.device)
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes files and reports."""
+        return self.rank == 0
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """The net on this process's device; its batch norms take their statistics over all processes."""
+        if self.count > 1 and self.device.type == "cuda":
+            module = import_repaired("timm.layers").convert_sync_batchnorm(module)
+        elif self.count > 1:
+            for part in module.modules():
+                if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                    part.__class__ = type(f"Synced{type(part).__name__}", (_CpuSync, type(part)), {})
+        return module.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """What to call in training: gradients become the mean over all processes."""
+        if self.count == 1 or not any(p.requires_grad for p in module.parameters()):
+            return module
+        index = [self.device.index] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(module, device_ids=index)
+
+    def quiet(self, module: nn.Module, last: bool) -> AbstractContextManager[object]:
+        """Gradients of all but the last part of a step stay here; they travel together with the last."""
+        return nullcontext() if last or not hasattr(module, "no_sync") else module.no_sync()  # type: ignore[operator]
+
+    def share(self, index: np.ndarray) -> np.ndarray:
+        """This process's part of a global batch."""
+        return np.array_split(index, self.count)[self.rank]
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes."""
+        if self.count > 1:
+            values = values.clone()
+            torch.distributed.all_reduce(values)
+        return values
+
+    def agreed(self, value: object) -> object:
+        """What the main process says (numbers, text, None)."""
+        if self.count == 1:
+            return value
+        box = [value]
+        torch.distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+
+class _CpuSync(nn.modules.batchnorm._BatchNorm):
+    """What torch's SyncBatchNorm does on GPUs, for processes that train on CPUs."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return super().forward(x)
+        from torch.distributed.nn.functional import all_reduce
+
+        over = [0, *range(2, x.ndim)]
+        shape = [1, -1, *[1] * (x.ndim - 2)]
+        count = x.new_full((1,), x.numel() / x.shape[1])
+        sums = all_reduce(torch.cat([x.sum(over), count]))
+        n = sums[-1]
+        mean = sums[:-1] / n
+        off = x - mean.view(shape)
+        variance = all_reduce((off * off).sum(over)) / n
+        if self.running_mean is not None and self.running_var is not None:
+            with torch.no_grad():
+                assert self.num_batches_tracked is not None
+                self.num_batches_tracked.add_(1)
+                factor = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
+                self.running_mean.lerp_(mean, factor)
+                self.running_var.lerp_(variance * n / (n - 1).clamp(min=1), factor)
+        y = off * (variance + self.eps).rsqrt().view(shape)
+        if self.weight is not None:
+            y = y * self.weight.view(shape) + self.bias.view(shape)
+        for extra in ("drop", "act"):  # timm's BatchNormAct2d
+            y = getattr(self, extra)(y) if hasattr(self, extra) else y
+        return y

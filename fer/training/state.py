@@ -1,0 +1,46 @@
+"""What a run keeps to go on after an interrupt: one file, replaced after every epoch, gone at the end."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fer import checkpoint
+from fer.errors import CheckpointError
+from fer.training.job import is_finished
+
+STATE = "state.pt"
+
+
+def write(run: Path, state: dict[str, Any]) -> None:
+    """Replace the state in one piece. Tensors, numbers, text and plain containers only: it is read without pickle."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    checkpoint.write_atomic(run / STATE, buffer.getvalue())
+
+
+def read(run: Path) -> dict[str, Any] | None:
+    """The last full epoch, or None when the run was cut before its first one ended.
+
+    Raises:
+        CheckpointError: the run is finished, or the file is damaged or from another version.
+    """
+    file = run / STATE
+    if is_finished(run):
+        raise CheckpointError(f"{run} is finished: there is nothing to resume")
+    if not file.is_file():
+        return None
+    if not zipfile.is_zipfile(file):
+        raise CheckpointError(f"{file}: damaged resume state (not a file that torch wrote); start the run anew")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as e:
+        raise CheckpointError(f"{file}: damaged resume state ({e}); start the run anew") from e
+    if "stepper" not in state:
+        raise CheckpointError(f"{file}: written by another version of this project; start the run anew")
+    return state
