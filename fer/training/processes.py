@@ -75,10 +75,7 @@ class Processes:
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over all processes."""
-        if self.count > 1:
-            values = values.clone()
-            torch.distributed.all_reduce(values)
-        return values
+        return _summed(values) if self.count > 1 else values
 
     def agreed(self, value: object) -> object:
         """What the main process says (numbers, text, None)."""
@@ -89,22 +86,38 @@ class Processes:
         return box[0]
 
 
+class _Sum(torch.autograd.Function):
+    """Sum over all processes; so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: object, values: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return _summed(values)
+
+    @staticmethod
+    def backward(ctx: object, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return _summed(grad)
+
+
+def _summed(values: torch.Tensor) -> torch.Tensor:
+    values = values.clone()
+    torch.distributed.all_reduce(values)
+    return values
+
+
 class _CpuSync(nn.modules.batchnorm._BatchNorm):
     """What torch's SyncBatchNorm does on GPUs, for processes that train on CPUs."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
         over = [0, *range(2, x.ndim)]
         shape = [1, -1, *[1] * (x.ndim - 2)]
         count = x.new_full((1,), x.numel() / x.shape[1])
-        sums = all_reduce(torch.cat([x.sum(over), count]))
+        sums = _Sum.apply(torch.cat([x.sum(over), count]))
         n = sums[-1]
         mean = sums[:-1] / n
         off = x - mean.view(shape)
-        variance = all_reduce((off * off).sum(over)) / n
+        variance = _Sum.apply((off * off).sum(over)) / n
         if self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
                 assert self.num_batches_tracked is not None

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -131,3 +133,33 @@ def test_random_numbers_depend_on_seed_epoch_and_index_only():
     np.testing.assert_allclose(big.mean(0), 0.5, atol=0.01)
     np.testing.assert_allclose(np.corrcoef(big.T), np.eye(4), atol=0.02)
     assert abs(np.corrcoef(big[:-1, 0], big[1:, 0])[0, 1]) < 0.02
+
+
+def test_randaugment_gives_each_face_its_own_operations():
+    x = torch.from_numpy(faces(64))
+    how = dataclasses.replace(STILL, randaugment=2)
+    spec = InputSpec(48, 1, 48)
+    out = augment(x, random(64), how, spec)
+    plain = normalise(x, spec)
+    changed = [not torch.allclose(a, b, atol=1e-5) for a, b in zip(out, plain, strict=True)]
+    assert 50 < sum(changed) < 64, "identity is one of thirteen operations, drawn twice: 1 in 169 stays"
+    alone = augment(x[7:8], random(64)[7:8], how, spec)
+    torch.testing.assert_close(alone[0], out[7])
+    assert not torch.equal(out, augment(x, random(64, epoch=2), how, spec))
+    weak = augment(x, random(64), dataclasses.replace(how, randaugment=1, magnitude=1), spec)
+    strong = augment(x, random(64), dataclasses.replace(how, randaugment=1, magnitude=20), spec)
+    far = lambda a: (a - plain).abs().mean()  # noqa: E731
+    assert far(weak) < far(strong)
+    assert out.min() >= -2.01 and out.max() <= 2.01
+
+
+def test_saturation_changes_colours_and_keeps_grey_and_luma():
+    spec = InputSpec(48, 3, 48)
+    how = dataclasses.replace(STILL, saturation=0.3)
+    grey = torch.from_numpy(np.repeat(faces(4)[..., None], 3, axis=3))
+    torch.testing.assert_close(augment(grey, random(4), how, spec), normalise(grey, spec), atol=1e-5, rtol=0)
+    colour = torch.from_numpy(np.random.default_rng(0).integers(90, 160, (4, 48, 48, 3), dtype=np.uint8))
+    before, after = normalise(colour, spec), augment(colour, random(4), how, spec)
+    assert (before - after).abs().amax((1, 2, 3)).min() > 0.01
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    torch.testing.assert_close((before * luma).sum(1), (after * luma).sum(1), atol=1e-4, rtol=0)
