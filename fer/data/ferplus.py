@@ -63,7 +63,7 @@ def read_ferplus_majority(path: str | Path, *, skip_bad: bool = False, seed: int
     Args:
         path, skip_bad, seed: As in `read_ferplus`.
         plurality: 0 = the authors' rule: more than half of the votes (single votes left out) must agree. 1 = the
-            leading category is enough where it leads alone; keeps some 5,000 faces more, and the doubtful ones.
+            leading category is enough where it leads alone; keeps 2,300 faces more, the doubtful ones.
 
     Returns:
         Data set "ferplus-majority" over FERPLUS8 with one-hot targets; `notes["without_majority"]` counts the rows

@@ -21,10 +21,19 @@ import fer
 from fer.data import load
 from fer.data.counts import count_rows, count_table
 from fer.data.discovery import find_data
-from fer.data.download import COMPETITION, HUB_SHARDS, KAGGLE_FOLDERS, unpack_shards
+from fer.data.download import (
+    COMPETITION,
+    DOWNLOADS,
+    HUB_SHARDS,
+    KAGGLE_AFFECTNET,
+    KAGGLE_FERPLUS,
+    KAGGLE_FOLDERS,
+    arrived,
+    unpack_shards,
+)
 from fer.data.fer2013_csv import OFFICIAL_COUNTS
 from fer.errors import DataError
-from fer.labels import FER7
+from fer.labels import AFFECTNET8, FER7
 
 ROOT = Path(fer.__file__).parents[1]
 ALPHABETICAL = ("angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised")
@@ -259,7 +268,173 @@ def test_download_from_kaggle(prepare: Callable[..., int], tmp_path: Path, monke
     assert {p.name for p in (tmp_path / "data").iterdir()} == {"fer2013.npz", "fer2013-folders.npz"}
 
 
-@pytest.mark.parametrize("choice", ["kaggle", "kaggle-folders", "hub"])
+def write_class_folders(root: Path, splits: dict[str, int], names: tuple[str, ...] = AFFECTNET8.names) -> Path:
+    """Smooth grey pictures of 32 px, all different."""
+    for k, (split, n) in enumerate(splits.items()):
+        for c, name in enumerate(names):
+            (root / split / name).mkdir(parents=True)
+            for i in range(n):
+                low = np.random.default_rng([k, c, i]).integers(0, 256, (6, 6), dtype=np.uint8)
+                face = Image.fromarray(low).resize((32, 32), Image.Resampling.BICUBIC)
+                face.save(root / split / name / f"{i:03d}.png")
+    return root
+
+
+def test_download_of_affectnet_says_what_is_missing(
+    prepare: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def dataset_download(handle: str) -> str:
+        assert handle == KAGGLE_AFFECTNET
+        return str(
+            write_class_folders(tmp_path / "versions" / "1" / "deeper", {"train": 2, "val": 1, "test": 1}).parent
+        )
+
+    _fake(monkeypatch, "kagglehub", dataset_download=dataset_download)
+    assert prepare("--download", "affectnet") == 0
+    out = capsys.readouterr().out
+    assert "Not as expected: train: 16 faces, the copy is described with 29526 (-29510)" in out
+    assert load(tmp_path / "data" / "affectnet.npz").label_set == AFFECTNET8
+    assert sum(DOWNLOADS["affectnet"].expected.values()) == 41008
+    assert arrived(DOWNLOADS["hub"], load(tmp_path / "data" / "affectnet.npz")) == []
+
+
+def test_download_of_ferplus_folders_has_a_name(
+    prepare: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dataset_download(handle: str) -> str:
+        assert handle == KAGGLE_FERPLUS
+        return str(write_class_folders(tmp_path / "versions" / "1", {"train": 2, "validation": 1, "test": 1}))
+
+    _fake(monkeypatch, "kagglehub", dataset_download=dataset_download)
+    assert prepare("--download", "ferplus-folders") == 0
+    assert load(tmp_path / "data" / "ferplus-folders.npz").name == "ferplus-folders"
+
+
+def test_download_of_ferplus_joins_votes_that_are_there(
+    prepare: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = write_csv(tmp_path / "k" / "fer2013.csv")
+    _fake(monkeypatch, "kagglehub", competition_download=lambda name: str(csv.parent))
+    assert prepare("--download", "ferplus") == 2
+    err = capsys.readouterr().err
+    assert "github.com/microsoft/FERPlus" in err and "fer2013new.csv" in err
+    votes = ["Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"]
+    usages = [line.rsplit(",", 1)[1] for line in csv.read_text().splitlines()[1:]]
+    votes += [f"{u},x.png,0,10,0,0,0,0,0,0,0,0" for u in usages]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "fer2013new.csv").write_text("\n".join(votes))
+    assert prepare("--download", "ferplus") == 0
+    assert (load(tmp_path / "data" / "ferplus.npz")["train"].labels == 1).all()
+    assert [p.name for p in csv.parent.iterdir()] == ["fer2013.csv"], "the client's cache is left as it was"
+
+
+def test_download_of_muxspace_says_how(prepare: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert prepare("--download", "muxspace") == 2
+    assert "git clone https://github.com/muxspace/facial_expressions" in capsys.readouterr().err
+
+
+def test_class_folders_by_spec_options_and_labels(prepare: Callable[..., int], tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "Mine!", {"": 10})
+    assert prepare(f"folder:{root},size_px=24@fer7") == 0
+    data = load(tmp_path / "data" / "mine-fer7.npz")
+    assert (data.label_set, data["train"].faces.shape[1:]) == (FER7, (24, 24, 3))
+    assert {k: len(s) for k, s in data.splits.items()} == {"train": 42, "val": 14, "test": 14}
+    assert prepare(root, "--source", "folder") == 0
+    assert len(load(tmp_path / "data" / "mine.npz").label_set) == 8
+    assert prepare("--source", "folder") == 2
+    assert prepare("--source", "synthetic", "n=2,contempt=1") == 0
+    assert load(tmp_path / "data" / "synthetic.npz").label_set == AFFECTNET8
+
+
+def planted(root: Path) -> Path:
+    """Happy and sad, 10 + 2 + 2 each; one picture twice in train, two of test in train, one of them as the other."""
+    write_class_folders(root, {"train": 10, "val": 2, "test": 2}, ("happy", "sad"))
+    copies = [
+        ("train/happy/000", "train/happy/x"),
+        ("train/happy/001", "test/happy/y"),
+        ("train/happy/002", "test/sad/z"),
+    ]
+    for source, copy in copies:
+        (root / f"{copy}.png").write_bytes((root / f"{source}.png").read_bytes())
+    return root
+
+
+def test_inspect_counts_balance_sizes_and_planted_duplicates(
+    prepare: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = planted(tmp_path / "two")
+    assert prepare("--inspect", f"folder:{root}") == 0
+    out = capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "train 11 10 21" in lines and "test 3 3 6" in lines
+    assert "happy 16 51.6% #####################" in lines
+    assert "train: imbalance 1.1 (11 happy, 10 sad)" in lines
+    assert "stored: 32 x 32 RGB" in lines and "original: 32 x 32" in lines
+    assert "train itself 2 (9.5%) 0 (0.0%) 0" in lines
+    assert "val itself 0 (0.0%) 0 (0.0%) 0" in lines
+    assert "test train 2 (33.3%) 0 (0.0%) 1" in lines
+    assert "images in train and test: 2" in lines
+    grid = tmp_path / "data" / "two-grid.png"
+    assert f"Sheet of faces: {grid}" in out
+    assert [p.name for p in (tmp_path / "data").iterdir()] == ["two-grid.png"], "nothing is packed"
+    with Image.open(grid) as sheet:
+        assert sheet.mode == "RGB" and sheet.width > 10 * 72 and sheet.height > 2 * 72
+
+
+def test_inspect_takes_every_way_to_name_data(
+    prepare: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = write_csv(tmp_path / "x" / "fer2013.csv")
+    assert prepare(csv) == 0
+    packed = tmp_path / "data" / "fer2013.npz"
+    grid = tmp_path / "deep" / "g.jpg"
+    for argument in (
+        ["fer2013"],
+        [packed],
+        [csv],
+        [],
+        ["--source", "fer2013"],
+        ["fer2013@ferplus8"],
+        ["synthetic:n=2"],
+    ):
+        capsys.readouterr()
+        assert prepare("--inspect", *argument, "--grid", grid) == 0, argument
+        out = capsys.readouterr().out
+        assert "Class balance" in out and "Duplicates" in out and str(grid) in out
+    assert grid.is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--inspect", "nowhere"], "unknown data set 'nowhere'"),
+        (["--inspect", "nowhere/x"], "no such file or folder"),
+        (["--inspect", "folder:nowhere"], "no such folder"),
+        (["--inspect"], "no FER2013 data found"),
+        (["--inspect", "synthetic:n=1", "--out", "x.npz"], "--inspect packs nothing"),
+        (["--inspect", "synthetic:n=1", "--grid", "x.txt"], "cannot tell the format"),
+        (["--grid", "x.png"], "--grid goes with --inspect"),
+        (["--source", "folder"], "--source folder needs the place"),
+    ],
+)
+def test_inspect_on_what_is_not_there(
+    arguments: list[str], message: str, prepare: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(*arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and message in err
+
+
+def test_inspect_of_a_damaged_file(
+    prepare: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "fer2013.npz").write_bytes(b"PK\x03\x04 cut off")
+    assert prepare("--inspect", "fer2013") == 2
+    assert "damaged or not a data file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("choice", ["kaggle", "kaggle-folders", "hub", "affectnet", "ferplus-folders"])
 def test_download_without_client_or_network(
     choice: str, prepare: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,3 +61,59 @@ def test_hashes_are_64_bits_that_follow_the_picture():
 def test_faces_must_be_uint8_images(bad):
     with pytest.raises(DataError, match="uint8"):
         leakage.find(bad, pictures(2, 7))
+
+
+def test_copies_within_and_across_splits_and_under_other_labels():
+    faces = pictures(60, seed=5)
+    train, test = faces[:40].copy(), faces[40:].copy()
+    train_labels, test_labels = np.arange(40) % 7, np.arange(20) % 7
+    train[3] = train[10]  # labels 3 and 3
+    train[5] = train[20]  # labels 5 and 6
+    brighter = np.clip(train[30].astype(int) + 12, 0, 255).astype(np.uint8)
+    train[31] = brighter  # near, labels 2 and 3
+    test[0] = train[7]  # labels 0 and 0
+    test[1] = train[8]  # labels 1 and 1
+    test_labels[1] = 4
+    test[2] = np.clip(train[9].astype(int) + 9, 0, 255)  # near, labels 2 and 2
+    found = leakage.copies({"train": (train, train_labels), "test": (test, test_labels)})
+    assert set(found) == {("train", "train"), ("train", "test"), ("test", "train"), ("test", "test")}
+
+    def where(a, b):
+        c = found[a, b]
+        return [np.flatnonzero(m).tolist() for m in (c.exact, c.near, c.other_label)]
+
+    assert where("train", "train") == [[3, 5, 10, 20], [30, 31], [5, 20, 30, 31]]
+    assert where("test", "train") == [[0, 1], [2], [1]]
+    assert where("train", "test") == [[7, 8], [9], [8]]
+    assert where("test", "test") == [[], [], []]
+    single = leakage.find(test, train)
+    np.testing.assert_array_equal(single.exact, found["test", "train"].exact)
+    np.testing.assert_array_equal(single.near, found["test", "train"].near)
+
+
+def test_a_picture_that_occurs_often_is_counted_face_by_face():
+    faces = np.repeat(pictures(1, seed=6), 5, axis=0)
+    found = leakage.copies({"a": (faces, np.array([0, 0, 0, 1, 0])), "b": (faces[:1], np.array([0]))})
+    assert found["a", "a"].exact.all() and not found["a", "a"].near.any() and found["a", "a"].other_label.all()
+    assert not found["b", "b"].exact.any()
+    assert found["a", "b"].other_label.tolist() == [False, False, False, True, False]
+
+
+def test_blank_faces_are_copies_of_the_same_blank_only():
+    faces = np.stack([np.full((48, 48), v, np.uint8) for v in (0, 0, 90)])
+    found = leakage.copies({"a": (faces, np.zeros(3, int))})["a", "a"]
+    assert found.exact.tolist() == [True, True, False]
+    assert not found.near.any()
+
+
+def test_colour_counts_for_exact_copies_and_sizes_have_to_agree():
+    grey = pictures(2, seed=7)[:, :, :, None].repeat(3, axis=3)
+    tinted = grey[:1].copy()
+    tinted[0, 0, 0] = (*tinted[0, 0, 0, :2], tinted[0, 0, 0, 2] ^ 1)
+    found = leakage.copies({"a": (grey, np.zeros(2, int)), "b": (tinted, np.zeros(1, int))})
+    assert (found["b", "a"].exact.tolist(), found["b", "a"].near.tolist()) == ([False], [True])
+    assert leakage.copies({"a": (grey[:0], np.zeros(0, int))})["a", "a"].exact.shape == (0,)
+    with pytest.raises(DataError, match="differ in size"):
+        leakage.copies({"a": (grey, np.zeros(2, int)), "b": (grey[:, :8], np.zeros(2, int))})
+    with pytest.raises(DataError, match="2 faces, but 1 labels"):
+        leakage.copies({"a": (grey, np.zeros(1, int))})
