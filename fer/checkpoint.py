@@ -1,4 +1,4 @@
-"""Checkpoints: weights (safetensors, never pickle) beside a manifest that says everything needed to use them."""
+"""Checkpoints: weights (safetensors or skops, never pickle) beside a manifest that says all one needs to use them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fer import specs
 from fer.errors import CheckpointError, ConfigError, unknown_name
@@ -22,13 +24,33 @@ from fer.paths import ROOT, checkpoints_dir
 from fer.specs import InputSpec, Recipe
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import nn
+
+    from fer.models.estimator import Estimator
 
 FORMAT = "fer-checkpoint"
 SCHEMA = 1
 WEIGHTS = "model.safetensors"
+SKOPS = "model.skops"
 MANIFEST = "config.json"
+
+# what zipfile, json, NumPy and skops raise on bytes that are not such a file
+_NO_SKOPS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    EOFError,
+    ImportError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +116,7 @@ def find(name_or_path: str | Path) -> Path:
         pass
     except (RuntimeError, OSError, ValueError) as e:
         raise CheckpointError(f"{str(name_or_path)[:80]!r} is neither a model nor a usable path ({e})") from e
-    if path.is_file() and path.name in (MANIFEST, WEIGHTS):
+    if path.is_file() and path.name in (MANIFEST, WEIGHTS, SKOPS):
         path = path.parent
     if path.is_dir() and (path / MANIFEST).is_file():
         return path
@@ -109,7 +131,9 @@ def find(name_or_path: str | Path) -> Path:
             f"train it with: python scripts/train.py --model {name} --promote"
         )
     if path.exists():
-        raise CheckpointError(f"{path} is not a checkpoint: a folder with {MANIFEST} and {WEIGHTS} was expected")
+        raise CheckpointError(
+            f"{path} is not a checkpoint: a folder with {MANIFEST} and {WEIGHTS} or {SKOPS} was expected"
+        )
     if "/" in name or "\\" in name or path.suffix:
         raise CheckpointError(f"{path}: no such checkpoint")
     raise unknown_name("model", name, MODELS, "See scripts/train.py --list.")
@@ -153,13 +177,68 @@ def load_module(name_or_path: str | Path) -> tuple[nn.Module, Manifest]:
 
     Raises:
         CheckpointError: see `read_manifest`; or weights that are absent, changed or do not fit the net.
+        ConfigError: a model that is no torch net.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as load_bytes
 
     folder = find(name_or_path)
     manifest = read_manifest(folder)
-    file = folder / Path(str(manifest.weights.get("file", WEIGHTS))).name
+    if get_model(manifest.model).SPEC.backend != "torch":
+        raise ConfigError(
+            f"{name_or_path} is a {manifest.model}, which holds no torch net: it can neither teach one, nor lend it "
+            "weights; name the checkpoint of a net"
+        )
+    file, data = _weights(folder, manifest, WEIGHTS)
+    # the weights come from the file; nobody has to fetch those that training began with
+    module = _build(folder, manifest, {k: v for k, v in manifest.model_args.items() if k != "pretrained"})
+    try:
+        state = {k: v.float() if v.is_floating_point() else v for k, v in load_bytes(data).items()}
+        module.load_state_dict(state)
+    except SafetensorError as e:
+        raise CheckpointError(f"{file}: not a safetensors file ({e})") from e
+    except RuntimeError as e:
+        raise CheckpointError(f"{file}: weights do not fit {manifest.model}: {e}") from e
+    return module.eval(), manifest
+
+
+def load_estimator(name_or_path: str | Path) -> tuple[Estimator, Manifest]:
+    """A model without a net (backend "classical") and its manifest; checked like `load_module`.
+
+    The file holds plain arrays and nothing else: any other type in it is refused before it is made.
+
+    Raises:
+        CheckpointError: see `read_manifest`; or weights that are absent, changed, foreign or do not fit.
+        ConfigError: a model that is a torch net.
+    """
+    import numpy as np
+    from skops import io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    folder = find(name_or_path)
+    manifest = read_manifest(folder)
+    if get_model(manifest.model).SPEC.backend != "classical":
+        raise ConfigError(f"{name_or_path} is a {manifest.model}, a torch net; fer.load loads either")
+    file, data = _weights(folder, manifest, SKOPS)
+    try:
+        if found := io.get_untrusted_types(data=data):
+            raise CheckpointError(f"{file}: holds types that are not trusted ({', '.join(found)}); only arrays are")
+        state = io.loads(data, trusted=[])
+    except UntrustedTypesFoundException as e:
+        raise CheckpointError(f"{file}: holds types that are not trusted ({e}); only arrays are") from e
+    except _NO_SKOPS as e:
+        raise CheckpointError(f"{file}: not a skops file ({e})") from e
+    if type(state) is not dict or not all(type(v) is np.ndarray for v in state.values()):
+        raise CheckpointError(f"{file}: not the weights of a {manifest.model}: named arrays were expected")
+    try:
+        return cast("Estimator", _build(folder, manifest, manifest.model_args)).load_state(state), manifest
+    except ValueError as e:
+        raise CheckpointError(f"{file}: weights do not fit {manifest.model}: {e}") from e
+
+
+def _weights(folder: Path, manifest: Manifest, default: str) -> tuple[Path, bytes]:
+    """The file of the weights and its bytes, which are those that the manifest means."""
+    file = folder / Path(str(manifest.weights.get("file", default))).name
     try:
         data = file.read_bytes()
     except OSError as e:
@@ -171,20 +250,21 @@ def load_module(name_or_path: str | Path) -> tuple[nn.Module, Manifest]:
             f"{file}: damaged or changed, its SHA-256 {digest[:12]}... is not {expected[:12]}... of the manifest; "
             "fetch or train it again"
         )
-    # the weights come from the file; nobody has to fetch those that training began with
-    args = {k: v for k, v in manifest.model_args.items() if k != "pretrained"}
+    return file, data
+
+
+def _build(folder: Path, manifest: Manifest, args: Mapping[str, Any]) -> nn.Module:
     try:
-        module = get_model(manifest.model).build(len(manifest.labels), manifest.input, **args)
+        return get_model(manifest.model).build(len(manifest.labels), manifest.input, **args)
     except (TypeError, ValueError, ConfigError) as e:
         raise CheckpointError(f"{folder / MANIFEST}: its model arguments do not fit {manifest.model}: {e}") from e
-    try:
-        state = {k: v.float() if v.is_floating_point() else v for k, v in load_bytes(data).items()}
-        module.load_state_dict(state)
-    except SafetensorError as e:
-        raise CheckpointError(f"{file}: not a safetensors file ({e})") from e
-    except RuntimeError as e:
-        raise CheckpointError(f"{file}: weights do not fit {manifest.model}: {e}") from e
-    return module.eval(), manifest
+
+
+def load_any(name_or_path: str | Path) -> tuple[nn.Module | Estimator, Manifest]:
+    """What a checkpoint holds, whatever it runs on."""
+    folder = find(name_or_path)
+    backend = get_model(read_manifest(folder).model).SPEC.backend
+    return load_module(folder) if backend == "torch" else load_estimator(folder)
 
 
 def save(folder: str | Path, state: Mapping[str, torch.Tensor], manifest: Manifest, half: bool = True) -> Path:
@@ -199,23 +279,38 @@ def save(folder: str | Path, state: Mapping[str, torch.Tensor], manifest: Manife
     """
     from safetensors.torch import save as to_bytes
 
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-
     def packed(t: torch.Tensor) -> torch.Tensor:
         t = t.detach().cpu()
         return (t.half() if half and t.is_floating_point() and t.ndim > 1 else t).contiguous()
 
     data = to_bytes({k: packed(v) for k, v in state.items()}, metadata={"format": "pt"})
+    return _write(Path(folder), WEIGHTS, data, manifest, "float16" if half else "float32")
+
+
+def save_estimator(folder: str | Path, state: Mapping[str, np.ndarray], manifest: Manifest) -> Path:
+    """`save` for a model without a net: its arrays as they are, compressed.
+
+    Args:
+        state: What `Estimator.state` gives.
+
+    Returns:
+        The folder.
+    """
+    from skops import io
+
+    data = io.dumps(dict(state), compression=zipfile.ZIP_DEFLATED, compresslevel=9)
+    return _write(Path(folder), SKOPS, data, manifest, "float16")
+
+
+def _write(folder: Path, name: str, data: bytes, manifest: Manifest, dtype: str) -> Path:
     weights = {
-        "file": WEIGHTS,
+        "file": name,
         "sha256": hashlib.sha256(data).hexdigest(),
-        "dtype": "float16" if half else "float32",
+        "dtype": dtype,
         "parameters": manifest.weights.get("parameters", 0),
     }
-    manifest = replace(manifest, weights=weights)
-    write_atomic(folder / WEIGHTS, data)
-    write_manifest(folder, manifest)
+    write_atomic(folder / name, data)
+    write_manifest(folder, replace(manifest, weights=weights))
     return folder
 
 
@@ -239,14 +334,15 @@ def promote(run: str | Path, root: str | Path | None = None) -> Path:
         CheckpointError: trained on synthetic faces (never promoted), or damaged.
     """
     run = find(run)
-    _, manifest = load_module(run)
+    _, manifest = load_any(run)
+    weights = Path(str(manifest.weights["file"])).name
     if manifest.data.get("name") == "synthetic":
         raise CheckpointError(f"{run} was trained on synthetic faces; only models trained on real data are promoted")
     target = (Path(root) if root else checkpoints_dir()) / manifest.model
     target.mkdir(parents=True, exist_ok=True)
     # both files are complete before either is put in place; only a power cut between two renames could part them
-    with replacing(target / MANIFEST) as manifest_part, replacing(target / WEIGHTS) as weights_part:
-        shutil.copyfile(run / WEIGHTS, weights_part)
+    with replacing(target / MANIFEST) as manifest_part, replacing(target / weights) as weights_part:
+        shutil.copyfile(run / weights, weights_part)
         shutil.copyfile(run / MANIFEST, manifest_part)
     return target
 
@@ -268,13 +364,13 @@ def git_commit() -> str:
         return ""
 
 
-def versions() -> dict[str, str]:
-    """Versions of the libraries that matter to a result."""
+def versions(libraries: Sequence[str] = ("torch", "timm", "numpy")) -> dict[str, str]:
+    """Versions of Python and of the libraries that matter to a result."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
     out = {"python": platform.python_version()}
-    for name in ("torch", "timm", "numpy"):
+    for name in libraries:
         with suppress(PackageNotFoundError):
             out[name] = version(name)
     return out

@@ -40,20 +40,26 @@ def blob_data() -> Dataset:
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
-    """Function: name -> folder of a valid, untrained checkpoint (made once)."""
+    """Function: name -> folder of a valid, untrained checkpoint (made once); one that has no net saw the blobs."""
     import torch
 
     from fer import checkpoint
     from fer.models import get_model
+    from fer.training import Job
+    from fer.training.classical import train_classical
 
     made = {}
 
     def make(name: str):
         if name not in made:
             entry = get_model(name)
+            folder = tmp_path_factory.mktemp("checkpoints") / name
+            if entry.SPEC.backend == "classical":
+                data = Dataset("blobs", FER7, {"train": blobs(140, 0), "val": blobs(70, 1)})
+                made[name] = train_classical(Job(name, entry.RECIPE), data, folder)
+                return made[name]
             torch.manual_seed(0)
             module = entry.build(7)
-            folder = tmp_path_factory.mktemp("checkpoints") / name
             manifest = checkpoint.Manifest(
                 model=name,
                 labels=FER7.names,

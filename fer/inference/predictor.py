@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from fer import checkpoint
 from fer.labels import LabelSet
+from fer.models import get_model
 from fer.specs import InputSpec
 from fer.transforms import Faces, normalise, prepare
 
@@ -97,18 +99,32 @@ class TorchPredictor:
         return f"TorchPredictor({self.name!r}, {self.input_spec}, device={str(self.device)!r})"
 
 
-def load(name_or_path: str | Path = "attention_cnn", device: str = "cpu") -> TorchPredictor:
+def _torch(folder: Path, device: str) -> TorchPredictor:
+    return TorchPredictor(*checkpoint.load_module(folder), device)
+
+
+def _classical(folder: Path, device: str) -> Predictor:
+    from fer.inference.classical import ClassicalPredictor
+
+    return ClassicalPredictor(*checkpoint.load_estimator(folder), device)
+
+
+BACKENDS: dict[str, Callable[[Path, str], Predictor]] = {"torch": _torch, "classical": _classical}
+
+
+def load(name_or_path: str | Path = "attention_cnn", device: str = "cpu") -> Predictor:
     """The predictor of a bundled model or of a checkpoint folder.
 
         fer.load("attention_cnn").predict_proba(faces)
 
     Args:
         name_or_path: Name from `fer.list_models()` with a checkpoint, or path of a checkpoint.
-        device: cpu (default), cuda, mps or auto.
+        device: cpu (default), cuda, mps or auto. `hog_svm` always runs on the CPU.
 
     Raises:
         ConfigError: unknown model name; names the nearest one. Or a device that is not there.
         CheckpointError: absent, damaged, foreign or newer checkpoint.
     """
-    module, manifest = checkpoint.load_module(name_or_path)
-    return TorchPredictor(module, manifest, device)
+    folder = checkpoint.find(name_or_path)
+    backend = get_model(checkpoint.read_manifest(folder).model).SPEC.backend
+    return BACKENDS[backend](folder, device)
