@@ -5,8 +5,10 @@ A new method is one file with a METHOD and one line in the table METHODS.
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -113,3 +115,13 @@ def _preferred(predictor: Predictor) -> str | None:
 
     name = getattr(predictor.manifest, "model", predictor.name)
     return get_model(name).SPEC.attention if name in MODELS else None
+
+
+class _CallableModule(types.ModuleType):
+    """`fer.explain` is the public function and this package; importing the package must not hide the function."""
+
+    def __call__(self, *args: Any, **options: Any) -> np.ndarray:
+        return explain(*args, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule

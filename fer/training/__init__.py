@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from fer.data.dataset import Dataset
 from fer.models import get_model
+from fer.training.events import Listener
 from fer.training.job import Job
 from fer.training.recipes import resolve
 
 __all__ = ["Job", "resolve", "train"]
 
-# by the backend that a model's SPEC names
-TRAINERS = {"torch": "fer.training.loop:train", "classical": "fer.training.classical:train_classical"}
 
+def train(
+    job: Job,
+    data: Dataset,
+    run: str | Path,
+    device: str = "auto",
+    amp: bool = False,
+    workers: int = 0,
+    resume: bool = False,
+    listeners: Sequence[Listener] = (),
+    open_data: Callable[[str], Dataset] | None = None,
+    votes: np.ndarray | None = None,
+) -> Path:
+    """Train one model, whatever it runs on, and write its checkpoint to `run`.
 
-def train(job: Job, data: Dataset, run: str | Path, *args: Any, **options: Any) -> Path:
-    """Train one model and write its checkpoint to `run`; the arguments are those of `fer.training.loop.train`."""
-    module, _, function = TRAINERS[get_model(job.model).SPEC.backend].partition(":")
-    trainer = getattr(import_module(module), function)
-    return trainer(job, data, run, *args, **options)
+    The arguments are those of `fer.training.loop.train`; for a model without a net (backend "classical", see
+    `fer.training.classical.train_classical`) those about devices, phases and votes mean nothing.
+
+    Raises:
+        As the two functions say.
+    """
+    if get_model(job.model).SPEC.backend == "classical":
+        from fer.training.classical import train_classical
+
+        return train_classical(job, data, run, listeners, resume)
+    from fer.training import loop
+
+    return loop.train(job, data, run, device, amp, workers, resume, listeners, open_data, votes)

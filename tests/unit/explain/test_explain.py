@@ -401,3 +401,16 @@ def test_explaining_in_one_thread_does_not_disturb_others(quadrant):
 def test_every_method_is_described():
     for name, method in METHODS.items():
         assert name == method.name and method.title and method.summary and method.source
+
+
+def test_the_public_function_survives_the_import_of_its_package(untrained):
+    """`fer.explain` is looked up in the package fer, where importing fer.explain puts the module."""
+    import importlib
+
+    import fer
+
+    importlib.import_module("fer.explain")
+    predictor = fer.load(untrained("baseline_cnn"))
+    face = np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8)
+    first, second = fer.explain(predictor, face), fer.explain(predictor, face=face, method="auto")
+    np.testing.assert_array_equal(first, second)

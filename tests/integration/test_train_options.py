@@ -1,0 +1,186 @@
+"""Options of scripts/train.py that belong to several models, phases, recipes and a time budget."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fer.models
+from fer import checkpoint
+from fer.data.ferplus import VOTE_NAMES
+from fer.errors import DataError
+from fer.models import get_model
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def main():
+    spec = importlib.util.spec_from_file_location("script_train", ROOT / "scripts" / "train.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """The table reduced to the models named, so that "all" is quick."""
+
+    def choose(*names):
+        monkeypatch.setattr(fer.models, "MODELS", {k: fer.models.MODELS[k] for k in names})
+
+    return choose
+
+
+QUICK = ["--data", "synthetic:n=2,seed=1", "--epochs", "1", "--batch-size", "7", "--device", "cpu"]
+TINY = ["--set", "input.size_px=32", "--set", "input.resize_px=32"]
+
+
+def runs(out, model):
+    return sorted((out / model).glob("*/"))
+
+
+def test_a_failed_model_does_not_stop_the_others_and_is_named_at_the_end(main, few, tmp_path, capsys, monkeypatch):
+    few("baseline_cnn", "attention_cnn", "custom_cnn")
+
+    def broken(*args, **kw):
+        raise DataError("this one is broken")
+
+    monkeypatch.setattr(get_model("attention_cnn"), "build", broken)
+    # settle() builds every model first; here it must fail while training
+    import fer.training.job
+
+    real, calls = fer.training.job.build, []
+
+    def late(job, n):
+        calls.append(job.model)
+        return None if calls.count(job.model) == 1 else real(job, n)
+
+    monkeypatch.setattr(fer.training.job, "build", late)
+    import fer.training.loop
+
+    monkeypatch.setattr(fer.training.loop, "build", late)
+    assert main(["--model", "all", *QUICK, "--out", str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert "1 of 3 models failed:\n  attention_cnn: this one is broken" in err
+    assert len(runs(tmp_path, "baseline_cnn")) == len(runs(tmp_path, "custom_cnn")) == 1
+
+
+def test_of_several_models_what_is_trained_already_is_left_alone(main, few, tmp_path, capsys):
+    few("baseline_cnn", "custom_cnn")
+    command = ["--model", "all", *QUICK, "--out", str(tmp_path)]
+    assert main(command) == 0
+    assert main([*command, "--model", "baseline_cnn"]) == 0, "one model asked for by name is trained"
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().err.count("is finished; nothing to train") == 2
+    assert [len(runs(tmp_path, m)) for m in ("baseline_cnn", "custom_cnn")] == [2, 1]
+    for change in (["--seed", "7"], ["--set", "label_smoothing=0.2"], ["--data", "synthetic:n=3,seed=1"], ["--again"]):
+        before = len(runs(tmp_path, "custom_cnn"))
+        assert main([*command, *change]) == 0
+        assert len(runs(tmp_path, "custom_cnn")) == before + 1, change
+
+
+def test_a_budget_is_kept_and_recorded(main, few, tmp_path, capsys):
+    few("baseline_cnn", "custom_cnn")
+    command = ["--model", "all", "--data", "synthetic:n=6,seed=1", "--device", "cpu", "--out", str(tmp_path)]
+    assert main([*command, "--budget", "seconds=24", "--set", "batch_size=16"]) == 0
+    err = capsys.readouterr().err
+    for name in ("baseline_cnn", "custom_cnn"):
+        assert f"{name}: " in err and "min allow" in err
+        (run,) = runs(tmp_path, name)
+        recipe = checkpoint.read_manifest(run).recipe
+        assert 1 <= recipe.epochs <= get_model(name).RECIPE.epochs
+    assert main([*command, "--budget", "soon"]) == 2
+    assert "minutes=N" in capsys.readouterr().err
+
+
+def test_the_reference_recipe_brings_its_input_and_can_do_without_imagenet(main, tmp_path):
+    options = ["--model", "resnet18_transfer", "--recipe", "reference", "--no-pretrained", *QUICK, *TINY]
+    assert main([*options, "--out", str(tmp_path)]) == 0
+    (run,) = runs(tmp_path, "resnet18_transfer")
+    manifest = checkpoint.read_manifest(run)
+    assert manifest.recipe.name == "reference" and manifest.input.channels == 3
+    assert manifest.model_args == {"stem": "imagenet", "pretrained": False}
+    assert manifest.training["pretrained"] is False
+    assert [p.optimizer for p in manifest.recipe.phases] == ["adam", "adam"]
+
+
+def test_weights_that_cannot_be_had_stop_the_run(main, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    options = ["--model", "resnet18_transfer", "--recipe", "reference", *QUICK, *TINY]
+    assert main([*options, "--out", str(tmp_path / "runs")]) != 0
+    err = capsys.readouterr().err
+    assert "--no-pretrained" in err and "Traceback" not in err
+    assert not list((tmp_path / "runs").rglob("*.safetensors"))
+
+
+def test_a_phase_is_left_out_on_request_only_and_the_manifest_says_so(main, tmp_path, capsys, blob_data):
+    from fer.data import dataset
+
+    packed = dataset.save(
+        dataset.Dataset("blobs", blob_data.label_set, {k: s.take(np.arange(14)) for k, s in blob_data.splits.items()}),
+        tmp_path / "blobs.npz",
+    )
+    command = ["--model", "resnet34_attention", *QUICK, *TINY, "--data", str(packed), "--out", str(tmp_path / "runs")]
+    assert main(command) == 2
+    err = capsys.readouterr().err
+    assert "affectnet" in err and "--skip-phase affectnet" in err
+    assert main([*command, "--skip-phase", "affectnet"]) == 0
+    (run,) = runs(tmp_path / "runs", "resnet34_attention")
+    recipe = checkpoint.read_manifest(run).recipe
+    assert recipe.skipped == ("affectnet",) and [p.name for p in recipe.phases] == ["fer2013"]
+    assert main([*command, "--skip-phase", "afectnet"]) == 2
+    assert "did you mean 'affectnet'" in capsys.readouterr().err
+
+
+def test_drawn_faces_stand_in_for_affectnet(main, tmp_path):
+    assert main(["--model", "resnet34_attention", *QUICK, *TINY, "--out", str(tmp_path)]) == 0
+    (run,) = runs(tmp_path, "resnet34_attention")
+    manifest = checkpoint.read_manifest(run)
+    (other,) = manifest.data["other_phases"]
+    assert other["name"] == "synthetic" and other["fingerprint"] != manifest.data["fingerprint"]
+    assert len(manifest.labels) == 7
+
+
+def test_votes_are_looked_up_by_row(main, tmp_path, capsys, blob_data):
+    from fer.data import dataset
+
+    n = 14
+    splits = {k: s.take(np.arange(n)) for k, s in blob_data.splits.items()}
+    splits["val"] = dataset.Split(splits["val"].faces, splits["val"].targets, np.arange(n, 2 * n, dtype=np.int64))
+    packed = dataset.save(dataset.Dataset("fer2013", blob_data.label_set, splits), tmp_path / "f.npz")
+    command = ["--model", "custom_cnn", *QUICK, *TINY, "--data", str(packed), "--set", "ferplus_weight=0.4"]
+    command += ["--out", str(tmp_path / "runs")]
+    assert main(command) == 2
+    assert "fer2013new.csv" in capsys.readouterr().err
+    votes = tmp_path / "fer2013new.csv"
+    lines = ["Usage,Image name," + ",".join(VOTE_NAMES)]
+    lines += [f"{'Training' if i < n else 'PublicTest'},fer{i:07d}.png,6,4,0,0,0,0,0,0,0,0" for i in range(2 * n)]
+    votes.write_text("\n".join(lines) + "\n")
+    assert main([*command, "--votes", str(votes)]) == 0
+    (run,) = runs(tmp_path / "runs", "custom_cnn")
+    assert checkpoint.read_manifest(run).training["extra_annotation"] is True
+    blobs = dataset.save(dataset.Dataset("blobs", blob_data.label_set, splits), tmp_path / "b.npz")
+    assert main([*command, "--data", str(blobs), "--votes", str(votes)]) == 2
+    assert "not to blobs" in capsys.readouterr().err
+
+
+def test_every_model_on_drawn_faces_in_one_command(main, tmp_path, capsys):
+    """The small form of `train.py --model all --data synthetic --epochs 1`."""
+    assert main(["--model", "all", *QUICK, "--batch-size", "14", "--out", str(tmp_path)]) == 0, capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "logs") == sorted(fer.models.list_models())
+    for name in fer.models.list_models():
+        (run,) = runs(tmp_path, name)
+        row = json.loads((run / "history.jsonl").read_text().splitlines()[0])
+        assert np.isfinite(row["val_loss"])
+
+
+@pytest.mark.slow
+def test_the_whole_command_of_the_readme(main, tmp_path):
+    command = ["--model", "all", "--data", "synthetic", "--epochs", "1", "--out", str(tmp_path)]
+    assert main(command) == 0
