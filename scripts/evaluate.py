@@ -165,6 +165,7 @@ def card_for(folder: Path, name: str, dataset: Dataset, temperature: dict[str, A
             "fingerprint": dataset.fingerprint,
             "label_set": dataset.label_set.name,
             "labels": list(dataset.label_set.names),
+            "majority": majority_of(dataset),
         },
         "checkpoint": {
             "sha256": sha256,
@@ -184,6 +185,13 @@ def card_for(folder: Path, name: str, dataset: Dataset, temperature: dict[str, A
         "latency_ms": latency,
         "titles": {k: dataset.title(k) for k in dataset.splits},
     }
+
+
+def majority_of(dataset: Dataset) -> str | None:
+    """The commonest class of the training split, where that is at hand."""
+    if "train" not in dataset.splits:
+        return None
+    return dataset.label_set.names[int(dataset["train"].targets.sum(axis=0).argmax())]
 
 
 def folder_names(targets: Sequence[str]) -> dict[str, str]:

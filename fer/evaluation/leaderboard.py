@@ -39,6 +39,9 @@ COLUMNS = (
     "distilled_from",
     "pretrained",
     "extra_annotation",
+    "majority",
+    "majority_accuracy",
+    "majority_macro_f1",
 )
 
 
@@ -81,6 +84,12 @@ def row_of(result: ModelResult) -> dict[str, Any]:
             "flip_accuracy": (split.get("flip") or {}).get("accuracy"),
             "unleaked_accuracy": leakage.get("accuracy"),
             "leaked": leakage["exact"] + leakage["near"] if leakage else None,
+        }
+        majority = split.get("majority") or {}
+        row |= {
+            "majority": majority.get("label"),
+            "majority_accuracy": majority.get("accuracy"),
+            "majority_macro_f1": majority.get("macro_f1"),
         }
     return {k: "" if v is None else v for k, v in row.items()}
 
@@ -152,8 +161,20 @@ def readme_table(rows: Sequence[Mapping[str, Any]]) -> str:
         body = [[*line.values()] for line in lines]
         align = ["---" if h in ("model", "trained", "marks") else "--:" for h in head]
         table = "\n".join("| " + " | ".join(line) + " |" for line in [head, align, *body])
-        tables.append(f"**{data}**\n\n{table}" if len(names) > 1 else table)
+        tables.append((f"**{data}**\n\n{table}" if len(names) > 1 else table) + _floor(rows, data))
     return "\n\n".join(tables)
+
+
+def _floor(rows: Sequence[Mapping[str, Any]], data: str) -> str:
+    """What always giving the same answer would score, as a sentence below the table."""
+    known = [r for r in rows if r["data"] == data and r["majority"] not in (None, "")]
+    if not known:
+        return ""
+    r = known[0]
+    return (
+        f"\n\nAlways answering *{r['majority']}*, the commonest class in training, would be right in "
+        f"{percent(r['majority_accuracy'])} % (macro-F1 {percent(r['majority_macro_f1'])})."
+    )
 
 
 def readme_text(text: str, rows: Sequence[Mapping[str, Any]], name: str = "README") -> str:

@@ -4,7 +4,8 @@ metrics.json holds: format, schema, model, title, data {name, fingerprint, label
 parameters, trained {epochs, seconds, device, ...}, marks {distilled_from, pretrained, extra_annotation},
 temperature {value, source}, latency_ms (or null), and per split (val, test): title, n, single {scores},
 flip {scores}, uncalibrated {ece, nll, brier}, calibrated {ece, nll, brier},
-leakage {exact, near, kept, accuracy, macro_f1} (without the copies; null where the training split was not at hand).
+leakage {exact, near, kept, accuracy, macro_f1} (without the copies) and majority {label, accuracy, macro_f1} (always
+answering the commonest class of the training split); both are null where the training split was not at hand.
 """
 
 from __future__ import annotations
@@ -58,13 +59,13 @@ def summarise(predictions: pd.DataFrame, card: Mapping[str, Any]) -> dict[str, A
     out: dict[str, Any] = {"format": FORMAT, "schema": SCHEMA} | {k: card.get(k) for k in CARD_KEYS}
     out["splits"] = {
         key: {"title": card["titles"].get(key, key)}
-        | _split(predictions[predictions["split"] == key], names, temperature)
+        | _split(predictions[predictions["split"] == key], names, temperature, card["data"].get("majority"))
         for key in dict.fromkeys(predictions["split"])
     }
     return out
 
 
-def _split(frame: pd.DataFrame, names: Sequence[str], temperature: float) -> dict[str, Any]:
+def _split(frame: pd.DataFrame, names: Sequence[str], temperature: float, majority: str | None) -> dict[str, Any]:
     probs = frame[[f"p_{c}" for c in names]].to_numpy(dtype=np.float32)
     labels = frame["label"].to_numpy(dtype=np.int64)
     out: dict[str, Any] = {
@@ -73,6 +74,7 @@ def _split(frame: pd.DataFrame, names: Sequence[str], temperature: float) -> dic
         "uncalibrated": m.calibration_scores(apply_temperature(probs, 1 / temperature), labels),
         "calibrated": m.calibration_scores(probs, labels),
         "leakage": None,
+        "majority": None if majority is None else _always(names.index(majority), labels, names),
     }
     if f"flip_{names[0]}" in frame:
         flip = frame[[f"flip_{c}" for c in names]].to_numpy(dtype=np.float32)
@@ -81,6 +83,14 @@ def _split(frame: pd.DataFrame, names: Sequence[str], temperature: float) -> dic
     if "seen" in frame and frame["seen"].notna().all():
         out["leakage"] = _without_copies(probs, labels, frame["seen"].to_numpy(dtype=str), names)
     return out
+
+
+def _always(answer: int, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    """Scores of one answer for every face."""
+    probs = np.zeros((len(labels), len(names)), dtype=np.float32)
+    probs[:, answer] = 1
+    scores = m.score(probs, labels, names).as_dict()
+    return {"label": names[answer]} | {k: scores[k] for k in ("accuracy", "macro_f1")}
 
 
 def _without_copies(probs: np.ndarray, labels: np.ndarray, seen: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
