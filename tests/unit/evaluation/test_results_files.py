@@ -286,3 +286,21 @@ def test_the_committed_metrics_follow_from_the_committed_predictions():
                 new, old = again["splits"][split]["single"], r.scores(split)
                 assert new["confusion"] == old["confusion"] and new["accuracy"] == old["accuracy"]
                 assert new["nll"] == pytest.approx(old["nll"], abs=2e-6)
+
+
+def test_the_commonest_class_is_scored_beside_every_model(tmp_path):
+    data = {"name": "fer2013", "fingerprint": "f" * 64, "label_set": "fer7", "labels": list(FER7.names)}
+    folder = store(tmp_path, data="fer2013")
+    assert results.read_result(folder).metrics["splits"]["test"]["majority"] is None
+    assert "Always answering" not in leaderboard.readme_table(leaderboard.build(tmp_path))
+    frame = results.read_result(folder).predictions
+    card = report.card_of(results.read_result(folder).metrics) | {"data": data | {"majority": "happy"}}
+    split = report.summarise(frame, card)["splits"]["test"]
+    labels = frame[frame["split"] == "test"]["label"].to_numpy()
+    share = (labels == FER7.index("happy")).mean()
+    assert split["majority"]["accuracy"] == pytest.approx(share, abs=1e-6)
+    assert split["majority"]["macro_f1"] == pytest.approx(2 * share / (1 + share) / 7, abs=1e-6)
+    results.write_json(report.summarise(frame, card), folder / results.METRICS)
+    leaderboard.write(tmp_path)
+    table = leaderboard.readme_table(leaderboard.read(tmp_path))
+    assert f"Always answering *happy*, the commonest class in training, would be right in {100 * share:.1f} %" in table
