@@ -173,3 +173,27 @@ def test_recipes_are_data(name):
     if hasattr(entry, "REFERENCE"):
         preset = get_preset(name, "reference")
         assert preset.recipe.name == "reference" and entry.RECIPE.name == "best"
+
+
+def test_a_model_added_on_the_fly_goes_through_everything(data, tmp_path, monkeypatch):
+    """The file and the line that the README shows, word for word."""
+    import re
+
+    import fer.models
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Add a model")[1].split("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.S)
+    key, _, module = re.search(r'`"(\w+)": "([\w.]+)(\.\w+)",`', section).groups()
+    assert module == f".{key}"
+    (tmp_path / f"{key}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(fer.models.MODELS, key, key)
+    packed = dataset.save(data, tmp_path / "blobs.npz")
+    common = ["--data", str(packed), "--device", "cpu"]
+    assert script("train").main(["--model", key, *common, "--epochs", "1", "--out", str(tmp_path / "runs")]) == 0
+    (run,) = (tmp_path / "runs" / key).iterdir()
+    p = fer.load(run).predict_proba(data["test"].faces)
+    assert p.shape == (21, 7) and fer.explain(fer.load(run), data["test"].faces[0]).shape == (48, 48)
+    assert script("evaluate").main(["--checkpoint", str(run), *common, "--out", str(tmp_path / "results")]) == 0
+    assert (tmp_path / "results" / "blobs" / key / "metrics.json").is_file()

@@ -124,10 +124,10 @@ def test_resolve_applies_shorthands_to_every_phase_then_settings():
 
 def test_batches_do_not_depend_on_workers_and_differ_between_epochs(blob_data):
     spec = InputSpec(44, 1, 48)
+
     def make(workers):
-        return AugmentedStream(
-            blob_data["train"], spec, Recipe(batch_size=32), 5, torch.device("cpu"), workers
-        )
+        return AugmentedStream(blob_data["train"], spec, Recipe(batch_size=32), 5, torch.device("cpu"), workers)
+
     a, b = list(make(0).epoch(1)), list(make(3).epoch(1))
     assert len(a) == len(b) == 4 and a[0][0].shape == (32, 1, 44, 44)
     for (xa, ya), (xb, yb) in zip(a, b, strict=True):
