@@ -23,8 +23,16 @@ MODEL_COLORS: dict[str, str] = {
     "baseline_cnn": "#E08A00",
     "attention_cnn": "#2C86C9",
     "vit_tiny": "#0FA37F",
+    "baseline_cnn4": "#C8699F",
+    "cbam_cnn4": "#8C7BD8",
+    "custom_cnn": "#B0A315",
+    "resnet18_transfer": "#D1601F",
+    "resnet34_attention": "#4FB0E0",
+    "emotionnet": "#9C6B4A",
+    "vgg8": "#D4474F",
+    "hog_svm": "#7F8893",
 }
-SPARE_COLORS = ("#C8699F", "#D1601F", "#8C7BD8", "#7F8893", "#B0A315", "#4FB0E0")
+SPARE_COLORS = ("#5E8C31", "#B05CC6", "#3D7A8C", "#C2933C", "#6678B0", "#A8506B")
 MARKERS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "x", "pentagon", "hexagon")
 INK = "#7A828C"
 GRID = "rgba(127, 135, 145, 0.25)"

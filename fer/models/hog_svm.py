@@ -131,7 +131,7 @@ class HogSvm:
         return even, odd
 
     def _project(self, even: np.ndarray, odd: np.ndarray) -> tuple[np.ndarray, int]:
-        """Principal components, even ones first, (N, K) float32, and how many are even; mean |x|^2 is 1 in training."""
+        """Principal components, even ones first, (N, K) float64, and how many are even; mean |x|^2 is 1 in training."""
         a = self.arrays
         x = np.hstack([((even - a["mean"]) / a["scale"]) @ a["even_axes"], (odd / a["scale"]) @ a["odd_axes"]])
         return x, a["even_axes"].shape[1]
@@ -186,7 +186,7 @@ class HogSvm:
         even, odd = self.features(faces[order])
         self._learn_axes(even, odd)
         x, n_even = self._project(even, odd)
-        x = _rounded(x)  # learn with what will be stored
+        x = _rounded(x).astype(np.float32)  # learn with what will be stored
         weights = np.ones(self.n_classes) if class_weights is None else np.asarray(class_weights, dtype=np.float64)
         dual = np.zeros((len(x), self.n_classes - 1), dtype=np.float32)
 
@@ -212,7 +212,7 @@ class HogSvm:
             intercepts = list(pool.map(one, self.pairs))
         used = dual.any(axis=1)
         self.arrays |= {
-            "vectors": x[used],
+            "vectors": x[used].astype(np.float64),
             "dual": _rounded(dual[used]),
             "classes": labels[used].astype(np.uint8),
             "intercepts": np.array(intercepts),
@@ -226,6 +226,7 @@ class HogSvm:
         out = np.empty((len(faces), len(self.pairs)))
         for i in range(0, len(faces), _BLOCK):
             x, n_even = self._project(*self.features(faces[i : i + _BLOCK]))
+            # in float64: a sum over thousands of vectors would differ between one face and a batch in the fifth place
             kernel = _kernel(x, a["vectors"], n_even, self.gamma)
             sums = [kernel[:, s:e] @ a["dual"][s:e] for s, e in pairwise(ends)]  # (n, C - 1) each
             for k, (p, q) in enumerate(self.pairs):
@@ -293,7 +294,7 @@ class HogSvm:
                 raise ValueError(f"{name} holds something else than finite numbers")
         if (np.diff(state["classes"].astype(int)) < 0).any():
             raise ValueError("the support vectors are not sorted by class")
-        self.arrays = {k: v.astype(np.float32) if k in _HALF else v for k, v in state.items()}
+        self.arrays = {k: v.astype(np.float64) if k in _HALF else v for k, v in state.items()}
         return self
 
 
@@ -315,13 +316,13 @@ _HALF = ("even_axes", "odd_axes", "vectors", "dual")
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    """float32 numbers that float16 can hold."""
-    return values.astype(np.float16).astype(np.float32)
+    """float64 numbers that float16 can hold."""
+    return values.astype(np.float16).astype(np.float64)
 
 
 def _kernel(x: np.ndarray, y: np.ndarray, n_even: int, gamma: float) -> np.ndarray:
-    """Mean of the RBF kernel over the two signs of the odd components: (N, K), (M, K) -> float32 (N, M)."""
-    lengths = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1)
+    """Mean of the RBF kernel over the two signs of the odd components: (N, K), (M, K) -> (N, M)."""
+    lengths = np.einsum("ij,ij->i", x, x)[:, None] + np.einsum("ij,ij->i", y, y)
     even = lengths - 2 * (x[:, :n_even] @ y[:, :n_even].T)
     odd = 2 * (x[:, n_even:] @ y[:, n_even:].T)
     np.maximum(even, np.abs(odd), out=even)  # rounding may make a distance negative

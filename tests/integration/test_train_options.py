@@ -51,6 +51,7 @@ def test_a_failed_model_does_not_stop_the_others_and_is_named_at_the_end(main, f
     monkeypatch.setattr(get_model("attention_cnn"), "build", broken)
     # settle() builds every model first; here it must fail while training
     import fer.training.job
+    import fer.training.loop
 
     real, calls = fer.training.job.build, []
 
@@ -59,8 +60,6 @@ def test_a_failed_model_does_not_stop_the_others_and_is_named_at_the_end(main, f
         return None if calls.count(job.model) == 1 else real(job, n)
 
     monkeypatch.setattr(fer.training.job, "build", late)
-    import fer.training.loop
-
     monkeypatch.setattr(fer.training.loop, "build", late)
     assert main(["--model", "all", *QUICK, "--out", str(tmp_path)]) == 1
     err = capsys.readouterr().err
