@@ -105,7 +105,7 @@ def test_one_face_gets_what_it_gets_in_a_batch(trained):
     faces, _ = bars(30, 8)
     together = np.exp(trained.log_proba(faces))
     for i in (0, 7, 29):
-        np.testing.assert_allclose(np.exp(trained.log_proba(faces[i : i + 1]))[0], together[i], atol=1e-5)
+        np.testing.assert_allclose(np.exp(trained.log_proba(faces[i : i + 1]))[0], together[i], atol=1e-9)
     assert trained.log_proba(faces[:0]).shape == (0, 3)
 
 
