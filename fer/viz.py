@@ -27,7 +27,7 @@ MODEL_COLORS: dict[str, str] = {
     "cbam_cnn4": "#8C7BD8",
     "custom_cnn": "#B0A315",
     "resnet18_transfer": "#D1601F",
-    "resnet34_attention": "#4FB0E0",
+    "resnet34_attention": "#3D9CCB",
     "emotionnet": "#9C6B4A",
     "vgg8": "#D4474F",
     "hog_svm": "#7F8893",

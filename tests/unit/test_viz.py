@@ -7,8 +7,8 @@ import pytest
 
 from fer import viz
 from fer.errors import ConfigError, ImageError
-from fer.models import list_models
 from fer.labels import FER7
+from fer.models import list_models
 
 
 def test_overlay_leaves_cold_parts_and_paints_hot_ones():
