@@ -304,11 +304,12 @@ def test_threads_share_one_predictor(folder, blob_data):
 def test_occlusion_finds_the_spot_that_decides(folder, blob_data):
     predictor = fer.load(folder)
     assert methods_for(predictor) == ["occlusion"]
-    face, label = blob_data["val"].faces[0], int(blob_data["val"].labels[0])
-    heat = explain(predictor, face, target=label)
-    assert heat.shape == (48, 48) and heat.max() == 1
-    row, column = np.unravel_index(heat.argmax(), heat.shape)
-    assert abs(row - 24) <= 10 and abs(column - 38) <= 10, "class 0 has its spot at row 24, column 38"
+    for label, row, column in ((1, 35, 33), (3, 30, 11), (6, 13, 33)):
+        face = blob_data["val"].faces[blob_data["val"].labels == label][0]
+        heat = explain(predictor, face, target=label)
+        assert heat.shape == (48, 48) and heat.max() == 1
+        r, c = np.unravel_index(heat.argmax(), heat.shape)
+        assert abs(r - row) <= 8 and abs(c - column) <= 8, "the bright spot of the class"
 
 
 def test_predict_and_evaluate_take_its_checkpoint(blob_data, folder, tmp_path, capsys, monkeypatch):

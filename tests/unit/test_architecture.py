@@ -163,7 +163,13 @@ def test_requirements_are_pinned():
 
 
 def test_every_third_party_import_is_in_the_requirements():
-    known = {"cv2": "opencv-python", "PIL": "pillow", "sklearn": "scikit-learn", "httpx": "huggingface_hub"}
+    known = {
+        "cv2": "opencv-python",
+        "PIL": "pillow",
+        "sklearn": "scikit-learn",
+        "skimage": "scikit-image",
+        "httpx": "huggingface_hub",
+    }
     optional = {"kagglehub", "spaces", "google"}
     pinned = {
         re.split(r"[=\[]", line)[0].lower()
