@@ -83,17 +83,6 @@ def test_it_learns_and_writes_everything(blob_data, tmp_path):
     assert kinds[0] is RunStarted and kinds[-1] is RunEnded and kinds.count(EpochEnded) == 12 and StepEnded in kinds
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_every_model_takes_a_step_with_its_own_recipe(name, blob_data, tmp_path):
-    small = Dataset(
-        "blobs", FER7, {"train": blob_data["train"].take(np.arange(16)), "val": blob_data["val"].take(np.arange(7))}
-    )
-    from fer.training import resolve
-
-    run = train(Job(name, resolve(get_model(name).RECIPE, epochs=1, batch_size=8)), small, tmp_path / name, "cpu")
-    assert fer.load(run).name == name
-
-
 def learnt(run):
     """History without the figures that a clock decides."""
     rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
