@@ -2,7 +2,7 @@
 """Everything in one go: prepare the data, train the models, score them, compare them.
 
 On real data the finished models replace the bundled ones and results/ and the leaderboard are made again. With drawn
-faces (--data synthetic), with --epochs, --out or --no-promote nothing bundled is touched: all of it stays in runs/ or DIR.
+faces (--data synthetic), with --epochs, --budget, --out or --no-promote nothing bundled is touched: all of it stays in runs/ or DIR.
 """
 
 import sys
@@ -12,14 +12,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import argparse
 import importlib.util
+import io
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 
 from fer import paths
 from fer.checkpoint import read_manifest
 from fer.command_line import run_script
 from fer.data import SOURCES
-from fer.errors import ConfigError, FerError
+from fer.errors import ConfigError
 from fer.evaluation.leaderboard import is_synthetic
 from fer.models import get_model, list_models
 
@@ -43,6 +45,14 @@ def build_parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="shorten or lengthen every recipe; such models are not promoted unless --promote says so",
+    )
+    p.add_argument("--budget", metavar="minutes=N", help="shorten the schedules so that training ends within this time")
+    p.add_argument(
+        "--skip-phase",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="leave a phase out, for example affectnet where there is no AffectNet",
     )
     p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
     p.add_argument("--seed", type=int, metavar="N", help="of the training")
@@ -78,14 +88,22 @@ def step(name: str, *arguments: str | Path) -> None:
         raise Failed(status)
 
 
-def newest_run(runs: Path, model: str) -> Path:
-    """The latest finished run of a model."""
-    from fer.training.job import is_finished
+def trained(models: Sequence[str], options: Sequence[str | Path]) -> list[Path]:
+    """Train the models one after the other; returns the run folders of those that went well.
 
-    done = [p.parent for p in (runs / model).glob("*/config.json") if is_finished(p.parent)]
-    if not done:
-        raise FerError(f"{runs / model}: training left no finished run")
-    return max(done, key=lambda p: (read_manifest(p).created, p.name))
+    Raises:
+        Failed: none of them did, or the options or data are wrong.
+    """
+    argv = [str(a) for a in ("--model", ",".join(models), *options)]
+    print(f"\n== train.py {shlex.join(argv)}", flush=True)
+    said = io.StringIO()  # train.py prints the folder of each finished run
+    with redirect_stdout(said):
+        status = script("train")(argv)
+    runs = [Path(line) for line in said.getvalue().splitlines()]
+    print(said.getvalue(), end="", flush=True)
+    if status not in (0, 1) or not runs:
+        raise Failed(status)
+    return runs
 
 
 def models_of(args: argparse.Namespace) -> list[str]:
@@ -102,7 +120,8 @@ def run(args: argparse.Namespace) -> None:
     """Prepare, train, evaluate and compare."""
     models = models_of(args)
     synthetic = is_synthetic(args.data)
-    promote = args.promote if args.promote is not None else not (synthetic or args.epochs or args.out)
+    shortened = args.epochs or args.budget
+    promote = args.promote if args.promote is not None else not (synthetic or shortened or args.out)
     promote = promote and not synthetic
     if (
         args.data in SOURCES
@@ -115,14 +134,19 @@ def run(args: argparse.Namespace) -> None:
     options += ["--epochs", str(args.epochs)] if args.epochs is not None else []
     options += ["--seed", str(args.seed)] if args.seed is not None else []
     options += ["--logs", args.out / "logs"] if args.out else []
-    for model in models:
-        step("train", "--model", model, *options, *(["--promote"] if promote else []))
+    options += [a for name in args.skip_phase for a in ("--skip-phase", name)]
+    options += ["--budget", args.budget] if args.budget else []
+    done = trained(models, [*options, *(["--promote"] if promote else [])])
     if promote:
-        step("evaluate", "--model", ",".join(models), "--data", args.data, "--device", args.device)
-        return
-    out = args.out / "results" if args.out else runs / "results"
-    checkpoints = [a for model in models for a in ("--checkpoint", newest_run(runs, model))]
-    step("evaluate", *checkpoints, "--data", args.data, "--out", out, "--device", args.device)
+        names = ",".join(read_manifest(run).model for run in done)
+        step("evaluate", "--model", names, "--data", args.data, "--device", args.device)
+    else:
+        out = args.out / "results" if args.out else runs / "results"
+        checkpoints = [a for run in done for a in ("--checkpoint", run)]
+        step("evaluate", *checkpoints, "--data", args.data, "--out", out, "--device", args.device)
+    if len(done) < len(models):
+        print(f"\n{len(models) - len(done)} of {len(models)} models failed, see above", file=sys.stderr)
+        raise Failed(1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -283,34 +283,49 @@ def test_a_data_set_without_splits_to_score(place, evaluate, capsys):
     assert "no validation or test split" in capsys.readouterr().err
 
 
-def test_run_all_calls_the_scripts_in_order(place, monkeypatch):
-    module = script("run_all")
-    called = []
+def pretend(place, called, fails=()):
+    """In place of the scripts: train leaves finished runs of what does not fail and prints their folders."""
 
     def fake(name):
         def main(argv):
             called.append([name, *argv])
-            if name == "train" and "--promote" not in argv:
-                runs = place / "out" / "runs" / argv[1]
-                for number, finished in (("1", True), ("2", False)):  # a run that was cut is no result
-                    run = bundle(runs, "baseline_cnn", epochs=1).rename(runs / number)
-                    (run / "run.json").write_text(json.dumps({"model": argv[1], "finished": finished}))
-            return 0
+            wanted = [m for m in argv[1].split(",") if m not in fails]
+            if name == "train":
+                for model in wanted:
+                    print(bundle(place / "finished", model, epochs=1))
+            return 1 if name == "train" and fails else 0
 
         return main
 
-    monkeypatch.setattr(module, "script", fake)
-    common = ["--model", "baseline_cnn", "--epochs", "1", "--device", "cpu"]
+    return fake
+
+
+def test_run_all_calls_the_scripts_in_order(place, monkeypatch):
+    module, called = script("run_all"), []
+    monkeypatch.setattr(module, "script", pretend(place, called))
+    common = ["--model", "baseline_cnn", "--epochs", "1", "--device", "cpu", "--skip-phase", "affectnet"]
     assert module.main(["--data", "synthetic", "--out", str(place / "out"), *common]) == 0
     assert [c[0] for c in called] == ["train", "evaluate"] and "--promote" not in called[0]
-    assert called[1][1:3] == ["--checkpoint", str(place / "out" / "runs" / "baseline_cnn" / "1")]
+    assert called[0][-2:] == ["--skip-phase", "affectnet"]
+    assert called[1][1:3] == ["--checkpoint", str(place / "finished" / "baseline_cnn")]
 
     called.clear()
     (place / "data" / "fer2013.npz").unlink()
-    assert module.main([]) == 0
-    assert [c[0] for c in called] == ["prepare_data", "train", "train", "train", "evaluate"]
-    assert all("--promote" in c for c in called if c[0] == "train")
-    assert "--out" not in called[-1] and called[-1][2] == "baseline_cnn,attention_cnn,vit_tiny"
+    assert module.main(["--model", "vit_tiny,baseline_cnn,attention_cnn"]) == 0
+    assert [c[0] for c in called] == ["prepare_data", "train", "evaluate"]
+    assert "--promote" in called[1] and "--out" not in called[-1]
+    assert called[1][2] == called[-1][2] == "baseline_cnn,attention_cnn,vit_tiny"
+    called.clear()
+    assert module.main(["--model", "baseline_cnn", "--budget", "minutes=1"]) == 0
+    assert "--promote" not in called[0] + called[1], "a shortened model is not bundled"
+
+
+def test_run_all_scores_the_models_that_were_trained_when_another_fails(place, monkeypatch, capsys):
+    module, called = script("run_all"), []
+    monkeypatch.setattr(module, "script", pretend(place, called, fails=("attention_cnn",)))
+    assert module.main(["--model", "baseline_cnn,attention_cnn,vit_tiny"]) == 1
+    assert called[-1][0] == "evaluate" and called[-1][2] == "baseline_cnn,vit_tiny"
+    assert "1 of 3 models failed" in capsys.readouterr().err
 
 
 def test_run_all_stops_at_the_first_failure(place, monkeypatch):
