@@ -151,7 +151,7 @@ class Phase:
             and Hutter 2017) or plateau (per epoch, on the validation score).
         restart_epochs, restart_factor: Length of the first cycle of warm_restarts, and of each next one relative to it.
         warmup_epochs: Linear warm-up; for one_cycle the length of its rise if > 0.
-        patience: Epochs without a better validation score before plateau divides the rate by ten.
+        patience: Epochs without a better validation score that plateau tolerates; the next one divides the rate by ten.
         early_stopping: Epochs without a better validation score before the phase ends; 0 = never.
         watch: The validation score that plateau and early stopping mean: accuracy or loss.
         freeze: Prefixes of parameter names that do not move.

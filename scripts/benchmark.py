@@ -63,6 +63,8 @@ def train(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     device = pick_device(args.device)
     entry = get_model(args.model or "attention_cnn")
+    if entry.SPEC.backend != "torch":
+        raise ConfigError(f"{entry.SPEC.name} is fitted once and has no training steps to measure")
     spec, recipe = entry.SPEC.input, entry.RECIPE
     rng = np.random.default_rng(0)
     shape = (2048, spec.resize_px, spec.resize_px) + ((3,) if spec.channels == 3 else ())

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import argparse
 import shutil
 import time
+import traceback
 
 from fer.command_line import run_script
 from fer.errors import ConfigError, DataError, FerError, unknown_name
@@ -47,7 +48,16 @@ def parser() -> argparse.ArgumentParser:
         "scripts/prepare_data.py",
     )
     p.add_argument("--out", type=Path, default=ROOT / "runs", help="where runs go (default: runs/)")
-    p.add_argument("--logs", type=Path, default=None, help="where TensorBoard logs go (default: logs/ beside runs/)")
+    # torchrun takes --logs for its own --logs-specs
+    p.add_argument(
+        "--tensorboard",
+        "--logs",
+        dest="logs",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="where TensorBoard logs go (default: logs/ beside runs/)",
+    )
     p.add_argument("--epochs", type=int, help="epochs of every phase")
     p.add_argument("--batch-size", type=int)
     p.add_argument("--lr", type=float, help="peak learning rate of every phase")
@@ -142,34 +152,35 @@ def run(args: argparse.Namespace) -> int:
     from fer.training.processes import Processes
 
     end = time.monotonic() + parse_budget(args.budget) if args.budget else None
-    jobs = settle(args)
+    jobs, failed = settle(args)
     if args.threads:
         torch.set_num_threads(args.threads)
     processes = Processes.join(args.device)
     data = open_dataset(args.data, splits=("train", "val"))
-    failed: dict[str, str] = {}
     for i, job in enumerate(jobs):
         seconds = None if end is None else (end - time.monotonic()) / (len(jobs) - i)
         try:
             one(job, data, args, seconds, len(jobs) > 1, processes)
-        except FerError as e:
-            if len(jobs) == 1:
+        except Exception as e:  # out of memory, say: the others may still fit
+            if len(jobs) + len(failed) == 1 or (processes.count > 1 and not isinstance(e, FerError)):
                 raise
-            failed[job.model] = str(e)
+            failed[job.model] = str(e) or type(e).__name__
+            if not isinstance(e, FerError):
+                traceback.print_exc()
             if processes.main:
                 print(f"error: {job.model}: {e}", file=sys.stderr)
     if failed and processes.main:
-        print(f"{len(failed)} of {len(jobs)} models failed:", file=sys.stderr)
+        print(f"{len(failed)} of {len(jobs) + len(failed)} models failed:", file=sys.stderr)
         for name, reason in failed.items():
             print(f"  {name}: {reason.splitlines()[0]}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def settle(args: argparse.Namespace) -> list:
-    """The jobs to do. Finds wrong options before any data are read or any folder is made."""
+def settle(args: argparse.Namespace) -> tuple[list, dict[str, str]]:
+    """The jobs to do, and why others cannot be. Finds wrong options before data are read or a folder is made."""
     from fer import checkpoint
     from fer.device import pick_device
-    from fer.models import list_models
+    from fer.models import MODELS, RECIPES, get_preset, list_models
     from fer.training.job import build, read_description
 
     for option, value, least in (
@@ -177,7 +188,7 @@ def settle(args: argparse.Namespace) -> list:
         ("--num-workers", args.num_workers, 0),
         ("--threads", args.threads, 1),
     ):
-        if value is not None and value < least:
+        if value is not None and not least <= value < 2**63:
             raise ConfigError(f"{option} must be at least {least}, got {value}")
     pick_device(args.device)
     names = list_models() if args.model == "all" else [n.strip() for n in args.model.split(",") if n.strip()]
@@ -188,7 +199,17 @@ def settle(args: argparse.Namespace) -> list:
         if args.model != "all" and names != [begun]:
             raise ConfigError(f"{args.resume} is a run of {begun}, not of {args.model}")
         names = [begun]
-    jobs = [job_of(name, args) for name in names]
+    failed: dict[str, str] = {}
+    for name in list(names):
+        try:
+            get_preset(name, args.recipe)
+        except ConfigError as e:  # of several models, one may have no reference recipe
+            if len(names) == 1 or args.recipe not in RECIPES or name not in MODELS:
+                raise
+            failed[name] = str(e)
+    jobs = [job_of(name, args) for name in names if name not in failed]
+    if not jobs:
+        raise ConfigError("; ".join(failed.values()))
     unused = [n for n in args.skip_phase if not any(n in job.recipe.skipped for job in jobs)]
     if unused:
         known = sorted({p.name for job in jobs for p in job.recipe.phases})
@@ -198,7 +219,7 @@ def settle(args: argparse.Namespace) -> list:
             checkpoint.read_manifest(other)
         if not job.model_args.get("pretrained"):  # that would ask the network
             build(job, 7)
-    return jobs
+    return jobs, failed
 
 
 def job_of(name: str, args: argparse.Namespace):  # type: ignore[no-untyped-def]
@@ -253,7 +274,7 @@ def one(job, data, args, budget_s, several, processes) -> Path:  # type: ignore[
         if processes.main:
             print(text, file=sys.stderr, flush=True)
 
-    extra = {"open_data": phase_opener(args), "votes": votes_of(job, data, args)}
+    extra = {"open_data": phase_opener(job.recipe, args), "votes": votes_of(job, data, args)}
     sets = job.open_phases(data, extra["open_data"])
     folder, resume = run_folder(job, data, sets, args, several, budget_s is not None, say)
     folder = Path(processes.agreed(str(folder)))
@@ -261,12 +282,13 @@ def one(job, data, args, budget_s, several, processes) -> Path:  # type: ignore[
         say(f"{job.model}: {folder} is finished; nothing to train")
     else:
         if budget_s is not None:
-            job = begun_with(folder, job) if resume else shortened(job, data, args, budget_s, extra, say)
+            job = begun_with(folder, job) if resume else shortened(job, data, args, budget_s, extra, processes, say)
         logs = (args.logs or args.out.resolve().parent / "logs") / job.model / folder.name
         listeners = [Progress(), TensorBoard(logs)] if processes.main else []
         train(job, data, folder, args.device, args.amp, args.num_workers, resume, listeners, **extra)
     if not processes.main:
         return folder
+    data = sets[-1]
     temperature = calibrate(folder, data)
     say(f"  temperature {temperature:.3f} (validation)")
     print(folder)
@@ -282,7 +304,7 @@ def one(job, data, args, budget_s, several, processes) -> Path:  # type: ignore[
     return folder
 
 
-def phase_opener(args):  # type: ignore[no-untyped-def]
+def phase_opener(recipe, args):  # type: ignore[no-untyped-def]
     """Opens the data that a phase names; drawn faces stand in for them when everything else is drawn too."""
     from fer.data import open_dataset
 
@@ -293,7 +315,8 @@ def phase_opener(args):  # type: ignore[no-untyped-def]
         try:
             return open_dataset(name, splits=("train", "val"))
         except DataError as e:
-            raise DataError(f"{e}; or leave that phase out: --skip-phase {name}") from e
+            phases = [p.name for p in recipe.phases if p.data == name]
+            raise DataError(f"{e}; or leave that phase out: --skip-phase {phases[0]}") from e
 
     return open_data
 
@@ -310,26 +333,33 @@ def votes_of(job, data, args):  # type: ignore[no-untyped-def]
     return targets_from_votes(votes_for(args.votes or data_dir() / VOTES_FILE, data["train"].rows))[0]
 
 
-def shortened(job, data, args, budget_s, extra, say):  # type: ignore[no-untyped-def]
+def shortened(job, data, args, budget_s, extra, processes, say):  # type: ignore[no-untyped-def]
     """The job with schedules that fit the time, after a short measurement."""
     from dataclasses import replace
 
     from fer.models import get_model
+    from fer.specs import Recipe, from_dict, to_dict
     from fer.training.budget import fit
-    from fer.training.loop import epoch_seconds
 
-    if get_model(job.model).SPEC.backend != "torch":
-        say(f"{job.model}: is fitted once, whatever the budget")
-        return job
     began = time.monotonic()
-    measured = epoch_seconds(job, data, args.device, args.amp, **extra)
-    recipe = fit(job.recipe, measured, max(budget_s - (time.monotonic() - began), 1.0))
+    if get_model(job.model).SPEC.backend == "torch":
+        from fer.training.loop import epoch_seconds
+
+        measured = epoch_seconds(job, data, args.device, args.amp, **extra)
+        left = max(budget_s - (time.monotonic() - began), 1.0)
+        recipe, seconds = fit(job.recipe, measured, left), max(measured)
+    else:
+        from fer.training.classical import share_within
+
+        share, seconds = share_within(job, data, budget_s)
+        recipe = replace(job.recipe, epoch_share=min(share, job.recipe.epoch_share))
+    recipe = from_dict(Recipe, processes.agreed(to_dict(recipe)))
     part = f", each with {recipe.epoch_share:.0%} of the faces" if recipe.epoch_share < 1 else ""
     say(
-        f"{job.model}: {budget_s / 60:.1f} min allow {recipe.epochs} of {job.recipe.epochs} epochs{part} "
-        f"({max(measured):.0f} s each)"
+        f"{job.model}: {max(budget_s, 0) / 60:.1f} min allow {recipe.epochs} of {job.recipe.epochs} epochs{part} "
+        f"({seconds:.0f} s each)"
     )
-    return replace(job, recipe=recipe)
+    return replace(job, recipe=recipe, asked=job.recipe)
 
 
 def begun_with(folder, job):  # type: ignore[no-untyped-def]
@@ -339,7 +369,9 @@ def begun_with(folder, job):  # type: ignore[no-untyped-def]
     from fer.specs import Recipe, from_dict
     from fer.training.job import read_description
 
-    return replace(job, recipe=from_dict(Recipe, read_description(folder)["recipe"]))
+    begun = read_description(folder)
+    asked = job.recipe if "asked_recipe" in begun else None
+    return replace(job, recipe=from_dict(Recipe, begun["recipe"]), asked=asked)
 
 
 def run_folder(job, data, sets, args, several, any_length, say) -> tuple[Path, bool]:  # type: ignore[no-untyped-def]
@@ -348,19 +380,22 @@ def run_folder(job, data, sets, args, several, any_length, say) -> tuple[Path, b
     --resume takes the newest run of the model: if unfinished, to go on; if finished under these very options, as it is.
     Of several models, one that is finished under these very options is taken as it is in any case.
     """
-    from fer.training.job import RUN, differences, is_finished
+    from fer.training.job import RUN, differences, is_finished, same_request
 
     if args.resume and args.resume != "latest":
         return Path(args.resume), True
     base = args.out / job.model
     begun = sorted(p.parent for p in base.glob(f"*/{RUN}"))
     description = job.describe(data, sets)
-    if several and not args.again and not any_length:
-        same = [p for p in begun if is_finished(p) and not differences(p, description)]
-        if same:
-            return same[-1], True
+    done = [
+        p
+        for p in begun
+        if is_finished(p) and (same_request(p, description) if any_length else not differences(p, description))
+    ]
+    if several and not args.again and done:
+        return done[-1], True
     if args.resume:
-        if begun and (not is_finished(begun[-1]) or not differences(begun[-1], description)):
+        if begun and (not is_finished(begun[-1]) or begun[-1] in done):
             return begun[-1], True
         say(f"{job.model}: no unfinished run in {base}; starting anew")
     stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -372,14 +407,22 @@ def run_folder(job, data, sets, args, several, any_length, say) -> tuple[Path, b
 
 
 def calibrate(folder: Path, data) -> float:  # type: ignore[no-untyped-def]
-    """Fit the temperature on the validation split and record it in the manifest."""
+    """Fit the temperature on the validation split and record it in the manifest.
+
+    A model without a net calibrates itself while it is fitted; another fit on the same faces would make it too sure.
+    """
     import numpy as np
 
     from fer import checkpoint
     from fer.evaluation.calibration import fit_temperature
     from fer.inference import load
+    from fer.models import get_model
 
     predictor = load(folder)
+    if get_model(predictor.manifest.model).SPEC.backend == "classical":
+        return predictor.temperature
+    if predictor.labels.names != data.label_set.names:
+        raise ConfigError(f"{folder} knows {predictor.labels.names}, {data.name} has {data.label_set.names}")
     probs = predictor.predict_proba(data["val"].faces).astype(np.float64)
     logits = np.log(np.maximum(probs, 1e-30)) * predictor.temperature  # up to a constant per row
     temperature = fit_temperature(logits, data["val"].labels)

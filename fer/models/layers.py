@@ -103,6 +103,8 @@ class SpatialGate(nn.Module):
 
     def __init__(self, kernel_size: int = 7):
         super().__init__()
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size must be odd, got {kernel_size}")
         self.spatial = SpatialAttention(kernel_size)
         self.record = False
         self.last_spatial: torch.Tensor | None = None

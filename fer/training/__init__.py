@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fer.data.dataset import Dataset
+from fer.errors import FerError
 from fer.models import get_model
 from fer.training.events import Listener
 from fer.training.job import Job
@@ -37,9 +38,27 @@ def train(
         As the two functions say.
     """
     if get_model(job.model).SPEC.backend == "classical":
-        from fer.training.classical import train_classical
-
-        return train_classical(job, data, run, listeners, resume)
+        return _fit_once(job, data, Path(run), device, resume, listeners)
     from fer.training import loop
 
     return loop.train(job, data, run, device, amp, workers, resume, listeners, open_data, votes)
+
+
+def _fit_once(job: Job, data: Dataset, run: Path, device: str, resume: bool, listeners: Sequence[Listener]) -> Path:
+    """Of several processes the first fits and writes, the others wait; what goes wrong there is raised in all."""
+    from fer.training.classical import train_classical
+    from fer.training.processes import Processes
+
+    processes = Processes.join(device)
+    error: FerError | None = None
+    if processes.main:
+        try:
+            train_classical(job, data, run, listeners, resume)
+        except FerError as e:
+            error = e
+    said = processes.agreed(None if error is None else str(error))
+    if error is not None:
+        raise error
+    if said is not None:
+        raise FerError(str(said))
+    return run

@@ -26,6 +26,7 @@ from fer.transforms import prepare
 
 log = logging.getLogger(__name__)
 LIBRARIES = ("scikit-learn", "scikit-image", "skops", "scipy", "numpy")
+_TRIED = 1500  # faces of the fit that a budget is judged by
 _SCORED = 2048  # training faces whose loss and accuracy are reported
 _MEANT = ("class_weights", "epoch_share", "name", "skipped")
 
@@ -155,6 +156,24 @@ def _refuse(model: str, recipe: Recipe) -> None:
     ignored = [key for key, value in vars(plain).items() if value != getattr(own, key)]
     if ignored:
         log.warning("%s is fitted in one go; %s of the recipe means nothing to it", model, ", ".join(ignored))
+
+
+def share_within(job: Job, data: Dataset, budget_s: float) -> tuple[float, float]:
+    """(Share of the training split whose fit should end within a time, seconds that a fit of all of it would take).
+
+    Extrapolated from a fit of a few faces: the cost of an SVM grows with about the square of their number.
+    """
+    train, val = data["train"], data["val"]
+    spec = job.input or get_model(job.model).SPEC.input
+    few = min(len(train), _TRIED)
+    part, judged = _share(train, few / len(train), job.seed), val.take(np.arange(min(len(val), few)))
+    estimator = build_estimator(job, len(data.label_set))
+    began = time.perf_counter()
+    estimator.fit(prepare(part.faces, spec), part.labels, _class_weights(part, job.recipe.class_weights))
+    estimator.calibrate(prepare(judged.faces, spec), judged.labels)
+    spent = time.perf_counter() - began
+    whole_s = spent * (len(train) / len(part)) ** 2
+    return min(1.0, max(budget_s - spent, 0.0) / whole_s if whole_s else 1.0) ** 0.5 or few / len(train), whole_s
 
 
 def _share(split: Split, share: float, seed: int) -> Split:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,15 +70,18 @@ class Past:
         )
 
     @classmethod
-    def load(cls, name: str, module: nn.Module, model: str, labels: Sequence[str]) -> Past:
-        """Puts the weights of a run or checkpoint into `module`."""
+    def load(
+        cls, name: str, module: nn.Module, model: str, labels: Sequence[str], in_head: Callable[[str], bool]
+    ) -> Past:
+        """Puts the weights of a run or checkpoint into `module`; without its head where the classes are others."""
         before, manifest = checkpoint.load_module(name)
-        if manifest.model != model or manifest.labels != tuple(labels):
-            raise ConfigError(
-                f"{name} is a {manifest.model} of {manifest.labels}; {model} of {tuple(labels)} cannot begin there"
-            )
+        if manifest.model != model:
+            raise ConfigError(f"{name} is a {manifest.model}; {model} cannot begin there")
+        same = manifest.labels == tuple(labels)
+        kept = {k: v for k, v in before.state_dict().items() if same or not in_head(k)}
+        head = {} if same else {k: v for k, v in module.state_dict().items() if in_head(k)}
         try:
-            module.load_state_dict(before.state_dict())
+            module.load_state_dict(kept | head)
         except RuntimeError as e:
             raise ConfigError(f"the weights of {name} do not fit these model arguments: {e}") from e
         return cls.of(name)

@@ -29,6 +29,7 @@ class Job:
         recipe: Resolved recipe.
         seed: Of weights, order, augmentation and dropout.
         input: InputSpec; the model's own by default.
+        asked: The recipe before it was shortened to fit a budget; None = it was not.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Job:
     seed: int = 42
     model_args: dict[str, Any] = field(default_factory=dict)
     input: InputSpec | None = None
+    asked: Recipe | None = None
 
     def open_phases(self, data: Dataset, open_data: Callable[[str], Dataset] | None = None) -> list[Dataset]:
         """The data set of every phase: `data`, or what `open_data` opens under the name that the phase gives.
@@ -67,7 +69,7 @@ class Job:
             "phase_data": [s.fingerprint for s in sets if s is not data],
             "teacher_sha256": _sha256(self.recipe.teacher),
             "init_sha256": _sha256(self.recipe.init),
-        }
+        } | ({"asked_recipe": specs.to_dict(self.asked)} if self.asked else {})
 
 
 def _sha256(name: str) -> str:
@@ -97,6 +99,14 @@ def differences(run: str | Path, description: dict[str, Any]) -> list[str]:
     return keys + [f"recipe.{k}" for k in new["recipe"] if recipe.get(k) != new["recipe"][k]]
 
 
+def same_request(run: str | Path, description: dict[str, Any]) -> bool:
+    """Whether a run was asked for in the words of a description, however short a budget then made it."""
+    old = read_description(run)
+    return not differences(run, description | {"recipe": old["recipe"]}) and (
+        old.get("asked_recipe", old["recipe"]) == json.loads(json.dumps(description["recipe"]))
+    )
+
+
 def is_finished(run: str | Path) -> bool:
     """Whether a run folder holds a run that went to its end."""
     try:
@@ -115,5 +125,5 @@ def build(job: Job, n_classes: int) -> nn.Module:
     torch.manual_seed(job.seed)
     try:
         return entry.build(n_classes, job.input or entry.SPEC.input, **job.model_args)
-    except (TypeError, ValueError) as e:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as e:
         raise ConfigError(f"{job.model} does not take the arguments {job.model_args}: {e}") from e

@@ -103,6 +103,10 @@ class _Trainer:
         self.spec, self.head = job.input or entry.SPEC.input, entry.SPEC.head
         self.sets = job.open_phases(data, open_data)
         self.votes = self._checked(votes)
+        # a phase on other classes than the teacher knows goes without; one that fits no phase is an error in the first
+        self.taught = checkpoint.read_manifest(self.recipe.teacher).labels if self.recipe.teacher else None
+        if all(s.label_set.names != self.taught for s in self.sets):
+            self.taught = None
         self.past = Past.none()
         self.parameters = 0
         self.best_state: dict[str, torch.Tensor] = {}
@@ -142,7 +146,7 @@ class _Trainer:
         names = data.label_set.names
         module = build(self.job, len(names))
         if number == 0 and self.recipe.init:
-            self.past = Past.load(self.recipe.init, module, self.job.model, names)
+            self.past = Past.load(self.recipe.init, module, self.job.model, names, self._in_head)
         if begin_with is not None:
             same = self.sets[number - 1].label_set.names == names
             kept = {k: v for k, v in begin_with.items() if same or not self._in_head(k)}
@@ -158,7 +162,8 @@ class _Trainer:
             data["train"], self.spec, self.recipe, self.job.seed, device, self.workers, self.votes, self.processes
         )
         targets = self.stream.targets[:, : len(names)]
-        self.teacher = Teacher(self.recipe.teacher, self.spec, names, device) if self.recipe.teacher else None
+        teaches = self.recipe.teacher and (self.taught is None or self.taught == names)
+        self.teacher = Teacher(self.recipe.teacher, self.spec, names, device) if teaches else None
         self.stepper = Stepper(
             self.processes.prepare(module),
             self.recipe,
@@ -210,16 +215,14 @@ class _Trainer:
             len(splits[1]),
         )
         self.emit(started)
-        first = 1
-        for number, phase in enumerate(self.recipe.phases):
-            here = state if state is not None and state["phase"] == number else None
-            if here is None and (state is None or number > state["phase"]):
-                if number and self.sets[number] is not self.now:
-                    self._open(number, self.best_state)
-                self._phase(number, phase, first, None)
-            elif here is not None:
-                self._phase(number, phase, first, here)
-            first += phase.epochs
+        begun = state["phase"] if state is not None else 0
+        for number, phase in enumerate(self.recipe.phases[begun:], begun):
+            if state is not None and number == begun:
+                self._phase(number, phase, state["first"], state)
+                continue
+            if number and self.sets[number] is not self.now:
+                self._open(number, self.best_state)
+            self._phase(number, phase, len(self.history) + 1, None)
         self._write(RUN, description | {"finished": True})
         if self.processes.main:
             (self.run / resume_state.STATE).unlink(missing_ok=True)
@@ -233,7 +236,7 @@ class _Trainer:
             first: Its first epoch, counted over all phases.
             state: Of an interrupted run, when it was in this phase.
         """
-        optimizer = build_optimizer(self.stepper.learner, phase)
+        optimizer = build_optimizer(self.stepper.module, phase, self.stepper.extra)
         schedule = Schedule(phase, len(self.stream))
         self.stepper.begin_phase()
         phase_best, bad, start, last = float("-inf"), 0, first, first + phase.epochs - 1
@@ -260,6 +263,7 @@ class _Trainer:
                     self.run,
                     {
                         "phase": number,
+                        "first": first,
                         "epoch": epoch,
                         "phase_best": phase_best,
                         "bad": bad,
@@ -284,7 +288,7 @@ class _Trainer:
         """Trains and validates; returns validation accuracy and loss."""
         began = time.perf_counter()
         stepper, processes = self.stepper, self.processes
-        train_mode(stepper.learner, phase.freeze)
+        train_mode(stepper.module, phase.freeze)
         mixing = epoch - first < phase.epochs * (1 - self.recipe.mix_off)
         steps, done = len(self.stream), (epoch - first) * len(self.stream)
         # sums stay on the device: reading them every step would wait for it
@@ -313,6 +317,8 @@ class _Trainer:
         val_loss = LOSSES[self.recipe.loss](self.recipe)(logits, targets, None, 0.0).item()
         val_accuracy = (logits.argmax(1) == targets.argmax(1)).double().mean().item()
         val_accuracy, val_loss = processes.agreed((val_accuracy, val_loss))  # type: ignore[misc]
+        if not val_loss < float("inf"):
+            raise ConfigError(f"the validation loss is {val_loss} in epoch {epoch}: lower --lr, or set clip_norm")
         self.seconds += time.perf_counter() - began
         better = (val_accuracy, -val_loss) > (self.best["accuracy"], -self.best["loss"])
         if better:
@@ -340,19 +346,22 @@ class _Trainer:
 
     def measure(self, phase: Phase, patience_s: float) -> float:
         """Seconds of one epoch with its validation, from a few steps that move the weights by nothing."""
-        optimizer = build_optimizer(self.stepper.learner, phase)
+        optimizer = build_optimizer(self.stepper.module, phase, self.stepper.extra)
         self.stepper.begin_phase()
-        train_mode(self.stepper.learner, phase.freeze)
+        train_mode(self.stepper.module, phase.freeze)
         for group in optimizer.param_groups:
             group["lr"] = 0.0
         times: list[float] = []
         began = time.perf_counter()
-        while len(times) < 3 or (time.perf_counter() - began < patience_s and len(times) < 50):
+        enough = False
+        while not enough:
             for x, y in self.stream.epoch(1):
                 loss, _ = self.stepper.step(x, y, 1.0, optimizer)
                 loss.item()  # waits for the device
                 times.append(time.perf_counter())
-                if len(times) >= 3 and times[-1] - began > patience_s:
+                tired = len(times) >= 3 and (times[-1] - began > patience_s or len(times) >= 50)
+                enough = bool(self.processes.agreed(tired))  # all stop after the same step
+                if enough:
                     break
         step_s = (times[-1] - times[0]) / (len(times) - 1)  # the first one warms up
         val = self.now["val"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,10 +42,10 @@ def train_mode(module: nn.Module, freeze: tuple[str, ...]) -> None:
             parts[prefix].eval()
 
 
-def build_optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:
+def build_optimizer(module: nn.Module, phase: Phase, extra: Sequence[nn.Parameter] = ()) -> torch.optim.Optimizer:
     """Adam, AdamW or SGD with Nesterov momentum; norms, biases and position embeddings are not decayed.
 
-    Each group's `lr_factor` is what the phase says of its parameters.
+    Each group's `lr_factor` is what the phase says of its parameters; `extra` ones, outside the net, take 1.
 
     Raises:
         ConfigError: a part to freeze or to give another rate that the net does not have.
@@ -60,6 +61,8 @@ def build_optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:
         factor = phase.lr_factors[max(fits, key=len)] if fits else 1.0
         plain = p.ndim <= 1 or name.endswith(("pos_embed", "cls_token"))
         kinds.setdefault((0.0 if plain else phase.weight_decay, factor), []).append(p)
+    for p in extra:
+        kinds.setdefault((0.0 if p.ndim <= 1 else phase.weight_decay, 1.0), []).append(p)
     groups = [{"params": p, "weight_decay": decay, "lr_factor": factor} for (decay, factor), p in kinds.items()]
     if phase.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=phase.lr, momentum=0.9, nesterov=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from torch import nn
 
 from fer.device import pick_device
 from fer.torchvision_repair import import_repaired
+
+# how long processes wait for the one that fits a model without a net, or downloads weights
+_PATIENCE = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Processes:
         from accelerate import PartialState
 
         on_cpu = pick_device(device).type == "cpu"
-        state = PartialState(cpu=on_cpu)
+        state = PartialState(cpu=on_cpu, timeout=_PATIENCE)
         return cls(state.process_index, state.num_processes, torch.device("cpu") if on_cpu else state.device)
 
     @property

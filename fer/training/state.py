@@ -41,6 +41,6 @@ def read(run: Path) -> dict[str, Any] | None:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as e:
         raise CheckpointError(f"{file}: damaged resume state ({e}); start the run anew") from e
-    if "stepper" not in state:
+    if not {"stepper", "first"} <= set(state):
         raise CheckpointError(f"{file}: written by another version of this project; start the run anew")
     return state

@@ -68,6 +68,11 @@ class Stepper:
         self.count = 0
 
     @property
+    def extra(self) -> list[nn.Parameter]:
+        """What is trained beside the net."""
+        return list(self.learner.votes.parameters()) if isinstance(self.learner, WithVotes) else []
+
+    @property
     def judged(self) -> nn.Module:
         return self.ema.module if self.ema is not None else self.module
 
@@ -108,7 +113,8 @@ class Stepper:
         return loss, hits
 
     def _backward(self, x: torch.Tensor, y: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-        parts = list(zip(x.chunk(self.recipe.accumulate), y.chunk(self.recipe.accumulate), strict=True))
+        n = self.recipe.accumulate  # exactly as many parts in every process
+        parts = list(zip(torch.tensor_split(x, n), torch.tensor_split(y, n), strict=True))
         losses, hits = [], []
         for i, (part_x, part_y) in enumerate(parts):
             with self.processes.quiet(self.calls, last=i == len(parts) - 1):

@@ -50,6 +50,11 @@ class AugmentedStream:
         self.device, self.processes = device, processes or Processes(0, 1, device)
         if self.batch_size < self.processes.count:
             raise ConfigError(f"a batch of {self.batch_size} is too small for {self.processes.count} processes")
+        if self.batch_size // self.processes.count < recipe.accumulate:
+            raise ConfigError(
+                f"accumulate = {recipe.accumulate} needs at least as many faces per process in a batch; "
+                f"{self.batch_size} among {self.processes.count} are too few"
+            )
 
     def __len__(self) -> int:
         """Steps per epoch; the last, smaller batch is left out (its images change from epoch to epoch)."""

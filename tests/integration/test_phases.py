@@ -221,3 +221,33 @@ def test_votes_mark_the_checkpoint(seven, tmp_path):
         "cpu",
     )
     assert checkpoint.read_manifest(further).training["extra_annotation"] is True, "it began with such weights"
+
+
+def test_votes_go_with_frozen_parts_and_rates(seven, tmp_path):
+    phases = (Phase(epochs=1, freeze=("features",)), Phase(epochs=1, lr_factors={"features": 0.1}))
+    recipe = Recipe(phases=phases, batch_size=14, ferplus_weight=0.3, augment=MILD)
+    votes = np.full((28, 8), 1 / 8, dtype=np.float32)
+    train(Job("custom_cnn", recipe, input=TINY), seven, tmp_path, "cpu", votes=votes)
+
+
+def test_a_teacher_teaches_the_phases_on_its_own_classes(seven, eight, tmp_path):
+    plain = Recipe(phases=(Phase(epochs=1),), batch_size=14, augment=MILD)
+    teacher = train(Job("custom_cnn", plain, input=TINY), seven, tmp_path / "t", "cpu")
+    taught = dataclasses.replace(SMALL_TWO, recipe=dataclasses.replace(SMALL_TWO.recipe, teacher=str(teacher)))
+    run = train(taught, seven, tmp_path / "r", "cpu", open_data=lambda name: eight)
+    assert checkpoint.read_manifest(run).training["teacher"] == "custom_cnn"
+    only_eight = dataclasses.replace(taught, recipe=dataclasses.replace(taught.recipe, phases=taught.recipe.phases[:1]))
+    with pytest.raises(ConfigError, match=r"teacher .* knows"):
+        train(only_eight, seven, tmp_path / "s", "cpu", open_data=lambda name: eight)
+
+
+def test_a_net_of_other_classes_can_be_begun_with(seven, eight, tmp_path):
+    recipe = dataclasses.replace(SMALL_TWO.recipe, phases=(Phase(epochs=1, optimizer="sgd", lr=1e-9),), sam_rho=0.0)
+    first = train(Job("custom_cnn", recipe, input=TINY, seed=1), eight, tmp_path / "eight", "cpu")
+    second = train(
+        Job("custom_cnn", dataclasses.replace(recipe, init=str(first)), input=TINY), seven, tmp_path / "seven", "cpu"
+    )
+    a, b = (checkpoint.load_module(r)[0].state_dict() for r in (first, second))
+    matrices = [k for k in a if a[k].ndim > 1 and a[k].shape == b[k].shape]
+    assert len(matrices) >= 4 and all(torch.allclose(a[k], b[k], atol=1e-3) for k in matrices)
+    assert checkpoint.read_manifest(second).labels == FER7.names

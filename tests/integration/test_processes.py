@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+import fer
 from fer import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,20 +23,27 @@ OPTIONS = """
 """
 
 
-def start(launcher, out):
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, str(ROOT / "scripts" / "train.py"), *OPTIONS.split(), "--out", str(out)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def two_processes():
+    """What stands before a script that two processes are to run."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = str(s.getsockname()[1])
+    return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
+
+
+def start(launcher, options, out):
+    command = [*launcher, str(ROOT / "scripts" / "train.py"), *options.split(), "--out", str(out)]
+    return subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     place = tmp_path_factory.mktemp("processes")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    one = start([], place / "one")
-    two = start(["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)], place / "two")
+    one = start([sys.executable], OPTIONS, place / "one")
+    two = start(two_processes(), OPTIONS, place / "two")
     assert one.returncode == two.returncode == 0, two.stderr[-3000:]
     return place, two
 
@@ -58,3 +67,15 @@ def test_only_the_first_process_reports_and_writes(runs):
     assert two.stderr.count("epoch   2/2") == 1
     assert len(list((place / "two" / "vit_tiny").iterdir())) == 1
     assert two.stdout.strip().count("\n") == 0, "one line: the run folder"
+
+
+def test_uneven_parts_a_budget_and_a_fit_end_well_in_two_processes(tmp_path):
+    """Processes that decide by their own clock, or cut batches differently, wait for each other for ever."""
+    options = "--model custom_cnn,hog_svm --data synthetic:n=5,seed=1 --device cpu --threads 1 --batch-size 9"
+    done = start(two_processes(), options + " --set accumulate=4 --budget seconds=30", tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for model in ("custom_cnn", "hog_svm"):
+        (run,) = (tmp_path / model).iterdir()
+        faces = np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
+        assert fer.load(run).predict_proba(faces).shape == (3, 7)
+    assert done.stderr.count("min allow") == 2

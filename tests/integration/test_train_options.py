@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +43,14 @@ def runs(out, model):
     return sorted((out / model).glob("*/"))
 
 
-def test_a_failed_model_does_not_stop_the_others_and_is_named_at_the_end(main, few, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("error", [DataError("this one is broken"), MemoryError("this one is broken")], ids=type)
+def test_a_failed_model_does_not_stop_the_others_and_is_named_at_the_end(
+    main, few, tmp_path, capsys, monkeypatch, error
+):
     few("baseline_cnn", "attention_cnn", "custom_cnn")
 
     def broken(*args, **kw):
-        raise DataError("this one is broken")
+        raise error
 
     monkeypatch.setattr(get_model("attention_cnn"), "build", broken)
     # settle() builds every model first; here it must fail while training
@@ -84,14 +88,20 @@ def test_of_several_models_what_is_trained_already_is_left_alone(main, few, tmp_
 
 def test_a_budget_is_kept_and_recorded(main, few, tmp_path, capsys):
     few("baseline_cnn", "custom_cnn")
-    command = ["--model", "all", "--data", "synthetic:n=6,seed=1", "--device", "cpu", "--out", str(tmp_path)]
-    assert main([*command, "--budget", "seconds=24", "--set", "batch_size=16"]) == 0
+    command = ["--model", "all", "--data", "synthetic:n=40,seed=1", "--device", "cpu", "--out", str(tmp_path)]
+    short = ["--budget", "seconds=20", "--set", "batch_size=16"]
+    began = time.monotonic()
+    assert main([*command, *short]) == 0
+    assert time.monotonic() - began < 60, "their own recipes take minutes"
     err = capsys.readouterr().err
     for name in ("baseline_cnn", "custom_cnn"):
         assert f"{name}: " in err and "min allow" in err
         (run,) = runs(tmp_path, name)
         recipe = checkpoint.read_manifest(run).recipe
-        assert 1 <= recipe.epochs <= get_model(name).RECIPE.epochs
+        assert recipe.epochs < get_model(name).RECIPE.epochs or recipe.epoch_share < 1
+    assert main([*command, *short, "--resume"]) == 0
+    assert capsys.readouterr().err.count("is finished; nothing to train") == 2
+    assert [len(runs(tmp_path, m)) for m in ("baseline_cnn", "custom_cnn")] == [1, 1]
     assert main([*command, "--budget", "soon"]) == 2
     assert "minutes=N" in capsys.readouterr().err
 
@@ -183,3 +193,26 @@ def test_every_model_on_drawn_faces_in_one_command(main, tmp_path, capsys):
 def test_the_whole_command_of_the_readme(main, tmp_path):
     command = ["--model", "all", "--data", "synthetic", "--epochs", "1", "--out", str(tmp_path)]
     assert main(command) == 0
+
+
+def test_a_run_that_ends_on_other_classes_is_calibrated_on_them(main, tmp_path):
+    options = ["--model", "resnet34_attention", "--skip-phase", "fer2013", *QUICK, *TINY]
+    assert main([*options, "--out", str(tmp_path)]) == 0
+    (run,) = runs(tmp_path, "resnet34_attention")
+    manifest = checkpoint.read_manifest(run)
+    assert len(manifest.labels) == 8 and manifest.recipe.skipped == ("fer2013",)
+    import fer
+    from fer.data import open_dataset
+    from fer.evaluation.calibration import fit_temperature, log_probabilities
+
+    predictor, val = fer.load(run), open_dataset("synthetic:n=2,seed=1,contempt=1")["val"]
+    logits = log_probabilities(predictor.predict_proba(val.faces)) * predictor.temperature
+    assert fit_temperature(logits, val.labels) == pytest.approx(manifest.temperature, rel=0.05)
+
+
+def test_of_several_models_one_without_a_reference_recipe_is_named(main, few, tmp_path, capsys):
+    few("custom_cnn", "vgg8")
+    options = ["--model", "all", "--recipe", "reference", *QUICK, *TINY, "--out", str(tmp_path)]
+    assert main(options) == 1
+    assert "1 of 2 models failed:\n  vgg8: vgg8 has no reference recipe" in capsys.readouterr().err
+    assert len(runs(tmp_path, "custom_cnn")) == 1

@@ -259,6 +259,12 @@ def test_an_empty_split_and_a_diverging_loss_are_clear_errors(blob_data, tmp_pat
         (["--resume", "/no/such/run", "--data", "synthetic"], "no run here"),
         (["--model", ""], "names no model"),
         (["--seed", "-1"], "--seed must be at least 0"),
+        (["--seed", "9" * 25], "--seed must be at least 0"),
+        (["--model", "resnet34_attention", "--model-arg", "kernel_size=4"], "kernel_size must be odd"),
+        (["--model", "emotionnet", "--model-arg", "heads=0"], "heads"),
+        (["--model-arg", "hidden=-1"], "does not take the arguments"),
+        (["--model", "vgg8", "--recipe", "reference"], "vgg8 has no reference recipe"),
+        (["--recipe", "refrence"], "did you mean 'reference'"),
         (["--num-workers", "-1"], "--num-workers must be"),
         (["--threads", "0"], "--threads must be"),
         (["--batch-size", "0"], "batch_size must be"),
@@ -449,3 +455,37 @@ def test_ctrl_c_says_how_to_go_on(packed, tmp_path):
     err = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert "--resume" in err and "Traceback" not in err
+
+
+def test_a_net_that_becomes_nan_is_no_result(blob_data, tmp_path, monkeypatch):
+    """The loss of the last steps may still be finite when the weights are not any more."""
+    import fer.training.loop
+
+    def gone(module, split, *rest):
+        return torch.full((len(split), 7), float("nan"))
+
+    monkeypatch.setattr(fer.training.loop, "evaluate", gone)
+    with pytest.raises(ConfigError, match="validation loss is nan"):
+        train(job(), blob_data, tmp_path / "r", "cpu")
+    assert not (tmp_path / "r" / "model.safetensors").exists()
+
+
+def test_epochs_count_on_after_a_phase_that_stopped_early(blob_data, tmp_path):
+    still = Phase(name="a", epochs=9, lr=1e-12, schedule="constant", early_stopping=2)
+    moving = Phase(name="b", epochs=2, lr=1e-3, schedule="constant")
+    recipe = dataclasses.replace(QUICK, phases=(still, moving), ema_decay=0.0)
+    run = train(job(recipe), blob_data, tmp_path / "r", "cpu")
+    rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    done = sum(r["phase"] == "a" for r in rows)
+    assert done < 9 and [r["epoch"] for r in rows] == list(range(1, done + 3))
+    training = checkpoint.read_manifest(run).training
+    assert training["epochs"] == done + 2 and training["best_epoch"] <= done + 2
+
+    def cut(event):
+        if isinstance(event, StepEnded) and event.epoch == done + 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(job(recipe), blob_data, tmp_path / "cut", "cpu", listeners=[cut])
+    again = train(job(recipe), blob_data, tmp_path / "cut", "cpu", resume=True)
+    assert learnt(again) == learnt(run)
