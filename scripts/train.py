@@ -153,6 +153,7 @@ def run(args: argparse.Namespace) -> int:
 
     end = time.monotonic() + parse_budget(args.budget) if args.budget else None
     jobs, failed = settle(args)
+    total = len(jobs) + len(failed)
     if args.threads:
         torch.set_num_threads(args.threads)
     processes = Processes.join(args.device)
@@ -162,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             one(job, data, args, seconds, len(jobs) > 1, processes)
         except Exception as e:  # out of memory, say: the others may still fit
-            if len(jobs) + len(failed) == 1 or (processes.count > 1 and not isinstance(e, FerError)):
+            if total == 1 or (processes.count > 1 and not isinstance(e, FerError)):
                 raise
             failed[job.model] = str(e) or type(e).__name__
             if not isinstance(e, FerError):
@@ -170,7 +171,7 @@ def run(args: argparse.Namespace) -> int:
             if processes.main:
                 print(f"error: {job.model}: {e}", file=sys.stderr)
     if failed and processes.main:
-        print(f"{len(failed)} of {len(jobs) + len(failed)} models failed:", file=sys.stderr)
+        print(f"{len(failed)} of {total} models failed:", file=sys.stderr)
         for name, reason in failed.items():
             print(f"  {name}: {reason.splitlines()[0]}", file=sys.stderr)
     return 1 if failed else 0
