@@ -296,7 +296,8 @@ class _Trainer:
         sums = torch.zeros(3, device=processes.device, dtype=kind)
         rate = mean_loss = accuracy = 0.0
         seen = 0
-        for i, (x, y) in enumerate(self.stream.epoch(epoch, mixing)):
+        # counted over --init as well: a run that goes on with another's weights sees views that were not drawn before
+        for i, (x, y) in enumerate(self.stream.epoch(self.past.epochs + epoch, mixing)):
             rate = schedule.rate(done + i)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["lr_factor"]
