@@ -489,3 +489,13 @@ def test_epochs_count_on_after_a_phase_that_stopped_early(blob_data, tmp_path):
         train(job(recipe), blob_data, tmp_path / "cut", "cpu", listeners=[cut])
     again = train(job(recipe), blob_data, tmp_path / "cut", "cpu", resume=True)
     assert learnt(again) == learnt(run)
+
+
+def test_more_epochs_draw_new_views(blob_data, tmp_path, monkeypatch):
+    from fer.training.stream import AugmentedStream
+
+    asked, real = [], AugmentedStream.epoch
+    monkeypatch.setattr(AugmentedStream, "epoch", lambda self, n, *a: (asked.append(n), real(self, n, *a))[1])
+    first = train(job(), blob_data, tmp_path / "first", "cpu")
+    train(job(dataclasses.replace(QUICK, init=str(first))), blob_data, tmp_path / "more", "cpu")
+    assert asked == [1, 2, 3, 4, 5, 6, 7, 8]
