@@ -160,13 +160,13 @@ def draw(out: Path) -> Path:
             rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
             marker = "o" if len(rows) == 1 else None
             x, y = ([row[key] for row in rows] for key in ("epoch", "loss"))
-            axes.plot(x, y, label=name, color=model_color(name), marker=marker)
+            axes.plot(x, y, label=name, color=model_color(name), marker=marker, zorder=3 if marker else 2)
     axes.set(
         xlabel="epoch", ylabel="cross-entropy on the slice", title="Every model learns a slice of the training faces"
     )
     axes.set_yscale("log")
     axes.grid(alpha=0.3)
-    axes.legend(ncols=2, fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
     target = out / "curves.png"
     figure.savefig(target, dpi=110)
     return target
