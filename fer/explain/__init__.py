@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fer.errors import ConfigError, ImageError, unknown_name
-from fer.explain import cbam, grad_cam, occlusion, rollout, self_attention, spatial
+from fer.explain import (
+    cbam,
+    channel,
+    grad_cam,
+    grad_cam_pp,
+    gradient_rollout,
+    hog,
+    integrated_gradients,
+    layer_cam,
+    occlusion,
+    rollout,
+    self_attention,
+    spatial,
+)
 from fer.explain.frame import to_face
 from fer.explain.method import Method
 
@@ -23,14 +36,28 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "Method", "explain", "methods_for", "resolve"]
 
 METHODS: dict[str, Method] = {
-    m.METHOD.name: m.METHOD for m in (cbam, spatial, self_attention, grad_cam, rollout, occlusion)
+    m.METHOD.name: m.METHOD
+    for m in (
+        cbam,
+        spatial,
+        self_attention,
+        grad_cam,
+        rollout,
+        occlusion,
+        channel,
+        grad_cam_pp,
+        layer_cam,
+        gradient_rollout,
+        integrated_gradients,
+        hog,
+    )
 }
 
 
 def methods_for(model: str | Path | Predictor) -> list[str]:
     """Names of the methods that work for a model, the one that "auto" means first.
 
-    Occlusion works for all; the others look into a torch net.
+    Occlusion works for all; the others look into a net, or into the features of a model without one.
     """
     predictor = _predictor(model)
     names = [name for name, method in METHODS.items() if method.works_for(predictor)]

@@ -40,17 +40,30 @@ def _activations(layer: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
         handle.remove()
 
 
-def compute(module: torch.nn.Module, batch: torch.Tensor, target: int) -> np.ndarray:
-    """Grad-CAM of class `target` on the grid of `module.cam_layer`: float32 (h, w), at least 0, unscaled."""
+def map_and_gradient(module: torch.nn.Module, batch: torch.Tensor, target: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The last feature map and the gradient of the score of class `target` by it.
+
+    Args:
+        module: A net with a `cam_layer`, in eval mode, that nobody else uses.
+        batch: float (1, C, S, S).
+
+    Returns:
+        Activations (K, h, w) of `module.cam_layer` and gradient (K, h, w), both float32 and detached.
+    """
     import torch
 
     layer = cast("torch.nn.Module", module.cam_layer)
     with torch.inference_mode(False), torch.enable_grad(), _activations(layer) as kept:
         scores = module(batch.clone())  # a batch made under inference_mode cannot take part in a backward pass
         (gradient,) = torch.autograd.grad(scores[0, target], kept[-1])
-    weights = gradient[0].mean(dim=(1, 2), keepdim=True)  # (K, 1, 1)
-    cam = torch.relu((weights * kept[-1].detach()[0]).sum(dim=0))  # (h, w)
-    return cam.float().cpu().numpy()
+    return kept[-1].detach()[0].float(), gradient[0].float()
+
+
+def compute(module: torch.nn.Module, batch: torch.Tensor, target: int) -> np.ndarray:
+    """Grad-CAM of class `target` on the grid of `module.cam_layer`: float32 (h, w), at least 0, unscaled."""
+    activations, gradient = map_and_gradient(module, batch, target)
+    weights = gradient.mean(dim=(1, 2), keepdim=True)  # (K, 1, 1)
+    return (weights * activations).sum(dim=0).relu().cpu().numpy()
 
 
 METHOD = Method(

@@ -30,6 +30,7 @@ class Method:
             net's own grid, unscaled.
         probe: (predictor, uint8 face (H, W) or (H, W, 3), class index) -> float (h, w) over the model's input,
             unscaled. It sees faces go in and probabilities come out, so it works for every predictor.
+        suits: Which predictors `probe` is for; None = every one.
     """
 
     name: str
@@ -41,11 +42,12 @@ class Method:
     supports: Callable[[torch.nn.Module], bool] | None = None
     compute: Callable[[torch.nn.Module, torch.Tensor, int], np.ndarray] | None = None
     probe: Callable[[Predictor, np.ndarray, int], np.ndarray] | None = None
+    suits: Callable[[Predictor], bool] | None = None
 
     def works_for(self, predictor: Predictor) -> bool:
         """Whether this method can explain a predictor."""
         if self.probe is not None:
-            return True
+            return self.suits is None or self.suits(predictor)
         module = getattr(predictor, "module", None)
         return module is not None and self.supports is not None and self.supports(module)
 

@@ -26,7 +26,7 @@ def supports(module: torch.nn.Module) -> bool:
 
 
 @contextmanager
-def _attention(blocks: Sequence[Any]) -> Iterator[list[torch.Tensor]]:
+def recording(blocks: Sequence[Any]) -> Iterator[list[torch.Tensor]]:
     """Collect the attention probabilities (N, heads, T, T) of every block as long as the context lasts.
 
     The fused kernel never forms them, so it is switched off meanwhile.
@@ -65,24 +65,38 @@ def roll_out(layers: Sequence[np.ndarray]) -> np.ndarray:
     return flow
 
 
-def compute(module: torch.nn.Module, batch: torch.Tensor, target: int = 0) -> np.ndarray:
-    """Share of every patch in what the head classifies: float64 (h, w), sums to at most 1.
+def to_grid(vit: Any, flow: np.ndarray) -> np.ndarray:
+    """What the head classifies, in terms of the patches.
 
     A net that classifies a class token is asked for that token's row; one that averages over tokens, for the mean of
-    their rows. `target` is not used: attention does not depend on the class asked about.
-    """
-    import torch
+    their rows.
 
-    vit: Any = module
-    with torch.no_grad(), _attention(vit.blocks) as kept:
-        vit(batch)
-    flow = roll_out([layer[0].float().mean(dim=0).cpu().numpy() for layer in kept])
+    Args:
+        vit: A net that `supports` accepts.
+        flow: (T, T), row i = how the output token i is made of the input tokens.
+
+    Returns:
+        (h, w) on the grid of patches.
+    """
     prefix = int(getattr(vit, "num_prefix_tokens", 0))
     if getattr(vit, "global_pool", "avg") == "token":
         row = flow[0]
     else:
         row = flow[0 if getattr(vit, "pool_include_prefix", False) else prefix :].mean(axis=0)
     return row[prefix:].reshape(vit.patch_embed.grid_size)
+
+
+def compute(module: torch.nn.Module, batch: torch.Tensor, target: int = 0) -> np.ndarray:
+    """Share of every patch in what the head classifies: float64 (h, w), sums to at most 1.
+
+    `target` is not used: attention does not depend on the class asked about.
+    """
+    import torch
+
+    vit: Any = module
+    with torch.no_grad(), recording(vit.blocks) as kept:
+        vit(batch)
+    return to_grid(vit, roll_out([layer[0].float().mean(dim=0).cpu().numpy() for layer in kept]))
 
 
 METHOD = Method(
