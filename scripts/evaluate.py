@@ -237,7 +237,7 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str]:
             stored[k] = {
                 "rows": dataset[k].rows,
                 "labels": dataset[k].labels,
-                "probs": single,
+                "single": single,
                 "flip": (single + mirrored) / 2,
                 "seen": seen[k],
             }

@@ -1,29 +1,41 @@
 """From stored predictions to metrics.json: pure functions, so that every number can be made again.
 
-metrics.json holds: format, schema, model, title, data {name, fingerprint, label_set, labels}, checkpoint {sha256, ...},
-parameters, trained {epochs, seconds, device, ...}, marks {distilled_from, pretrained, extra_annotation},
-temperature {value, source}, latency_ms (or null), and per split (val, test): title, n, single {scores},
-flip {scores}, uncalibrated {ece, nll, brier}, calibrated {ece, nll, brier},
-leakage {exact, near, kept, accuracy, macro_f1} (without the copies) and majority {label, accuracy, macro_f1} (always
-answering the commonest class of the training split); both are null where the training split was not at hand.
+metrics.json holds: format, schema, model, title, data {name, fingerprint, label_set, labels, majority},
+checkpoint {sha256, ...}, parameters, trained {epochs, seconds, device, data, model_args, recipe_name, seed, ...},
+marks {distilled_from, pretrained, extra_annotation}, temperature {value, source}, twin_of (the attention net of which
+this is the twin without attention, or null), cost {parameters, macs, latency_ms, bytes}, and per split (val, test):
+title, n, single, flip and tencrop {scores; a view that was not predicted is absent}, uncalibrated {ece, nll, brier},
+calibrated {ece, nll, brier}, leakage {exact, near, kept, accuracy, macro_f1} (without the copies) and majority {label,
+accuracy, macro_f1} (always answering the commonest class of the training split), both null where the training split
+was not at hand; crowd (`fer.evaluation.crowd.crowd_scores`; null without FER+ votes); selective {aurc, coverage_at
+{accuracy: share}}; and of every split but val: conformal {level: {threshold, coverage, mean_size, sizes}}, fitted on
+val (null without one).
+
+Schema 1 had no tencrop, crowd, selective, conformal, twin_of and cost.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fer.errors import DataError
+from fer.evaluation import conformal, selective
 from fer.evaluation import metrics as m
+from fer.evaluation.agreement import agreement, chi_square
 from fer.evaluation.calibration import apply_temperature
-from fer.evaluation.results import FORMAT, SCHEMA, ModelResult
-from fer.evaluation.statistics import compare
+from fer.evaluation.results import FORMAT, SCHEMA, VIEWS, ModelResult
+from fer.evaluation.statistics import compare, holm
 
 if TYPE_CHECKING:
     import pandas as pd
 
+LEVELS = (0.8, 0.9, 0.95)  # wanted coverage of the conformal sets
+ACCURACY = 0.9  # of the faces that a model answers when it may decline
 CARD_KEYS = (
     "model",
     "title",
@@ -33,14 +45,16 @@ CARD_KEYS = (
     "trained",
     "marks",
     "temperature",
-    "latency_ms",
+    "cost",
+    "twin_of",
 )
 
 
 def card_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The part of metrics.json that cannot be computed from predictions."""
     return {k: metrics.get(k) for k in CARD_KEYS} | {
-        "titles": {k: s.get("title", k) for k, s in metrics["splits"].items()}
+        "titles": {k: s.get("title", k) for k, s in metrics["splits"].items()},
+        "crowd": {k: s.get("crowd") for k, s in metrics["splits"].items()},
     }
 
 
@@ -49,25 +63,52 @@ def summarise(predictions: pd.DataFrame, card: Mapping[str, Any]) -> dict[str, A
 
     Args:
         predictions: Table of `fer.evaluation.results.predictions_frame`.
-        card: What is known besides: the keys of `CARD_KEYS`, and `titles` (split key -> title).
+        card: What is known besides: the keys of `CARD_KEYS`, `titles` (split key -> title) and `crowd` (split key ->
+            scores against the crowd, or None).
 
     Raises:
         DataError: predictions that are no probabilities.
     """
-    names = card["data"]["labels"]
+    names, crowd = card["data"]["labels"], card.get("crowd") or {}
     temperature = float(card["temperature"]["value"])
     out: dict[str, Any] = {"format": FORMAT, "schema": SCHEMA} | {k: card.get(k) for k in CARD_KEYS}
+    parts = {key: predictions[predictions["split"] == key] for key in dict.fromkeys(predictions["split"])}
     out["splits"] = {
         key: {"title": card["titles"].get(key, key)}
-        | _split(predictions[predictions["split"] == key], names, temperature, card["data"].get("majority"))
-        for key in dict.fromkeys(predictions["split"])
+        | _split(part, names, temperature, card["data"].get("majority"))
+        | {"crowd": crowd.get(key)}
+        for key, part in parts.items()
     }
+    for key in parts.keys() - {"val"}:
+        out["splits"][key]["conformal"] = _conformal(parts.get("val"), parts[key], names)
+    return out
+
+
+def _answers(frame: pd.DataFrame, names: Sequence[str], view: str = "single") -> tuple[np.ndarray, np.ndarray]:
+    probs = frame[[VIEWS[view] + c for c in names]].to_numpy(dtype=np.float32)
+    return probs, frame["label"].to_numpy(dtype=np.int64)
+
+
+def _conformal(val: pd.DataFrame | None, frame: pd.DataFrame, names: Sequence[str]) -> dict[str, dict[str, Any]] | None:
+    """Size and coverage of prediction sets; None where there is no validation split to fit them on."""
+    if val is None:
+        return None
+    out = {}
+    for level in LEVELS:
+        threshold = conformal.fit(*_answers(val, names), level)
+        found = conformal.measure(*_answers(frame, names), threshold)
+        out[f"{level:g}"] = {
+            "threshold": round(threshold, 6),
+            "coverage": round(found.coverage, 6),
+            "mean_size": round(found.mean_size, 6),
+            "sizes": list(found.sizes),
+        }
     return out
 
 
 def _split(frame: pd.DataFrame, names: Sequence[str], temperature: float, majority: str | None) -> dict[str, Any]:
-    probs = frame[[f"p_{c}" for c in names]].to_numpy(dtype=np.float32)
-    labels = frame["label"].to_numpy(dtype=np.int64)
+    probs, labels = _answers(frame, names)
+    share = selective.coverage_at(probs, labels, ACCURACY)
     out: dict[str, Any] = {
         "n": len(frame),
         "single": m.score(probs, labels, names).as_dict(),
@@ -75,11 +116,16 @@ def _split(frame: pd.DataFrame, names: Sequence[str], temperature: float, majori
         "calibrated": m.calibration_scores(probs, labels),
         "leakage": None,
         "majority": None if majority is None else _always(names.index(majority), labels, names),
+        "selective": {
+            "aurc": round(selective.risk_coverage(probs, labels).aurc, 6),
+            "coverage_at": {f"{ACCURACY:g}": None if share is None else round(share, 6)},
+        },
     }
-    if f"flip_{names[0]}" in frame:
-        flip = frame[[f"flip_{c}" for c in names]].to_numpy(dtype=np.float32)
-        if np.isfinite(flip).all():
-            out["flip"] = m.score(flip, labels, names).as_dict()
+    for view, prefix in list(VIEWS.items())[1:]:
+        if prefix + names[0] in frame:
+            viewed, _ = _answers(frame, names, view)
+            if np.isfinite(viewed).all():
+                out[view] = m.score(viewed, labels, names).as_dict()
     if "seen" in frame and frame["seen"].notna().all():
         out["leakage"] = _without_copies(probs, labels, frame["seen"].to_numpy(dtype=str), names)
     return out
@@ -108,53 +154,103 @@ def _without_copies(probs: np.ndarray, labels: np.ndarray, seen: np.ndarray, nam
     return out
 
 
-def comparison(results: Sequence[ModelResult], split: str = "test") -> dict[str, Any]:
+def aligned(results: Sequence[ModelResult], split: str, view: str = "single") -> Aligned:
+    """The answers of several models to the images that all of them answered, in one order.
+
+    Raises:
+        DataError: models with different classes, without predictions of that split and view, or with different labels
+            for the same image.
+    """
+    truth: dict[int, int] = {}
+    names = results[0].class_names if results else ()
+    for r in results:
+        if r.class_names != names:
+            raise DataError(f"{r.name} was scored on classes {', '.join(r.class_names)}, not {', '.join(names)}")
+        for row, label in zip(r.rows(split).tolist(), r.labels(split).tolist(), strict=True):
+            if truth.setdefault(row, label) != label:
+                raise DataError(
+                    f"{r.name}: row {row} is {names[label]!r} here and {names[truth[row]]!r} for another model; "
+                    "evaluate again"
+                )
+    places = [{row: i for i, row in enumerate(r.rows(split).tolist())} for r in results]
+    shared = sorted(set.intersection(*map(set, places))) if places else []
+    return Aligned(
+        np.array(shared, dtype=np.int64),
+        np.array([truth[row] for row in shared], dtype=np.int64),
+        {
+            r.name: r.probs(split, view)[[place[row] for row in shared]]
+            for r, place in zip(results, places, strict=True)
+        },
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """Several models on the same images.
+
+    Attributes:
+        rows: (N,) int64, positions in the source.
+        labels: (N,) int64.
+        probs: Model name -> (N, C) float32.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    probs: dict[str, np.ndarray]
+
+
+def comparison(results: Sequence[ModelResult], split: str = "test", view: str = "single") -> dict[str, Any]:
     """Every pair of models on the images that all of them answered, for comparison.json.
 
     Args:
         results: Models with stored predictions; others are left out.
         split: val or test.
+        view: single, flip or tencrop.
 
     Returns:
-        `split`, `title`, `n`, `correction` and `pairs`: a, b, accuracy_a, accuracy_b, difference, interval,
-        only_a, only_b, p, p_holm.
+        `split`, `title`, `view`, `n`, `correction` and `pairs`: a, b, accuracy_a, accuracy_b, difference, interval,
+        only_a, only_b, p, p_holm, chi2 (statistic, dof, p, p_holm: do both make the same kinds of mistakes?) and
+        agreement (both_right, both_wrong, same_answer, kappa).
 
     Raises:
-        DataError: two models with different labels for the same image.
+        DataError: see `aligned`.
     """
-    with_predictions = [r for r in results if r.predictions is not None and split in r.splits]
-    correct: dict[str, dict[int, bool]] = {}
-    truth: dict[int, str] = {}
-    for r in with_predictions:
-        names, labels, rows = np.array(r.class_names), r.labels(split), r.rows(split)
-        for row, name in zip(rows.tolist(), names[labels].tolist(), strict=True):
-            if truth.setdefault(row, name) != name:
-                raise DataError(
-                    f"{r.name}: row {row} is {name!r} here and {truth[row]!r} for another model; evaluate again"
-                )
-        right = r.probs(split).argmax(axis=1) == labels
-        correct[r.name] = dict(zip(rows.tolist(), right.tolist(), strict=True))
-    shared = sorted(set.intersection(*(set(c) for c in correct.values()))) if correct else []
-    aligned = {name: np.array([c[row] for row in shared], dtype=bool) for name, c in correct.items()}
-    pairs = compare(aligned) if shared else []
-    return {
-        "split": split,
-        "title": with_predictions[0].split_title(split) if with_predictions else split,
-        "n": len(shared),
-        "correction": "holm",
-        "pairs": [
+    compared = [r for r in results if r.predictions is not None and split in r.splits and view in r.views(split)]
+    same = aligned(compared, split, view)
+    answers = {name: p.argmax(axis=1) for name, p in same.probs.items()}
+    pairs = compare({name: a == same.labels for name, a in answers.items()}) if len(same.rows) else []
+    counts = {name: m.confusion_matrix(same.probs[name], same.labels) for name in (answers if pairs else ())}
+    patterns = [chi_square(counts[c.a], counts[c.b]) for c in pairs]
+    corrected = holm([p.p for p in patterns])
+    out = []
+    for c, pattern, pattern_holm in zip(pairs, patterns, corrected, strict=True):
+        alike = agreement(answers[c.a], answers[c.b], same.labels)
+        out.append(
             {
                 "a": c.a,
                 "b": c.b,
-                "accuracy_a": round(float(aligned[c.a].mean()), 6),
-                "accuracy_b": round(float(aligned[c.b].mean()), 6),
+                "accuracy_a": round(float((answers[c.a] == same.labels).mean()), 6),
+                "accuracy_b": round(float((answers[c.b] == same.labels).mean()), 6),
                 "difference": round(c.test.difference, 6),
                 "interval": [round(c.test.interval.low, 6), round(c.test.interval.high, 6)],
                 "only_a": c.test.only_a,
                 "only_b": c.test.only_b,
                 "p": c.test.p,
                 "p_holm": c.p_holm,
+                "chi2": {
+                    "statistic": round(pattern.statistic, 6),
+                    "dof": pattern.dof,
+                    "p": pattern.p,
+                    "p_holm": float(pattern_holm),
+                },
+                "agreement": {k: round(v, 6) for k, v in dataclasses.asdict(alike).items()},
             }
-            for c in pairs
-        ],
+        )
+    return {
+        "split": split,
+        "title": compared[0].split_title(split) if compared else split,
+        "view": view,
+        "n": len(same.rows),
+        "correction": "holm",
+        "pairs": out,
     }

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = "fer-results"
-SCHEMA = 1
+SCHEMA = 2
 METRICS, PREDICTIONS, HISTORY = "metrics.json", "predictions.parquet", "history.jsonl"
 SEEN = ("", "exact", "near")
+# view of a face -> prefix of its columns in predictions.parquet
+VIEWS = {"single": "p_", "flip": "flip_", "tencrop": "tencrop_"}
 _SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "top2", "nll", "brier", "ece")
 _AGAIN = "make it again with scripts/evaluate.py"
 _log = logging.getLogger(__name__)
@@ -34,10 +36,11 @@ class ModelResult:
     Attributes:
         name: Name of the model (folder, table key).
         title: Name for people.
-        metrics: Content of metrics.json (see `fer.evaluation.report`).
+        metrics: Content of metrics.json (see `fer.evaluation.report`); of an older schema, what that did not hold is
+            absent.
         predictions: One row per image: `row`, `split`, `label` (true class), `seen` ("", "exact" or "near": a copy
-            lies in the training split), `p_<class>` (calibrated) and `flip_<class>` (mean of face and mirrored face);
-            None where the file is absent.
+            lies in the training split), `p_<class>` (calibrated), `flip_<class>` (mean of face and mirrored face) and
+            `tencrop_<class>` (mean of five crops and their mirror images); None where the file is absent.
         history: One dict per epoch; empty where the file is absent.
         folder: Where it was read from.
     """
@@ -63,12 +66,21 @@ class ModelResult:
         """What the data's authors call a split ("PublicTest")."""
         return str(self._split(split).get("title", split))
 
+    def views(self, split: str = "test") -> tuple[str, ...]:
+        """Views that were scored on a split: single, perhaps flip and tencrop."""
+        return tuple(v for v in VIEWS if self._split(split).get(v))
+
     def scores(self, split: str = "test", view: str = "single") -> dict[str, Any]:
-        """Stored scores of a split; view is single (the headline) or flip (mean with the mirrored face)."""
-        views = self._split(split)
-        if view not in views:
-            raise DataError(f"{self.name}: no {view!r} scores of split {split!r}; there are single and flip")
-        return views[view]
+        """Stored scores of a split.
+
+        Args:
+            view: single (the headline), flip (mean with the mirrored face) or tencrop.
+
+        Raises:
+            DataError: a split or view that was not scored.
+        """
+        self._need(split, view)
+        return self._split(split)[view]
 
     def frame(self, split: str) -> pd.DataFrame:
         """The stored predictions of one split.
@@ -84,9 +96,13 @@ class ModelResult:
         return part
 
     def probs(self, split: str = "test", view: str = "single") -> np.ndarray:
-        """(N, C) float32 probabilities of one split; view is single or flip."""
-        prefix = {"single": "p_", "flip": "flip_"}[view]
-        return self.frame(split)[[prefix + c for c in self.class_names]].to_numpy(dtype=np.float32)
+        """(N, C) float32 probabilities of one split; view is single, flip or tencrop.
+
+        Raises:
+            DataError: no predictions of that split and view.
+        """
+        self._need(split, view)
+        return self.frame(split)[[VIEWS[view] + c for c in self.class_names]].to_numpy(dtype=np.float32)
 
     def labels(self, split: str = "test") -> np.ndarray:
         """(N,) int64 true classes of one split."""
@@ -95,6 +111,10 @@ class ModelResult:
     def rows(self, split: str = "test") -> np.ndarray:
         """(N,) int64 positions in the source."""
         return self.frame(split)["row"].to_numpy(dtype=np.int64)
+
+    def _need(self, split: str, view: str) -> None:
+        if view not in (have := self.views(split)):
+            raise DataError(f"{self.name}: no {view!r} scores of split {split!r}; there are {' and '.join(have)}")
 
     def _split(self, split: str) -> dict[str, Any]:
         if split not in self.metrics["splits"]:
@@ -189,7 +209,7 @@ def _check_metrics(metrics: Mapping[str, Any]) -> None:
     if not float(metrics["temperature"]["value"]) > 0:
         raise ValueError("temperature")
     for split in metrics["splits"].values():
-        for scores in (split["single"], *([split["flip"]] if split.get("flip") else [])):
+        for scores in (split["single"], *(split[v] for v in list(VIEWS)[1:] if split.get(v))):
             low, high = scores["accuracy_interval"]
             numbers = [low, high, split["n"], *(scores[k] for k in _SCORES)]
             numbers += [scores["per_class"][c][k] for c in names for k in ("precision", "recall", "f1", "support")]
@@ -214,14 +234,18 @@ def _read_predictions(path: Path, metrics: Mapping[str, Any]) -> pd.DataFrame:
     for key, split in metrics["splits"].items():
         if (got := int((frame["split"] == key).sum())) != split["n"]:
             raise DataError(f"{path}: {got} predictions of split {key}, {METRICS} has {split['n']}; {_AGAIN}")
+        for view, prefix in VIEWS.items():
+            if split.get(view) and prefix + metrics["data"]["labels"][0] not in frame:
+                raise DataError(f"{path}: no {view} predictions, {METRICS} has their scores; {_AGAIN}")
     return frame
 
 
 def check_predictions(frame: pd.DataFrame, class_names: Sequence[str], path: str | Path = PREDICTIONS) -> None:
     """Raise a DataError unless the columns are those of a predictions file with these classes."""
     wanted = ["row", "split", "label", *(f"p_{c}" for c in class_names)]
-    flips = [f"flip_{c}" for c in class_names]
-    wanted += flips if any(c in frame.columns for c in flips) else []
+    for prefix in list(VIEWS.values())[1:]:
+        columns = [prefix + c for c in class_names]
+        wanted += columns if any(c in frame.columns for c in columns) else []
     if missing := [c for c in wanted if c not in frame.columns]:
         raise DataError(f"{path}: column {missing[0]!r} is missing; {_AGAIN}")
     try:
@@ -264,8 +288,8 @@ def predictions_frame(splits: Mapping[str, Mapping[str, np.ndarray]], class_name
     """Predictions of all splits as one table.
 
     Args:
-        splits: Split key -> arrays `rows` (N,), `labels` (N,), `probs` (N, C) and optionally `flip` (N, C) and
-            `seen` (N,) of "", "exact", "near".
+        splits: Split key -> arrays `rows` (N,), `labels` (N,), `single` (N, C) and optionally `flip` and `tencrop`
+            (N, C) and `seen` (N,) of "", "exact", "near".
         class_names: C names in class order.
     """
     import pandas as pd
@@ -279,8 +303,8 @@ def predictions_frame(splits: Mapping[str, Mapping[str, np.ndarray]], class_name
         }
         if s.get("seen") is not None:
             columns["seen"] = np.asarray(s["seen"], dtype=object)
-        for prefix, probs in (("p_", s["probs"]), ("flip_", s.get("flip"))):
-            if probs is not None:
+        for view, prefix in VIEWS.items():
+            if (probs := s.get(view)) is not None:
                 columns |= {prefix + c: np.asarray(probs[:, i], dtype=np.float32) for i, c in enumerate(class_names)}
         parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)

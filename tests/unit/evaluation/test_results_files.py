@@ -18,7 +18,7 @@ def store(root, model="attention_cnn", n=120, skill=2.0, parameters=1_200_000, d
         labels = np.concatenate([np.arange(7), truth.integers(0, 7, n - 7)])
         probs = softmax(rng.normal(size=(n, 7)) + skill * np.eye(7)[labels], axis=1).astype(np.float32)
         seen = np.array(["exact"] * 5 + ["near"] * 3 + [""] * (n - 8))
-        splits[key] = {"rows": np.arange(n) + 1000, "labels": labels, "probs": probs, "flip": probs[:, :], "seen": seen}
+        splits[key] = {"rows": np.arange(n) + 1000, "labels": labels, "single": probs, "flip": probs[:, :], "seen": seen}
     frame = results.predictions_frame(splits, FER7.names)
     metrics = report.summarise(
         frame,
@@ -31,7 +31,8 @@ def store(root, model="attention_cnn", n=120, skill=2.0, parameters=1_200_000, d
             "trained": {"epochs": 20, "seconds": 3000.0, "device": "cpu"},
             "marks": {"distilled_from": "", "pretrained": False, "extra_annotation": False},
             "temperature": {"value": 1.25, "source": "checkpoint"},
-            "latency_ms": None,
+            "cost": None,
+            "twin_of": None,
             "titles": {"val": "PublicTest", "test": "PrivateTest"},
         }
         | card,
@@ -58,7 +59,7 @@ def test_what_was_written_is_read_again(tmp_path):
 
 def test_metrics_json_says_what_the_issue_asks_for(tmp_path):
     m = json.loads((store(tmp_path) / "metrics.json").read_text())
-    assert (m["format"], m["schema"], m["model"], m["data"]["name"]) == ("fer-results", 1, "attention_cnn", "fer2013")
+    assert (m["format"], m["schema"], m["model"], m["data"]["name"]) == ("fer-results", 2, "attention_cnn", "fer2013")
     test = m["splits"]["test"]
     assert test["title"] == "PrivateTest" and m["splits"]["val"]["title"] == "PublicTest"
     assert test["leakage"] | {"exact": 5, "near": 3, "kept": 112} == test["leakage"]
@@ -106,7 +107,7 @@ def _frame(change):
         (lambda f: (f / "metrics.json").write_text('{"format": "fer-res'), "damaged"),
         (lambda f: (f / "metrics.json").write_bytes(b"\xff\xfe\x00"), "damaged"),
         (lambda f: (f / "metrics.json").write_text("[1, 2]"), "not a results file"),
-        (_edit(lambda m: m.update(schema=2)), "newer than 1; update"),
+        (_edit(lambda m: m.update(schema=3)), "newer than 2; update"),
         (_edit(lambda m: m.pop("splits")), "incomplete"),
         (_edit(lambda m: m["splits"].clear()), "incomplete"),
         (_edit(lambda m: m["data"].pop("labels")), "incomplete"),
