@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from fer.errors import ConfigError
-from fer.evaluation.metrics import check
+from fer.errors import ConfigError, DataError
+from fer.evaluation.metrics import BINS, FLOOR, bin_of, check
+from fer.evaluation.statistics import Interval, percentiles, resampled_sums
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
 T_MIN, T_MAX = 0.05, 20.0
@@ -68,3 +71,55 @@ def apply_temperature(probs: np.ndarray, temperature: float) -> np.ndarray:
     if temperature == 1:
         return np.asarray(probs, dtype=np.float32)
     return softmax(log_probabilities(probs) / temperature, axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class CalibrationDifference:
+    """The first model's scores minus the second's on the same faces; below 0 the first is better.
+
+    Attributes:
+        nll: Difference of the mean negative log-likelihood, in nats. nll_interval: its 95 % paired bootstrap interval.
+        ece: Difference of the expected calibration error. ece_interval: its 95 % paired bootstrap interval.
+    """
+
+    nll: float
+    nll_interval: Interval
+    ece: float
+    ece_interval: Interval
+
+
+def calibration_difference(
+    probs_a: np.ndarray, probs_b: np.ndarray, labels: np.ndarray, seed: int = 0
+) -> CalibrationDifference:
+    """By how much do two models' NLL and ECE differ, and how sure is that?
+
+    Args:
+        probs_a, probs_b: (N, C) probabilities of the same faces in the same order.
+        labels: (N,) int.
+        seed: Of the bootstrap.
+
+    Raises:
+        DataError: the inputs do not fit together.
+    """
+    (a, labels), (b, _) = check(probs_a, labels), check(probs_b, labels)
+    if a.shape != b.shape:
+        raise DataError(f"two models must be compared on the same classes, got {a.shape} and {b.shape}")
+    rows, n = np.arange(len(labels)), len(labels)
+    loss = np.log(np.maximum(b[rows, labels], FLOOR)) - np.log(np.maximum(a[rows, labels], FLOOR))
+    columns = np.column_stack([loss, _gaps(a, labels), _gaps(b, labels)])
+
+    def differences(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        of_a, of_b = np.abs(sums[:, 1 : 1 + BINS]), np.abs(sums[:, 1 + BINS :])
+        return sums[:, 0] / n, (of_a.sum(axis=1) - of_b.sum(axis=1)) / n
+
+    nll, ece = differences(columns.sum(axis=0, keepdims=True))
+    nll_drawn, ece_drawn = differences(resampled_sums(columns, seed))
+    return CalibrationDifference(float(nll[0]), percentiles(nll_drawn), float(ece[0]), percentiles(ece_drawn))
+
+
+def _gaps(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(N, BINS): correct minus confidence in the column of the face's bin; |column sums| add up to N times the ECE."""
+    confidence = probs.max(axis=1)
+    out = np.zeros((len(probs), BINS))
+    out[np.arange(len(probs)), bin_of(confidence)] = (probs.argmax(axis=1) == labels) - confidence
+    return out

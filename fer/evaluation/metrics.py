@@ -59,6 +59,9 @@ class Scores:
         n: Images.
         accuracy: Share of correct answers. accuracy_interval: its 95 % bootstrap interval.
         macro_f1: Mean F1 of the classes that occur. macro_f1_interval: its 95 % bootstrap interval.
+        macro_precision, macro_recall: Means over the classes that occur as label or as prediction, as for macro_f1.
+        weighted_precision, weighted_recall, weighted_f1: Means weighted by the number of faces of each class;
+            weighted_recall is the accuracy.
         balanced_accuracy: Mean recall of the classes that occur among the labels.
         top2: Share of images whose label is among the two likeliest classes.
         nll: Mean negative log-likelihood of the label, in nats.
@@ -73,6 +76,11 @@ class Scores:
     accuracy_interval: Interval
     macro_f1: float
     macro_f1_interval: Interval
+    macro_precision: float
+    macro_recall: float
+    weighted_precision: float
+    weighted_recall: float
+    weighted_f1: float
     balanced_accuracy: float
     top2: float
     nll: float
@@ -174,8 +182,7 @@ def reliability(probs: np.ndarray, labels: np.ndarray, bins: int = BINS) -> Reli
     confidence = probs.max(axis=1)
     correct = probs.argmax(axis=1) == labels
     edges = np.linspace(0, 1, bins + 1)
-    # side="left" of the upper edges: a confidence equal to an edge belongs to the bin that it closes
-    where = np.minimum(np.searchsorted(edges[1:], confidence, side="left"), bins - 1)
+    where = bin_of(confidence, bins)
     counts = np.bincount(where, minlength=bins)
     with np.errstate(invalid="ignore"):
         return Reliability(
@@ -184,6 +191,12 @@ def reliability(probs: np.ndarray, labels: np.ndarray, bins: int = BINS) -> Reli
             np.bincount(where, weights=confidence, minlength=bins) / counts,
             np.bincount(where, weights=correct, minlength=bins) / counts,
         )
+
+
+def bin_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """(N,) int64, the equal-width bin of each confidence; one equal to an edge belongs to the bin that it closes."""
+    upper = np.linspace(0, 1, bins + 1)[1:]
+    return np.minimum(np.searchsorted(upper, confidence, side="left"), bins - 1)
 
 
 def ece(probs: np.ndarray, labels: np.ndarray, bins: int = BINS) -> float:
@@ -227,6 +240,8 @@ def score(probs: np.ndarray, labels: np.ndarray, class_names: Sequence[str], see
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted, labels=np.arange(len(class_names)), zero_division=0
     )
+    occurs = counts.sum(axis=0) + counts.sum(axis=1) > 0
+    share = support / support.sum()
     accuracy_interval, macro_f1_interval = bootstrap(counts, seed=seed)
     return Scores(
         n=len(labels),
@@ -234,6 +249,11 @@ def score(probs: np.ndarray, labels: np.ndarray, class_names: Sequence[str], see
         accuracy_interval=accuracy_interval,
         macro_f1=float(macro_f1_of(counts)),
         macro_f1_interval=macro_f1_interval,
+        macro_precision=float(precision[occurs].mean()),
+        macro_recall=float(recall[occurs].mean()),
+        weighted_precision=float(share @ precision),
+        weighted_recall=float(share @ recall),
+        weighted_f1=float(share @ f1),
         balanced_accuracy=float(recall[support > 0].mean()),
         top2=top_k(probs, labels, 2),
         nll=nll(probs, labels),

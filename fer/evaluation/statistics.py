@@ -78,10 +78,11 @@ def bootstrap(confusion: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) 
         raise DataError("no images to resample: the confusion matrix is empty")
     draws = np.random.default_rng(seed).multinomial(n, confusion.ravel() / n, size=resamples)
     draws = draws.reshape(resamples, *confusion.shape)
-    return _percentiles(accuracy_of(draws)), _percentiles(macro_f1_of(draws))
+    return percentiles(accuracy_of(draws)), percentiles(macro_f1_of(draws))
 
 
-def _percentiles(values: np.ndarray) -> Interval:
+def percentiles(values: np.ndarray) -> Interval:
+    """The middle 95 % of bootstrap draws."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
 
@@ -129,7 +130,48 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray, seed: int = 0) -> McNe
     p = float(binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
     cells = np.array([only_a, only_b, n - only_a - only_b]) / n
     draws = np.random.default_rng(seed).multinomial(n, cells, size=RESAMPLES)
-    return McNemar(only_a, only_b, n, (only_a - only_b) / n, _percentiles((draws[:, 0] - draws[:, 1]) / n), p)
+    return McNemar(only_a, only_b, n, (only_a - only_b) / n, percentiles((draws[:, 0] - draws[:, 1]) / n), p)
+
+
+def macro_f1_difference(pred_a: np.ndarray, pred_b: np.ndarray, labels: np.ndarray, seed: int = 0) -> Interval:
+    """95 % percentile interval of macro-F1 of the first model minus that of the second: the paired bootstrap.
+
+    Resampling faces keeps each face's label and both answers together, so it is one draw from a multinomial over the
+    C^3 cells (label, answer of the first, answer of the second).
+
+    Args:
+        pred_a, pred_b: (N,) int, predicted classes, in the same order.
+        labels: (N,) int, true classes.
+        seed: The same seed gives the same interval.
+
+    Raises:
+        DataError: different lengths or nothing to compare.
+    """
+    a, b, labels = np.asarray(pred_a), np.asarray(pred_b), np.asarray(labels)
+    if not (a.shape == b.shape == labels.shape) or a.ndim != 1 or not len(a):
+        raise DataError(f"two models must be compared on the same images, got {a.shape} and {b.shape} answers")
+    c = int(max(a.max(), b.max(), labels.max())) + 1
+    cells = np.bincount((labels * c + a) * c + b, minlength=c**3)
+    draws = np.random.default_rng(seed).multinomial(len(a), cells / len(a), size=RESAMPLES).reshape(-1, c, c, c)
+    return percentiles(macro_f1_of(draws.sum(axis=3)) - macro_f1_of(draws.sum(axis=2)))
+
+
+def resampled_sums(columns: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Column sums over faces drawn with replacement, all columns over the same draw (a paired bootstrap).
+
+    Args:
+        columns: (N, K) numbers per face.
+        seed: The same seed gives the same draws.
+
+    Returns:
+        (RESAMPLES, K) float64.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(columns)
+    out = np.empty((RESAMPLES, columns.shape[1]))
+    for i in range(RESAMPLES):
+        out[i] = np.bincount(rng.integers(0, n, n), minlength=n) @ columns
+    return out
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

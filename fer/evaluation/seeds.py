@@ -1,0 +1,167 @@
+"""How much of a difference is the seed? Spread over runs that differ in nothing else (McNemar does not see it)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fer.errors import DataError
+from fer.evaluation.statistics import LEVEL, Interval
+
+SCORES = ("val_accuracy", "test_accuracy", "macro_f1")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One score over several runs, in the unit of the score.
+
+    Attributes:
+        n: Runs.
+        mean: Their mean.
+        std: Sample standard deviation (n - 1); NaN for a single run.
+        low, high: Smallest and greatest.
+    """
+
+    n: int
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SeedSummary:
+    """The runs of one model.
+
+    Attributes:
+        model: Its name.
+        twin_of: The attention net whose twin it is, "" otherwise.
+        seeds: In rising order.
+        val_accuracy, test_accuracy, macro_f1: Fractions; None where no run was scored so.
+    """
+
+    model: str
+    twin_of: str
+    seeds: tuple[int, ...]
+    val_accuracy: Spread | None
+    test_accuracy: Spread | None
+    macro_f1: Spread | None
+
+
+@dataclass(frozen=True)
+class SeedDifference:
+    """Two models, trained with the same seeds, one run against the other.
+
+    Attributes:
+        seeds: Those that both were trained with.
+        a, b: Spread of each model over these seeds.
+        difference: Spread of a - b, seed by seed, as a fraction.
+        interval: 95 % interval of the mean difference (Student's t); None for fewer than two seeds.
+    """
+
+    seeds: tuple[int, ...]
+    a: Spread
+    b: Spread
+    difference: Spread
+    interval: Interval | None
+
+
+def spread(values: Sequence[float] | np.ndarray) -> Spread:
+    """Mean, sample standard deviation and range.
+
+    Raises:
+        DataError: no values, or one that is not finite.
+
+    >>> spread([0.5, 0.75, 1.0])
+    Spread(n=3, mean=0.75, std=0.25, low=0.5, high=1.0)
+    """
+    v = np.asarray(values, dtype=np.float64)
+    if v.ndim != 1 or not len(v) or not np.isfinite(v).all():
+        raise DataError(f"expected the scores of one run or more, got {v.tolist()}")
+    std = float(v.std(ddof=1)) if len(v) > 1 else float("nan")
+    return Spread(len(v), float(v.mean()), std, float(v.min()), float(v.max()))
+
+
+def seed_table(rows: Iterable[Mapping[str, Any]]) -> list[SeedSummary]:
+    """One summary per model, in the order in which the models first occur.
+
+    Args:
+        rows: Lines of seeds.csv: model, twin_of, seed, val_accuracy, test_accuracy, macro_f1; a score that was not
+            measured is "" or None. Of two runs of a model with the same seed the later line counts.
+
+    Raises:
+        DataError: a line without model or seed, or with a score that is no number.
+    """
+    runs = _by_model(rows)
+    return [
+        SeedSummary(
+            model=model,
+            twin_of=next((str(r["twin_of"]) for r in by_seed.values() if r.get("twin_of")), ""),
+            seeds=tuple(sorted(by_seed)),
+            **{key: _spread_of([_score(r, key) for r in by_seed.values()]) for key in SCORES},
+        )
+        for model, by_seed in runs.items()
+    ]
+
+
+def seed_difference(
+    rows: Iterable[Mapping[str, Any]], a: str, b: str, score: str = "test_accuracy"
+) -> SeedDifference | None:
+    """Model a minus model b, seed by seed.
+
+    Args:
+        rows: Lines of seeds.csv.
+        a, b: Names of the models.
+        score: One of `SCORES`.
+
+    Returns:
+        None where no seed has the score for both.
+
+    Raises:
+        DataError: a line without model or seed, or with a score that is no number.
+    """
+    runs = _by_model(rows)
+    of_a, of_b = ({s: _score(r, score) for s, r in runs.get(name, {}).items()} for name in (a, b))
+    shared = tuple(s for s in sorted(of_a) if of_a[s] is not None and of_b.get(s) is not None)
+    if not shared:
+        return None
+    va, vb = (np.array([scores[s] for s in shared], dtype=np.float64) for scores in (of_a, of_b))
+    return SeedDifference(shared, spread(va), spread(vb), spread(va - vb), _t_interval(va - vb))
+
+
+def _t_interval(values: np.ndarray) -> Interval | None:
+    from scipy.stats import t
+
+    n = len(values)
+    if n < 2:
+        return None
+    half = float(t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return Interval(float(values.mean()) - half, float(values.mean()) + half)
+
+
+def _by_model(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, Mapping[str, Any]]]:
+    out: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for number, row in enumerate(rows, start=1):
+        try:
+            out.setdefault(str(row["model"]), {})[int(row["seed"])] = row
+        except (KeyError, TypeError, ValueError) as e:
+            raise DataError(f"run {number} has no model or no whole number as seed: {dict(row)}") from e
+    return out
+
+
+def _score(row: Mapping[str, Any], key: str) -> float | None:
+    value = row.get(key)
+    if value in (None, ""):
+        return None
+    try:
+        return float(str(value))
+    except ValueError as e:
+        raise DataError(f"{row['model']}, seed {row['seed']}: {key} is no number: {value!r}") from e
+
+
+def _spread_of(values: Iterable[float | None]) -> Spread | None:
+    known = [v for v in values if v is not None]
+    return spread(known) if known else None
