@@ -1,4 +1,9 @@
-"""How much of a difference is the seed? Spread over runs that differ in nothing else (McNemar does not see it)."""
+"""How much of a difference is the seed? Spread over runs that differ in nothing else (McNemar does not see it).
+
+Runs are lines of seeds.csv (model, twin_of, seed, epochs, val_accuracy, test_accuracy, macro_f1), "" or None where a
+number is not known. Runs of different length are different experiments. A run without a seed is left out; of two runs
+of a model with the same seed and length the later line counts.
+"""
 
 from __future__ import annotations
 
@@ -34,17 +39,19 @@ class Spread:
 
 @dataclass(frozen=True)
 class SeedSummary:
-    """The runs of one model.
+    """The runs of one model that were equally long.
 
     Attributes:
         model: Its name.
         twin_of: The attention net whose twin it is, "" otherwise.
+        epochs: Of every run; None where that is not known.
         seeds: In rising order.
         val_accuracy, test_accuracy, macro_f1: Fractions; None where no run was scored so.
     """
 
     model: str
     twin_of: str
+    epochs: int | None
     seeds: tuple[int, ...]
     val_accuracy: Spread | None
     test_accuracy: Spread | None
@@ -53,15 +60,17 @@ class SeedSummary:
 
 @dataclass(frozen=True)
 class SeedDifference:
-    """Two models, trained with the same seeds, one run against the other.
+    """Two models, trained equally long with the same seeds, one run against the other.
 
     Attributes:
+        epochs: Of every run; None where that is not known.
         seeds: Those that both were trained with.
         a, b: Spread of each model over these seeds.
         difference: Spread of a - b, seed by seed, as a fraction.
         interval: 95 % interval of the mean difference (Student's t); None for fewer than two seeds.
     """
 
+    epochs: int | None
     seeds: tuple[int, ...]
     a: Spread
     b: Spread
@@ -86,31 +95,30 @@ def spread(values: Sequence[float] | np.ndarray) -> Spread:
 
 
 def seed_table(rows: Iterable[Mapping[str, Any]]) -> list[SeedSummary]:
-    """One summary per model, in the order in which the models first occur.
+    """One summary per model and number of epochs, in the order in which they first occur.
 
     Args:
-        rows: Lines of seeds.csv: model, twin_of, seed, val_accuracy, test_accuracy, macro_f1; a score that was not
-            measured is "" or None. Of two runs of a model with the same seed the later line counts.
+        rows: Lines of seeds.csv.
 
     Raises:
-        DataError: a line without model or seed, or with a score that is no number.
+        DataError: a line without model, or with a number that is none.
     """
-    runs = _by_model(rows)
     return [
         SeedSummary(
             model=model,
-            twin_of=next((str(r["twin_of"]) for r in by_seed.values() if r.get("twin_of")), ""),
-            seeds=tuple(sorted(by_seed)),
-            **{key: _spread_of([_score(r, key) for r in by_seed.values()]) for key in SCORES},
+            twin_of=next((str(r["twin_of"]) for r in runs.values() if r.get("twin_of")), ""),
+            epochs=epochs,
+            seeds=tuple(sorted(runs)),
+            **{key: _spread_of([_number(r, key) for r in runs.values()]) for key in SCORES},
         )
-        for model, by_seed in runs.items()
+        for (model, epochs), runs in _grouped(rows).items()
     ]
 
 
 def seed_difference(
     rows: Iterable[Mapping[str, Any]], a: str, b: str, score: str = "test_accuracy"
 ) -> SeedDifference | None:
-    """Model a minus model b, seed by seed.
+    """Model a minus model b, seed by seed; of several lengths of run that with most seeds, then the longest.
 
     Args:
         rows: Lines of seeds.csv.
@@ -118,18 +126,24 @@ def seed_difference(
         score: One of `SCORES`.
 
     Returns:
-        None where no seed has the score for both.
+        None where there is no seed with which both were trained equally long and scored.
 
     Raises:
-        DataError: a line without model or seed, or with a score that is no number.
+        DataError: a line without model, or with a number that is none.
     """
-    runs = _by_model(rows)
-    of_a, of_b = ({s: _score(r, score) for s, r in runs.get(name, {}).items()} for name in (a, b))
-    shared = tuple(s for s in sorted(of_a) if of_a[s] is not None and of_b.get(s) is not None)
-    if not shared:
+    groups = _grouped(rows)
+    found = []
+    for model, epochs in groups:
+        if model == a and (b, epochs) in groups:
+            of_a, of_b = ({s: _number(r, score) for s, r in groups[name, epochs].items()} for name in (a, b))
+            shared = tuple(s for s in sorted(of_a) if of_a[s] is not None and of_b.get(s) is not None)
+            if shared:
+                values = [np.array([scores[s] for s in shared], dtype=np.float64) for scores in (of_a, of_b)]
+                found.append((len(shared), epochs or 0, epochs, shared, values))
+    if not found:
         return None
-    va, vb = (np.array([scores[s] for s in shared], dtype=np.float64) for scores in (of_a, of_b))
-    return SeedDifference(shared, spread(va), spread(vb), spread(va - vb), _t_interval(va - vb))
+    _, _, epochs, shared, (va, vb) = max(found, key=lambda f: f[:2])
+    return SeedDifference(epochs, shared, spread(va), spread(vb), spread(va - vb), _t_interval(va - vb))
 
 
 def _t_interval(values: np.ndarray) -> Interval | None:
@@ -142,24 +156,27 @@ def _t_interval(values: np.ndarray) -> Interval | None:
     return Interval(float(values.mean()) - half, float(values.mean()) + half)
 
 
-def _by_model(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, Mapping[str, Any]]]:
-    out: dict[str, dict[int, Mapping[str, Any]]] = {}
+def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int | None], dict[int, Mapping[str, Any]]]:
+    """(model, epochs) -> seed -> run."""
+    out: dict[tuple[str, int | None], dict[int, Mapping[str, Any]]] = {}
     for number, row in enumerate(rows, start=1):
-        try:
-            out.setdefault(str(row["model"]), {})[int(row["seed"])] = row
-        except (KeyError, TypeError, ValueError) as e:
-            raise DataError(f"run {number} has no model or no whole number as seed: {dict(row)}") from e
+        if not row.get("model"):
+            raise DataError(f"run {number} names no model: {dict(row)}")
+        seed, epochs = _number(row, "seed"), _number(row, "epochs")
+        if seed is not None:
+            key = str(row["model"]), None if epochs is None else int(epochs)
+            out.setdefault(key, {})[int(seed)] = row
     return out
 
 
-def _score(row: Mapping[str, Any], key: str) -> float | None:
+def _number(row: Mapping[str, Any], key: str) -> float | None:
     value = row.get(key)
     if value in (None, ""):
         return None
     try:
         return float(str(value))
     except ValueError as e:
-        raise DataError(f"{row['model']}, seed {row['seed']}: {key} is no number: {value!r}") from e
+        raise DataError(f"a run of {row['model']}: {key} is no number: {value!r}") from e
 
 
 def _spread_of(values: Iterable[float | None]) -> Spread | None:

@@ -264,7 +264,7 @@ def _on_seeds(e: TwinEffect) -> str:
     if s is None or s.interval is None:
         return "Both were trained with one seed, so how much another seed would change is not known."
     return (
-        f"Over {len(s.seeds)} seeds the difference was {_points(s.difference.mean)} points on average "
+        f"Over {len(s.seeds)} seeds the difference is {_points(s.difference.mean)} points on average "
         f"{_between(s.interval)}, from {_points(s.difference.low)} to {_points(s.difference.high)}."
     )
 
