@@ -17,9 +17,13 @@ import streamlit as st
 from fer.errors import FerError
 
 PAGES = [
-    st.Page(HERE / "views" / "compare.py", title="Compare", icon=":material/leaderboard:", default=True),
-    st.Page(HERE / "views" / "confusion.py", title="Confusion", icon=":material/grid_on:"),
+    st.Page(HERE / "views" / "leaderboard.py", title="Leaderboard", icon=":material/leaderboard:", default=True),
+    st.Page(HERE / "views" / "compare.py", title="Compare", icon=":material/compare_arrows:"),
+    st.Page(HERE / "views" / "data.py", title="Data", icon=":material/database:"),
     st.Page(HERE / "views" / "curves.py", title="Curves", icon=":material/show_chart:"),
+    st.Page(HERE / "views" / "errors.py", title="Errors", icon=":material/search:"),
+    st.Page(HERE / "views" / "attention.py", title="Attention", icon=":material/visibility:"),
+    st.Page(HERE / "views" / "reliability.py", title="Calibration and robustness", icon=":material/speed:"),
     st.Page(HERE / "views" / "try_it.py", title="Try it", icon=":material/add_a_photo:"),
     st.Page(HERE / "views" / "about.py", title="About", icon=":material/info:"),
 ]

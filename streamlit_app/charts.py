@@ -1,8 +1,8 @@
-"""A chart as the lab shows it: Plotly, described for screen readers, with its numbers to take away."""
+"""Charts and tables as the lab shows them: described for screen readers, with their numbers to take away."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 FONT = "'Source Sans', 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Noto Color Emoji', sans-serif"
 
 
+def theme() -> str:
+    """ "dark" or "light": the ground of the page, for figures whose cells start from it."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
 def show(figure: Figure, data: pd.DataFrame, name: str, alt: str) -> None:
-    """Draw a figure with a button for its data.
+    """Draw a figure with a button for its data; the camera in its corner saves the picture.
 
     Args:
         figure: What to draw; its background stays transparent, so it reads in both themes.
@@ -33,6 +38,25 @@ def show(figure: Figure, data: pd.DataFrame, name: str, alt: str) -> None:
         config={"displaylogo": False, "toImageButtonOptions": {"format": "png", "filename": name, "scale": 2}},
     )
     download(data, name)
+
+
+def table(data: pd.DataFrame, name: str, alt: str, config: dict[str, Any] | None = None) -> None:
+    """Draw a sortable table with a button for its data.
+
+    Columns whose name ends in (%) or (points) get one decimal; the first column stays in sight.
+
+    Args:
+        data: What to show.
+        name: File name without suffix, once per page.
+        alt: One sentence on what the table shows.
+        config: Column settings beyond that.
+    """
+    number = st.column_config.NumberColumn
+    settings: dict[str, Any] = {c: number(format="%.1f") for c in data.columns if str(c).endswith("(%)")}
+    settings |= {c: number(format="%+.1f") for c in data.columns if str(c).endswith("(points)")}
+    settings[data.columns[0]] = st.column_config.TextColumn(pinned=True)
+    st.dataframe(data, hide_index=True, column_config=settings | (config or {}), alt=alt)
+    download(data, name, "Table (CSV)")
 
 
 def download(data: pd.DataFrame, name: str, label: str = "Data (CSV)") -> None:

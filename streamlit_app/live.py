@@ -1,4 +1,4 @@
-"""What the page "Try it" computes: one picture through the face detector and through every trained model."""
+"""Pages that run models: one picture through the face detector and through every trained model, each once."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 WIDTH_SHOWN_PX = 1024
 FACE_SHOWN_PX = 224
+Stamp = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,19 +69,31 @@ def model_names() -> list[str]:
     return model_order(trained_models())
 
 
-def predictor(name: str) -> Predictor:
+def folder_of(model: str | Path) -> Path:
+    """Folder of a checkpoint: of a bundled model by its name, or any other as it is given."""
+    return model if isinstance(model, Path) else checkpoints_dir() / model
+
+
+def predictor(model: str | Path) -> Predictor:
     """A model, loaded once and again only when its files change.
 
+    Args:
+        model: Name of a bundled model, or the folder of any checkpoint.
+
     Raises:
-        CheckpointError: damaged, foreign or newer checkpoint.
+        CheckpointError: absent, damaged, foreign or newer checkpoint.
     """
-    folder = checkpoints_dir() / name
-    stamp = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(folder.glob("*")) if p.is_file())
-    return _predictor(name, str(folder), stamp)
+    folder = folder_of(model)
+    return _predictor(str(folder), _stamp(folder))
 
 
-@st.cache_resource(max_entries=8, show_spinner="Loading a model …")
-def _predictor(name: str, folder: str, stamp: tuple[tuple[str, int, int], ...]) -> Predictor:
+def _stamp(folder: Path) -> Stamp:
+    files = sorted(p for p in folder.glob("*") if p.is_file())
+    return tuple((p.name, (s := p.stat()).st_mtime_ns, s.st_size) for p in files)
+
+
+@st.cache_resource(max_entries=12, show_spinner="Loading a model …")
+def _predictor(folder: str, stamp: Stamp) -> Predictor:
     from fer.inference import load
 
     return load(Path(folder))
@@ -108,19 +121,45 @@ def drawn_face(expression: str, person: int) -> np.ndarray:
     return draw_scene([expression], np.random.default_rng(person), 480, 480)[0]
 
 
-def ask(model: Predictor, face: np.ndarray) -> Opinion:
-    """Probabilities and heat map of one model for one face (uint8 (h, w, 3))."""
-    from fer.explain import METHODS, explain, methods_for
+def ask(model: str | Path, face: np.ndarray) -> Opinion:
+    """Probabilities and heat map of one model for one face.
 
-    methods = methods_for(model)
-    heatmap = explain(model, face, methods[0]) if methods else None
+    Args:
+        model: Name of a bundled model, or the folder of any checkpoint.
+        face: uint8 (h, w, 3).
+
+    Raises:
+        CheckpointError: the model cannot be loaded.
+    """
+    loaded, possible = predictor(model), methods(model)
+    first = next(iter(possible), "")
     return Opinion(
-        title=title(model),
-        probs=model.predict_proba([face])[0],
-        labels=model.labels.names,
-        method=METHODS[methods[0]].title if methods else "",
-        heatmap=heatmap,
+        title=title(loaded),
+        probs=loaded.predict_proba([face])[0],
+        labels=loaded.labels.names,
+        method=possible.get(first, ""),
+        heatmap=heatmap(model, face, first) if first else None,
     )
+
+
+def methods(model: str | Path) -> dict[str, str]:
+    """Explanation methods that work for a model, its own first: name -> title for people."""
+    from fer.explain import METHODS, methods_for
+
+    return {name: METHODS[name].title for name in methods_for(predictor(model))}
+
+
+def heatmap(model: str | Path, face: np.ndarray, method: str) -> np.ndarray:
+    """Where a model looked in one face (uint8 (h, w) or (h, w, 3)): float32 (h, w) in [0, 1]; computed once."""
+    folder = folder_of(model)
+    return _heatmap(str(folder), _stamp(folder), face, method)
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _heatmap(folder: str, stamp: Stamp, face: np.ndarray, method: str) -> np.ndarray:
+    from fer.explain import explain
+
+    return explain(_predictor(folder, stamp), face, method)
 
 
 def title(model: Predictor) -> str:
@@ -128,6 +167,13 @@ def title(model: Predictor) -> str:
     from fer.models import MODELS, get_model
 
     return get_model(model.name).SPEC.title if model.name in MODELS else model.name
+
+
+def overlay(face: np.ndarray, heat: np.ndarray, strength: float = 0.55) -> np.ndarray:
+    """A face at the size it is shown in with its heat map laid over it: (FACE_SHOWN_PX, FACE_SHOWN_PX, 3) uint8."""
+    from fer.viz import overlay_heatmap
+
+    return overlay_heatmap(enlarge(face), enlarge_map(heat), strength)
 
 
 def enlarge(face: np.ndarray, side_px: int = FACE_SHOWN_PX) -> np.ndarray:

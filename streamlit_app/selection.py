@@ -1,4 +1,4 @@
-"""What the result pages look at: data set, split and models, chosen in the side bar and kept between pages."""
+"""What the result pages look at: data set, split, view and models, chosen in the side bar and kept between pages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from fer.errors import DataError
 from fer.paths import ROOT, results_dir
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fer.evaluation import ModelResult
 
 # The final test first: it is the number that counts.
@@ -21,6 +24,8 @@ HOW_TO = (
     "```\npython scripts/train.py --model all --promote\npython scripts/evaluate.py\n```\n\nthen reload this page."
 )
 Stamp = tuple[tuple[str, int, int], ...]
+KINDS = (".json", ".parquet", ".jsonl", ".npz", ".csv")
+VIEWS = {"single": "one view", "flip": "with the mirror image", "tencrop": "ten crops"}
 
 
 @dataclass(frozen=True)
@@ -28,73 +33,133 @@ class Selection:
     """What a page shows.
 
     Attributes:
+        root: Folder of results.
         data: Name of the data set.
         split: Key of the split, "val" or "test".
         title: What the data's authors call the split.
-        n: Faces in it.
-        results: Chosen models that were scored on the split, in the order of every table.
+        view: single, flip or tencrop.
+        n: Faces in the split.
+        results: Chosen models that were scored on split and view, in the order of every table.
+        stamp: Changes when a file of the data set does.
     """
 
+    root: Path
     data: str
     split: str
     title: str
+    view: str
     n: int
     results: tuple[ModelResult, ...]
+    stamp: Stamp
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Name of every chosen model -> name for people."""
+        return {r.name: r.title for r in self.results}
+
+    @property
+    def key(self) -> tuple:
+        """All that a computation from these results depends on, for caches."""
+        return (str(self.root), self.data, self.split, self.view, tuple(r.name for r in self.results), self.stamp)
+
+    @property
+    def place(self) -> str:
+        """Where the numbers come from, for captions."""
+        return f"{self.data} · {self.title} · {self.n:,} faces · {VIEWS[self.view]}"
 
 
-def choose() -> Selection:
-    """Draw the pickers in the side bar and return what was chosen; without results, say so and end the page."""
+def choose_data() -> tuple[Path, str]:
+    """Draw the picker of the data set; without results, say so and end the page."""
     root = results_dir()
     names = _data_sets(root)
     if not names:
         st.info(f"No results yet in `{_short(root)}`. {HOW_TO}", icon=":material/science:")
         st.stop()
+    if len(names) == 1:
+        return root, names[0]
     with st.sidebar:
-        data = names[0]
-        if len(names) > 1:
-            data = st.selectbox("Data set", names, key="data", persist_state="session")
-    results, problems = load(str(root), data, stamp(root / data))
+        return root, st.selectbox("Data set", names, key="data", persist_state="session")
+
+
+def choose(split: bool = True, view: bool = False) -> Selection:
+    """Draw the pickers in the side bar and return what was chosen; without results, say so and end the page.
+
+    Args:
+        split: Offer the splits; otherwise the first one in SPLIT_ORDER is meant.
+        view: Offer the ways of looking at a face; otherwise "single" is meant.
+    """
+    root, data = choose_data()
+    seen = stamp(root / data)
+    results, problems = load(str(root), data, seen)
     _report(problems, nothing_left=not results)
     if not results:
         st.info(HOW_TO, icon=":material/science:")
         st.stop()
     splits = [s for s in SPLIT_ORDER if any(s in r.splits for r in results)]
     titles = {s: next(r.split_title(s) for r in results if s in r.splits) for s in splits}
-    by_name = {r.name: r for r in results}
     with st.sidebar:
-        split = st.radio(
-            "Split",
-            splits,
-            format_func=lambda s: titles.get(s, s),
-            captions=[PURPOSE[s] for s in splits],
-            key=f"split_{data}",
-            persist_state="session",
-        )
-        wanted = list(by_name)
-        if len(by_name) > 1:
-            wanted = st.pills(
-                "Models",
-                list(by_name),
-                selection_mode="multi",
-                default=list(by_name),
-                format_func=lambda n: by_name[n].title,
-                key=f"models_{data}",
+        chosen_split = splits[0]
+        if split:
+            chosen_split = st.radio(
+                "Split",
+                splits,
+                format_func=lambda s: titles.get(s, s),
+                captions=[PURPOSE[s] for s in splits],
+                key=f"split_{data}",
                 persist_state="session",
             )
-    chosen = tuple(r for n, r in by_name.items() if n in wanted and split in r.splits)
+        chosen_view = _view(results, chosen_split, data) if view else "single"
+        wanted = _models(results, data)
+    picked = [r for r in results if r.name in wanted and chosen_split in r.splits]
+    chosen = tuple(r for r in picked if chosen_view in r.views(chosen_split))
+    if without := [r.title for r in picked if r not in chosen]:
+        st.caption(f"Not scored {VIEWS[chosen_view]}: {', '.join(without)}.")
     if not chosen:
         st.info("Choose at least one model in the side bar.", icon=":material/touch_app:")
         st.stop()
-    return Selection(data, split, titles[split], max(r.metrics["splits"][split]["n"] for r in chosen), chosen)
+    n = max(r.metrics["splits"][chosen_split]["n"] for r in chosen)
+    return Selection(root, data, chosen_split, titles[chosen_split], chosen_view, n, chosen, seen)
+
+
+def _view(results: list[ModelResult], split: str, data: str) -> str:
+    views = [v for v in VIEWS if any(split in r.splits and v in r.views(split) for r in results)]
+    if len(views) < 2:
+        return "single"
+    return st.radio(
+        "Each face is shown",
+        views,
+        format_func=VIEWS.get,
+        captions=[
+            {"single": "the headline", "flip": "mean of two answers", "tencrop": "mean of ten"}[v] for v in views
+        ],
+        key=f"view_{data}_{split}",
+        persist_state="session",
+        help="Test-time augmentation: the model answers for several versions of a face, and the mean counts.",
+    )
+
+
+def _models(results: list[ModelResult], data: str) -> list[str]:
+    titles = {r.name: r.title for r in results}
+    if len(titles) < 2:
+        return list(titles)
+    return st.pills(
+        "Models",
+        list(titles),
+        selection_mode="multi",
+        default=list(titles),
+        format_func=titles.get,
+        key=f"models_{data}",
+        persist_state="session",
+    )
 
 
 def stamp(folder: Path) -> Stamp:
     """Name, time and size of every result file of a data set: changes when any of them does."""
-    files = sorted(p for p in folder.glob("*/*") if p.suffix in (".json", ".parquet", ".jsonl"))
-    return tuple((f"{p.parent.name}/{p.name}", (s := p.stat()).st_mtime_ns, s.st_size) for p in files)
+    files = sorted(p for p in [*folder.glob("*"), *folder.glob("*/*")] if p.suffix in KINDS)
+    return tuple((str(p.relative_to(folder)), (s := p.stat()).st_mtime_ns, s.st_size) for p in files)
 
 
-@st.cache_data(max_entries=8, show_spinner="Reading the results …")
+@st.cache_resource(max_entries=8, show_spinner="Reading the results …")
 def load(root: str, data: str, stamp: Stamp) -> tuple[list[ModelResult], list[str]]:
     """Results of one data set and one line per folder that had to be left out; read again when `stamp` changes."""
     from fer.evaluation import read_results
@@ -102,13 +167,7 @@ def load(root: str, data: str, stamp: Stamp) -> tuple[list[ModelResult], list[st
 
     problems: list[str] = []
     found = {r.name: r for r in read_results(root, data, problems)}
-    usable = []
-    for name in model_order(found):
-        if missing := _missing(found[name]):
-            problems.append(f"{name}: metrics.json has no usable {missing}; make it again with scripts/evaluate.py")
-        else:
-            usable.append(found[name])
-    return usable, [p.replace(f"{root}/", "") for p in problems]
+    return [found[name] for name in model_order(found)], [p.replace(f"{root}/", "") for p in problems]
 
 
 def row(result: ModelResult) -> dict[str, Any]:
@@ -118,24 +177,20 @@ def row(result: ModelResult) -> dict[str, Any]:
     return row_of(result)
 
 
-def _missing(result: ModelResult) -> str:
-    """The first thing that the pages need and the metrics lack; "" where all is there."""
-    c = len(result.class_names)
+def marks(result: ModelResult) -> str:
+    """Help that a model had (a teacher, other data, other labels); a dash where it had none."""
+    from fer.evaluation.leaderboard import cells
+
+    return cells(row(result))["marks"].replace("`", "")
+
+
+def stored(read: Callable[..., Any], *args: Any) -> Any:
+    """What a reader of `fer.evaluation.stored` gives; a file that it cannot read becomes a warning and None."""
     try:
-        if not result.splits:
-            return "split"
-        for split in result.splits:
-            scores = result.scores(split)
-            float(scores["accuracy"]), [float(v) for v in scores["accuracy_interval"]]
-            float(scores["macro_f1"]), float(scores["balanced_accuracy"])
-            for name in result.class_names:
-                [float(scores["per_class"][name][k]) for k in ("recall", "precision", "f1", "support")]
-            if [len(r) for r in scores["confusion"]] != [c] * c:
-                return "confusion matrix"
-        row(result)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return str(error).strip("'") or type(error).__name__
-    return ""
+        return read(*args)
+    except DataError as error:
+        st.warning(str(error).replace(f"{results_dir()}/", ""), icon=":material/report:")
+        return None
 
 
 def _data_sets(root: Path) -> list[str]:

@@ -4,7 +4,7 @@
 """
 
 from fer.viz.bars import count_bars, per_class_bars, probability_bars, share_stack
-from fer.viz.grids import agreement_figure, confusion_figure, difference_figure, map_grid
+from fer.viz.grids import agreement_figure, confusion_figure, difference_figure, map_grid, row_shares
 from fer.viz.heat import colorize, heatmap_rgba, overlay_heatmap
 from fer.viz.lines import history_figure, line_figure, reliability_figure
 from fer.viz.points import comparison_scatter, interval_dots
@@ -34,5 +34,6 @@ __all__ = [
     "per_class_bars",
     "probability_bars",
     "reliability_figure",
+    "row_shares",
     "share_stack",
 ]

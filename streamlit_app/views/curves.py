@@ -10,7 +10,7 @@ from plotly.graph_objects import Figure
 from fer import viz
 from fer.evaluation import ModelResult
 from streamlit_app import charts
-from streamlit_app.selection import choose
+from streamlit_app.selection import Selection, choose, marks
 
 COLUMNS = (
     "phase",
@@ -28,7 +28,7 @@ COLUMNS = (
 def main() -> None:
     """Render the page."""
     st.title("How the training went")
-    chosen = choose()
+    chosen = choose(split=False)
     histories = {r.name: usable for r in chosen.results if (usable := _usable(r))}
     without = [r.title for r in chosen.results if r.name not in histories]
     if without:
@@ -56,14 +56,14 @@ def main() -> None:
                 f"{chosen.data}_{metric}_curves",
                 f"Lines: {metric} of every model in training and validation over the epochs.",
             )
+    _rates(chosen, histories)
     st.subheader("In numbers")
     table = pd.DataFrame([_facts(r, histories[r.name]) for r in chosen.results if r.name in histories])
-    st.dataframe(
+    charts.table(
         table,
-        hide_index=True,
-        column_config={
-            "model": st.column_config.TextColumn(pinned=True),
-            "best validation (%)": st.column_config.NumberColumn(format="%.1f"),
+        f"{chosen.data}_trainings",
+        "One row per model: epochs, best validation accuracy, gap to training, time.",
+        {
             "gap at the end (points)": st.column_config.NumberColumn(
                 format="%+.1f", help="Training minus validation accuracy in the last epoch: large means overfitting."
             ),
@@ -72,6 +72,26 @@ def main() -> None:
         },
     )
     charts.download(data, f"{chosen.data}_history", "All epochs (CSV)")
+
+
+def _rates(chosen: Selection, histories: dict[str, list[dict[str, Any]]]) -> None:
+    lines = {n: [(e["epoch"], e["lr"]) for e in entries if e.get("lr", 0) > 0] for n, entries in histories.items()}
+    lines = {n: points for n, points in lines.items() if points}
+    if not lines:
+        return
+    st.subheader("Learning rate")
+    st.caption("At the end of each epoch, on a logarithmic scale; one without a history of it is left out.")
+    figure = viz.line_figure(
+        {n: tuple(zip(*points, strict=True)) for n, points in lines.items()},
+        "epoch", "learning rate (step size)", titles=chosen.titles, share_x=False, share_y=False, height=300,
+    )  # fmt: skip
+    figure.update_yaxes(type="log", exponentformat="power", dtick=1)
+    charts.show(
+        figure,
+        pd.DataFrame([{"model": n, "epoch": e, "lr": v} for n, points in lines.items() for e, v in points]),
+        f"{chosen.data}_learning_rates",
+        "Lines: learning rate of every model over the epochs.",
+    )
 
 
 def _figure(histories: dict[str, list[dict[str, Any]]], metric: str, titles: dict[str, str]) -> Figure:
@@ -106,6 +126,7 @@ def _facts(result: ModelResult, history: list[dict[str, Any]]) -> dict[str, Any]
     speeds = sorted(e["images_per_second"] for e in history if "images_per_second" in e)
     return {
         "model": result.title,
+        "marks": marks(result),
         "epochs": len(history),
         "best epoch": best["epoch"] if best else None,
         "best validation (%)": 100 * best["val_accuracy"] if best else None,

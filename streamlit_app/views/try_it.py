@@ -1,6 +1,7 @@
 """One picture, all models: what each says and where it looked."""
 
-import hashlib
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,12 +9,12 @@ import streamlit as st
 
 from fer import viz
 from fer.errors import FerError
-from fer.images import read_image
-from fer.labels import EMOJI, FER7
+from fer.labels import EMOJI
+from fer.paths import ROOT
 from streamlit_app import charts, live
+from streamlit_app.picture import SOURCES, choose_picture
 
 PER_ROW = 3
-SOURCES = {"Upload": ":material/upload:", "Camera": ":material/photo_camera:", "Drawn face": ":material/draw:"}
 
 
 def main() -> None:
@@ -25,14 +26,15 @@ def main() -> None:
         "and are not saved."
     )
     names = live.model_names()
-    if not names:
+    mine = _own_checkpoint()
+    if not names and not mine:
         st.info(
             "No trained model here yet. Train one with `python scripts/train.py --model attention_cnn --promote`, "
-            "then reload this page.",
+            "then reload this page, or name a checkpoint of your own above.",
             icon=":material/model_training:",
         )
         return
-    picture = _picture()
+    picture = choose_picture(list(SOURCES), "try")
     if picture is None:
         return
     image, key = picture
@@ -62,7 +64,7 @@ def main() -> None:
                 key=f"face_{key}",
             )
         strength = st.slider("Strength of the overlay", 0, 100, 55, 5, format="%d %%", key="strength") / 100
-        opinions = _ask(names, faces[chosen].crop)
+        opinions = _ask([*names, *mine], faces[chosen].crop)
         st.markdown(_agreement(list(opinions.values())))
     with left:
         st.image(
@@ -75,58 +77,42 @@ def main() -> None:
         _chart(opinions)
 
 
-def _picture() -> tuple[np.ndarray, str] | None:
-    """The picture to look at and a key that changes with it; None while there is none that can be read."""
-    source = st.segmented_control(
-        "Picture from",
-        list(SOURCES),
-        format_func=lambda s: f"{SOURCES[s]} {s}",
-        default="Upload",
-        required=True,
-        key="source",
-    )
-    if source == "Drawn face":
-        return _drawn()
-    if source == "Camera":
-        given = st.camera_input("Take a snapshot", key="camera")
-    else:
-        given = st.file_uploader("A picture with a face (JPEG, PNG, WebP …, at most 20 MB)", key="upload")
-    if given is None:
-        return None
-    data = given.getvalue()
-    try:
-        return read_image(data), hashlib.sha256(data).hexdigest()[:12]
-    except FerError as error:
-        reason = str(error).removeprefix("the bytes given: ")
-        st.error(f"“{given.name}” cannot be used: {reason}.", icon=":material/broken_image:")
-        return None
-
-
-def _drawn() -> tuple[np.ndarray, str] | None:
-    """A face drawn by code: for a first try without a photograph."""
-    left, right = st.columns([3, 1], vertical_alignment="bottom")
-    with left:
-        expression = st.pills(
-            "Drawn expression",
-            FER7.names,
-            default="happy",
-            required=True,
-            format_func=lambda n: f"{EMOJI[n]} {n}",
-            key="expression",
+def _own_checkpoint() -> list[Path]:
+    """The folder that the visitor names, where it holds a checkpoint; else nothing, and a sentence why."""
+    with st.expander("A checkpoint of your own", icon=":material/folder_open:"):
+        text = st.text_input(
+            "Folder with model.safetensors (or model.skops) and config.json",
+            placeholder="runs/attention_cnn/20260101-120000",
+            key="checkpoint",
+            help="A folder on the machine that runs this page; scripts/train.py writes such folders under runs/. "
+            "Nothing in it is executed: weights are safetensors, the rest is JSON.",
+        ).strip()
+        if not text:
+            return []
+        folder = Path(text).expanduser()
+        folder = folder if folder.is_absolute() else ROOT / folder
+        try:
+            loaded = live.predictor(folder)
+        except FerError as error:
+            st.error(str(error), icon=":material/error:")
+            return []
+        st.success(
+            f"{live.title(loaded)} from {folder.name}: {len(loaded.labels)} expressions.", icon=":material/check:"
         )
-    with right:
-        seed = st.number_input("Person", 1, 999, 1, key="person", help="Every number draws another person.")
-    return live.drawn_face(expression, int(seed)), f"{expression}{seed}"
+        return [folder]
 
 
-def _ask(names: list[str], face: np.ndarray) -> dict[str, live.Opinion]:
+def _ask(models: list[str | Path], face: np.ndarray) -> dict[str, live.Opinion]:
     """What every model says; one that cannot be used says why and is left out."""
     opinions = {}
-    for name in names:
+    for model in models:
         try:
-            opinions[name] = live.ask(live.predictor(name), face)
+            opinions[str(model)] = live.ask(model, face)
         except FerError as error:
-            st.error(f"{name}: {error}", icon=":material/error:")
+            st.error(f"{model}: {error}", icon=":material/error:")
+        else:
+            if isinstance(model, Path):
+                opinions[str(model)] = replace(opinions[str(model)], title=f"yours: {model.name}")
     return opinions
 
 
@@ -152,10 +138,9 @@ def _cards(opinions: list[live.Opinion], face: np.ndarray, strength: float) -> N
                     delta_color="off",
                     delta_arrow="off",
                 )
-                shown = live.enlarge(face)
-                caption = "this model cannot be explained"
+                shown, caption = live.enlarge(face), "this model cannot be explained"
                 if opinion.heatmap is not None:
-                    shown = viz.overlay_heatmap(shown, live.enlarge_map(opinion.heatmap), strength)
+                    shown = live.overlay(face, opinion.heatmap, strength)
                     caption = f"{opinion.method}: bright where it looked"
                 st.image(shown, caption=caption, width="stretch")
 
