@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,6 +69,34 @@ def _one(face: np.ndarray, side: int, channels: int, position: int) -> np.ndarra
         shrink = min(face.shape[:2]) > side
         face = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
     return face
+
+
+TEN_CROP_MARGIN = 48 / 44  # how much larger than the crops the face is where the spec leaves no margin
+
+
+def ten_crop(faces: Faces, spec: InputSpec) -> np.ndarray:
+    """Four corners, centre, and the mirror images of these five (Krizhevsky et al. 2012, section 4.1).
+
+    The crops are those of a face of `resize_px` where that is larger than `size_px`; else the face is enlarged by
+    48/44 first.
+
+    Args:
+        faces: As for `prepare`.
+
+    Returns:
+        uint8 (10, N, S, S) or (10, N, S, S, 3) with S = size_px, ready for a predictor whose `resize_px` is S too:
+        top left, top right, bottom left, bottom right, centre, then their mirror images.
+
+    Raises:
+        ImageError: see `prepare`.
+    """
+    size = spec.size_px
+    side = spec.resize_px if spec.resize_px > size else round(size * TEN_CROP_MARGIN)
+    whole = prepare(faces, replace(spec, resize_px=side), crop=False)
+    end, middle = side - size, (side - size) // 2
+    corners = ((0, 0), (0, end), (end, 0), (end, end), (middle, middle))
+    crops = np.stack([whole[:, y : y + size, x : x + size] for y, x in corners])
+    return np.concatenate([crops, crops[:, :, :, ::-1]])
 
 
 def normalise(batch: torch.Tensor, spec: InputSpec) -> torch.Tensor:

@@ -3,6 +3,8 @@
 
 Without arguments every trained model is scored on FER2013's PublicTest and PrivateTest, each on its own, and
 results/leaderboard.csv is generated again. Choose on PublicTest; PrivateTest is for the final figure only.
+Stored predictions are used again while checkpoint and data are the same; where the data are not at hand, everything is
+made from them alone.
 """
 
 import sys
@@ -13,28 +15,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from fer import paths
-from fer.checkpoint import find, read_manifest, trained_models
+from fer.checkpoint import find, trained_models
 from fer.command_line import run_script
-from fer.data import Dataset, Split, open_dataset
-from fer.errors import ConfigError, DataError, unknown_name
-from fer.evaluation import calibration, figures, leaderboard, leakage, report, results
-from fer.labels import project
+from fer.data import open_dataset
+from fer.errors import DataError, unknown_name
+from fer.evaluation import figures, leaderboard, report, results, stored
 
 README = paths.ROOT / "README.md"
-
-
-@dataclass(frozen=True, eq=False)
-class Views:
-    """Raw answers to one split, before any temperature: of the faces and of the mirrored faces, (N, C) each."""
-
-    single: np.ndarray
-    mirrored: np.ndarray
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,6 +54,33 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder of results (default: results/; runs/results/ for synthetic data or --checkpoint)",
     )
+    p.add_argument("--again", action="store_true", help="ask the models again, although what is stored still holds")
+    p.add_argument(
+        "--ten-crop", action="store_true", help="also ten crops of every face (ten times the work; kept once stored)"
+    )
+    p.add_argument(
+        "--robustness",
+        action="store_true",
+        help="also accuracy under nine corruptions on 1,000 test faces (45 times 1,000 answers; kept once stored)",
+    )
+    p.add_argument(
+        "--latency",
+        choices=("keep", "again", "none"),
+        default="keep",
+        help="measure time per call where none is stored of this checkpoint (default), always, or never",
+    )
+    p.add_argument(
+        "--ensemble",
+        action="append",
+        metavar="NAME,NAME",
+        help="also a weighted mean of these models, the weights fitted on validation; repeatable",
+    )
+    p.add_argument(
+        "--seed-row",
+        action="store_true",
+        help="of every --checkpoint keep only its line in results/<data>/seeds.csv",
+    )
+    p.add_argument("--votes", type=Path, metavar="PATH", help="FER+ votes (fer2013new.csv; default: the one in data/)")
     p.add_argument("--batch-size", type=int, default=256, metavar="N", help="faces per call (default %(default)s)")
     p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
     p.add_argument(
@@ -108,164 +125,52 @@ def chosen(args: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys([*names, *(str(find(c)) for c in args.checkpoint or [])]))
 
 
-def predict(predictor: Any, faces: np.ndarray, batch_size: int) -> np.ndarray:
-    """(N, C) float32 probabilities, `batch_size` faces at a time."""
-    parts = [predictor.predict_proba(faces[i : i + batch_size]) for i in range(0, len(faces), batch_size)]
-    return np.concatenate(parts).astype(np.float32)
-
-
-def answers(predictor: Any, split: Split, dataset: Dataset, batch_size: int) -> Views:
-    """What the model says, in the classes of the data set and without the checkpoint's temperature."""
-
-    def raw(faces: np.ndarray) -> np.ndarray:
-        probs = calibration.apply_temperature(predict(predictor, faces, batch_size), 1 / predictor.temperature)
-        same = predictor.labels.names == dataset.label_set.names
-        return probs if same else project(probs, predictor.labels, dataset.label_set)
-
-    return Views(raw(split.faces), raw(np.ascontiguousarray(split.faces[:, :, ::-1])))
-
-
-def temperature_of(predictor: Any, views: Mapping[str, Views], dataset: Dataset) -> dict[str, Any]:
-    """The checkpoint's own temperature, or one fitted here on validation where it has none."""
-    if predictor.temperature != 1:
-        return {"value": round(float(predictor.temperature), 6), "source": "checkpoint"}
-    if "val" not in views:
-        return {"value": 1.0, "source": "none"}
-    value = calibration.fit_temperature(calibration.log_probabilities(views["val"].single), dataset["val"].labels)
-    return {"value": round(value, 6), "source": f"fitted on {dataset.title('val')}"}
-
-
-def seen_in_training(dataset: Dataset, splits: Sequence[str]) -> dict[str, np.ndarray | None]:
-    """Per split: "", "exact" or "near" for every face; None where the training split is not at hand."""
-    if "train" not in dataset.splits:
-        return dict.fromkeys(splits)
-    found = {k: leakage.find(dataset[k].faces, dataset["train"].faces) for k in splits}
-    return {k: np.where(v.exact, "exact", np.where(v.near, "near", "")) for k, v in found.items()}
-
-
-def card_for(folder: Path, name: str, dataset: Dataset, temperature: dict[str, Any], earlier: Path) -> dict[str, Any]:
-    """What metrics.json holds besides scores, from the checkpoint's manifest."""
-    from fer.models import get_model
-
-    manifest = read_manifest(folder)
-    training = manifest.training
-    sha256 = manifest.weights.get("sha256", "")
-    latency = None
-    if (earlier / results.METRICS).is_file():
-        try:
-            old = results.read_result(earlier).metrics
-            latency = old.get("latency_ms") if (old.get("checkpoint") or {}).get("sha256") == sha256 else None
-        except DataError:
-            pass  # a damaged file is replaced
-    return {
-        "model": name,
-        "title": get_model(manifest.model).SPEC.title,
-        "data": {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "label_set": dataset.label_set.name,
-            "labels": list(dataset.label_set.names),
-            "majority": majority_of(dataset),
-        },
-        "checkpoint": {
-            "sha256": sha256,
-            "git_commit": manifest.git_commit,
-            "created": manifest.created,
-            "seed": manifest.seed,
-        },
-        "parameters": manifest.weights.get("parameters"),
-        "trained": {k: training.get(k) for k in ("epochs", "seconds", "device", "best_epoch")}
-        | {"data": manifest.data.get("name"), "images": manifest.data.get("n_train")},
-        "marks": {
-            "distilled_from": training.get("teacher") or "",
-            "pretrained": bool(training.get("pretrained")),
-            "extra_annotation": bool(training.get("extra_annotation")),
-        },
-        "temperature": temperature,
-        "latency_ms": latency,
-        "titles": {k: dataset.title(k) for k in dataset.splits},
-    }
-
-
-def majority_of(dataset: Dataset) -> str | None:
-    """The commonest class of the training split, where that is at hand."""
-    if "train" not in dataset.splits:
-        return None
-    return dataset.label_set.names[int(dataset["train"].targets.sum(axis=0).argmax())]
-
-
-def folder_names(targets: Sequence[str]) -> dict[str, str]:
-    """Target -> name of its results: the model's, followed by the run's where one model comes twice."""
-    models = {t: read_manifest(t).model for t in targets}
-    twice = {m for m in models.values() if list(models.values()).count(m) > 1}
-    names = {t: f"{m}@{find(t).name}" if m in twice and t != m else m for t, m in models.items()}
-    if len(set(names.values())) < len(names):
-        both = " and ".join(t for t, n in names.items() if list(names.values()).count(n) > 1)
-        raise ConfigError(f"the results of {both} would overwrite each other; score them apart, with --out")
-    return names
-
-
 def score_all(args: argparse.Namespace) -> tuple[Path, str]:
     """Load, predict, write; returns the folder of results and the name of the data set."""
-    from fer.inference import load
+    from fer.scoring.card import is_foreign, row_names, seed_row
+    from fer.scoring.score import Options, Scorer, add_seed_rows
 
     targets = chosen(args)
-    dataset = open_dataset(args.data)
-    splits = [k for k in ("val", "test") if k in dataset.splits and len(dataset[k])]
-    if not splits:
-        raise DataError(
-            f"{dataset.name}: has no validation or test split to score; it has {', '.join(dataset.splits) or 'none'}"
-        )
+    try:
+        dataset = open_dataset(args.data)
+    except DataError as e:
+        if args.checkpoint or args.ten_crop or args.robustness or args.again or not stored_here(args):
+            raise
+        print(f"note: {e}\nnote: tables and pictures are made from the stored predictions alone", file=sys.stderr)
+        return summarise_again(args)
     out = args.out or default_out(args, dataset.name)
-    seen = seen_in_training(dataset, splits)
-    for target, name in folder_names(targets).items():
-        predictor = load(target, device=args.device)
-        lacking = [c for c in dataset.label_set.names if c not in predictor.labels.names]
-        if lacking:
-            print(f"note: {name} knows no {', '.join(lacking)}: such faces count as errors", file=sys.stderr)
+    options = Options(args.device, args.batch_size, args.again, args.ten_crop, args.robustness, args.latency)
+    scorer = Scorer(dataset, out, args.votes, say, lambda text: print(f"note: {text}", file=sys.stderr))
+    rows = []
+    for target, name in row_names(targets, dataset.name).items():
         start = time.perf_counter()
-        views = {k: answers(predictor, dataset[k], dataset, args.batch_size) for k in splits}
-        spent_s = time.perf_counter() - start
-        n = sum(len(dataset[k]) for k in splits)
-        print(
-            f"{name}: {n:,} faces, each also mirrored, in {spent_s:.1f} s ({2 * n / spent_s:,.0f} a second)", flush=True
-        )
-        temperature = temperature_of(predictor, views, dataset)
-        stored = {}
-        for k, v in views.items():
-            single, mirrored = (calibration.apply_temperature(p, temperature["value"]) for p in (v.single, v.mirrored))
-            stored[k] = {
-                "rows": dataset[k].rows,
-                "labels": dataset[k].labels,
-                "single": single,
-                "flip": (single + mirrored) / 2,
-                "seen": seen[k],
-            }
-        frame = results.predictions_frame(stored, dataset.label_set.names)
-        folder, checkpoint = results.folder_of(dataset.name, name, out), find(target)
-        metrics = report.summarise(frame, card_for(checkpoint, name, dataset, temperature, folder))
-        results.write_predictions(frame, folder)
-        results.write_json(metrics, folder / results.METRICS)
-        copy_history(checkpoint, name, dataset.name, folder)
+        bundled = find(target).parent == paths.checkpoints_dir()
+        only_a_line = args.seed_row and not bundled
+        scored = scorer.score_in_passing(target, name, options) if only_a_line else scorer.score(target, name, options)
+        if (args.seed_row or bundled) and not is_foreign(scored.manifest, dataset.name):
+            rows.append(seed_row(scored.manifest, scored.metrics))
+        say(f"{name}: {time.perf_counter() - start:.1f} s")
+    scorer.write_facts()
+    if rows:
+        path = add_seed_rows(rows, out, dataset.name)
+        say(f"{len(rows)} line{'s' if len(rows) != 1 else ''} in {path}")
     return out, dataset.name
 
 
+def say(text: str) -> None:
+    """A line of progress, at once."""
+    print(text, flush=True)
+
+
+def stored_here(args: argparse.Namespace) -> bool:
+    """Are there results of this data set to make tables from?"""
+    return bool(results.read_results(args.out, args.data, []))
+
+
 def default_out(args: argparse.Namespace, data: str) -> Path:
-    """results/ for bundled models on real data; runs/results/ for drawn faces and for checkpoints that are not bundled."""
-    bundled = all(find(c).parent == paths.checkpoints_dir() for c in args.checkpoint or [])
+    """results/ for bundled models on real data and for seed rows; runs/results/ for drawn faces and other checkpoints."""
+    bundled = args.seed_row or all(find(c).parent == paths.checkpoints_dir() for c in args.checkpoint or [])
     return paths.results_dir() if bundled and not leaderboard.is_synthetic(data) else paths.ROOT / "runs" / "results"
-
-
-def copy_history(checkpoint: Path, name: str, data: str, folder: Path) -> None:
-    """Take the training history along: from beside the checkpoint, else from where promotion put it."""
-    target = folder / results.HISTORY
-    trained_on = read_manifest(checkpoint).data.get("name", data)
-    places = [checkpoint, *([] if target.is_file() else [results.folder_of(trained_on, name)])]
-    for place in places:
-        source = place / results.HISTORY
-        if source.is_file() and source.resolve() != target.resolve():
-            results.write_text(source.read_text(encoding="utf-8"), target)
-            return
 
 
 # --- tables and pictures ----------------------------------------------------------------------------------------------
@@ -303,8 +208,8 @@ def say_left_out(problems: Sequence[str]) -> None:
         print(f"left out: {line}", file=sys.stderr)
 
 
-def publish(out: Path, data: str) -> None:
-    """Pictures, comparison, leaderboard; then print what they say."""
+def publish(out: Path, data: str, ensembles: Sequence[str]) -> None:
+    """Pictures, comparison, ensembles, leaderboard; then print what they say."""
     from fer.viz import model_color, model_order
 
     problems: list[str] = []
@@ -319,18 +224,40 @@ def publish(out: Path, data: str) -> None:
     colors = {r.name: model_color(r.name) for r in found}
     figures.save(figures.model_comparison(found, split, colors), out / data / "model_comparison.png")
     compared = report.comparison(found, split)
-    results.write_json(compared, out / data / "comparison.json")
+    results.write_json(compared, out / data / stored.COMPARISON)
+    combined = combine(found, ensembles, out, data)
     written = [f"{out / data}/"]
     if not leaderboard.is_synthetic(data):
         everywhere: list[str] = []
         written.append(str(leaderboard.write(out, everywhere)))
         say_left_out([line for line in everywhere if line not in problems])
-    print_tables([leaderboard.row_of(r) for r in found], compared)
+    print_tables([leaderboard.row_of(r) for r in found], compared, combined)
     print(f"\nWritten: {', '.join(written)}")
 
 
-def print_tables(rows: Sequence[Mapping[str, Any]], compared: Mapping[str, Any]) -> None:
-    """The leaderboard's lines of this data set, and which differences are real."""
+def combine(found: Sequence[results.ModelResult], asked: Sequence[str], out: Path, data: str) -> list[dict[str, Any]]:
+    """The ensembles asked for and those stored before, made from what is stored now."""
+    by_name = {r.name: r for r in found}
+    wanted = [tuple(n.strip() for n in value.split(",") if n.strip()) for value in asked]
+    for name in (n for members in wanted for n in members if n not in by_name):
+        raise unknown_name("model with results", name, by_name)
+    try:
+        before = stored.read_ensembles(out, data) or []
+    except DataError as e:
+        say_left_out([str(e)])
+        before = []
+    kept = [tuple(e["members"]) for e in before if set(e["members"]) <= by_name.keys()]
+    if not (wanted or kept):
+        return []
+    made = [report.ensemble_entry([by_name[n] for n in m]) for m in dict.fromkeys([*kept, *wanted])]
+    stored.write_ensembles(made, out, data)
+    return made
+
+
+def print_tables(
+    rows: Sequence[Mapping[str, Any]], compared: Mapping[str, Any], combined: Sequence[Mapping[str, Any]]
+) -> None:
+    """The leaderboard's lines of this data set, which differences are real, and the ensembles."""
     lines = [leaderboard.cells(r) for r in rows]
     head = list(lines[0])
     table = [head, *([line.replace("`", "") for line in row.values()] for row in lines)]
@@ -352,6 +279,15 @@ def print_tables(rows: Sequence[Mapping[str, Any]], compared: Mapping[str, Any])
             f"  {p['a']} - {p['b']}: {100 * p['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], p = {p['p_holm']:.2g} ({verdict})"
         )
 
+    if combined:
+        print("\nEnsembles, weights fitted on validation:")
+    for e in combined:
+        low, high = e["test_interval"]
+        members = " + ".join(f"{w:.2f} {n}" for w, n in zip(e["weights"], e["members"], strict=True))
+        print(
+            f"  {members}: {100 * e['test_accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}], nll {e['test_nll']:.3f}"
+        )
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it; returns the exit status."""
@@ -359,8 +295,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.batch_size < 1:
         parser.error(f"--batch-size must be at least 1, got {args.batch_size}")
-    if args.from_predictions and args.checkpoint:
-        parser.error("--from-predictions reads what is stored; it takes no --checkpoint")
+    if args.from_predictions and (args.checkpoint or args.ten_crop or args.robustness or args.again):
+        parser.error("--from-predictions reads what is stored; no --checkpoint, --ten-crop, --robustness or --again")
+    if args.seed_row and not args.checkpoint:
+        parser.error("--seed-row is for runs: name them with --checkpoint")
     return run_script(lambda: run(args))
 
 
@@ -371,7 +309,10 @@ def run(args: argparse.Namespace) -> int:
         verdict = "up to date" if current else "out of date; run scripts/evaluate.py --from-predictions --readme"
         print(f"{args.check_readme}: {verdict}")
         return 0 if current else 1
-    publish(*(summarise_again(args) if args.from_predictions else score_all(args)))
+    if args.seed_row:
+        score_all(args)
+        return 0
+    publish(*(summarise_again(args) if args.from_predictions else score_all(args)), args.ensemble or [])
     if args.readme:
         changed = leaderboard.update_readme(args.readme, args.out)
         print(f"{args.readme}: {'table replaced' if changed else 'table was up to date'}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from fer import paths
 from fer.errors import DataError
+from fer.evaluation import stored
 from fer.evaluation.results import ModelResult, list_data, read_results, write_text
 
 FILE = "leaderboard.csv"
@@ -31,14 +32,20 @@ COLUMNS = (
     "ece",
     "nll",
     "flip_accuracy",
+    "tencrop_accuracy",
     "unleaked_accuracy",
     "leaked",
+    "robustness",
+    "macs",
+    "latency_ms",
     "epochs",
     "seconds",
     "device",
     "distilled_from",
     "pretrained",
     "extra_annotation",
+    "trained_on",
+    "twin_of",
     "majority",
     "majority_accuracy",
     "majority_macro_f1",
@@ -69,7 +76,10 @@ def row_of(result: ModelResult) -> dict[str, Any]:
         "title": result.title,
         "parameters": m.get("parameters"),
     }
-    row |= {k: (m.get("trained") or {}).get(k) for k in ("epochs", "seconds", "device")}
+    trained, cost = m.get("trained") or {}, m.get("cost") or {}
+    row |= {k: trained.get(k) for k in ("epochs", "seconds", "device")}
+    row |= {"trained_on": trained.get("data"), "twin_of": m.get("twin_of"), "robustness": _robustness(result)}
+    row |= {"macs": cost.get("macs"), "latency_ms": (cost.get("latency_ms") or {}).get("batch_1")}
     row |= {k: (m.get("marks") or {}).get(k) for k in ("distilled_from", "pretrained", "extra_annotation")}
     if "val" in m["splits"]:
         row |= {"val_split": result.split_title("val"), "val_accuracy": result.scores("val")["accuracy"]}
@@ -82,6 +92,7 @@ def row_of(result: ModelResult) -> dict[str, Any]:
         row |= {k: single[k] for k in ("macro_f1", "balanced_accuracy", "top2", "ece", "nll")}
         row |= {
             "flip_accuracy": (split.get("flip") or {}).get("accuracy"),
+            "tencrop_accuracy": (split.get("tencrop") or {}).get("accuracy"),
             "unleaked_accuracy": leakage.get("accuracy"),
             "leaked": leakage["exact"] + leakage["near"] if leakage else None,
         }
@@ -94,9 +105,30 @@ def row_of(result: ModelResult) -> dict[str, Any]:
     return {k: "" if v is None else v for k, v in row.items()}
 
 
+def _robustness(result: ModelResult) -> float | None:
+    """Mean accuracy under corruptions, where it was measured of this very checkpoint."""
+    found = stored.read_robustness(result.folder) if result.folder else None
+    sha256 = (result.metrics.get("checkpoint") or {}).get("sha256")
+    return found["mean"] if found and found["checkpoint_sha256"] == sha256 else None
+
+
 def build(root: str | Path | None = None, problems: list[str] | None = None) -> list[dict[str, Any]]:
-    """All lines: every data set but the synthetic one, small models first."""
-    return [row_of(r) for data in list_data(root) if not is_synthetic(data) for r in read_results(root, data, problems)]
+    """All lines: every data set but the synthetic one, small models first.
+
+    Args:
+        root: Folder of results; default: the committed ones.
+        problems: Receives one line per folder that was left out.
+    """
+    rows = []
+    for data in list_data(root):
+        for r in [] if is_synthetic(data) else read_results(root, data, problems):
+            try:
+                rows.append(row_of(r))
+            except DataError as e:  # a damaged robustness.json
+                if problems is None:
+                    raise
+                problems.append(str(e))
+    return rows
 
 
 def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -143,6 +175,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
         "top 2": percent(row["top2"]),
         "ECE": percent(row["ece"]),
         "with flip": percent(row["flip_accuracy"]),
+        "ten-crop": percent(row["tencrop_accuracy"]),
         "no copies": percent(row["unleaked_accuracy"]),
         "trained": _trained(row),
         "marks": _marks(row),
@@ -233,10 +266,12 @@ def _trained(row: Mapping[str, Any]) -> str:
 
 
 def _marks(row: Mapping[str, Any]) -> str:
-    marks = [f"distilled from `{row['distilled_from']}`"] if row["distilled_from"] else []
+    marks = [f"trained on {row['trained_on']}"] if row["trained_on"] not in ("", row["data"]) else []
+    marks += [f"distilled from `{row['distilled_from']}`"] if row["distilled_from"] else []
     marks += [
         title
         for key, title in (("pretrained", "pretrained"), ("extra_annotation", "extra annotation"))
         if str(row[key]) == "True"
     ]
+    marks += [f"twin of `{row['twin_of']}`"] if row["twin_of"] else []
     return ", ".join(marks) or "–"

@@ -28,6 +28,7 @@ from fer.evaluation import conformal, selective
 from fer.evaluation import metrics as m
 from fer.evaluation.agreement import agreement, chi_square
 from fer.evaluation.calibration import apply_temperature
+from fer.evaluation.ensemble import average, fit_weights
 from fer.evaluation.results import FORMAT, SCHEMA, VIEWS, ModelResult
 from fer.evaluation.statistics import compare, holm
 
@@ -253,4 +254,32 @@ def comparison(results: Sequence[ModelResult], split: str = "test", view: str = 
         "n": len(same.rows),
         "correction": "holm",
         "pairs": out,
+    }
+
+
+def ensemble_entry(members: Sequence[ModelResult], view: str = "single") -> dict[str, Any]:
+    """A weighted mean of several models, the weights fitted on validation: an entry of ensembles.json.
+
+    Args:
+        members: Two models or more with stored predictions of val and test.
+
+    Raises:
+        DataError: fewer than two, or models that did not answer the same faces of both splits.
+    """
+    if len(members) < 2:
+        raise DataError(f"an ensemble needs two models or more, got {', '.join(r.name for r in members) or 'none'}")
+    val, test = (aligned(members, split, view) for split in ("val", "test"))
+    if not (len(val.rows) and len(test.rows)):
+        raise DataError(f"{', '.join(r.name for r in members)} have no faces in common; evaluate them again")
+    weights = fit_weights(list(val.probs.values()), val.labels)
+    scores = m.score(average(list(test.probs.values()), weights), test.labels, members[0].class_names).as_dict()
+    mean = average(list(val.probs.values()), weights)
+    return {
+        "members": [r.name for r in members],
+        "weights": [round(float(w), 6) for w in weights],
+        "view": view,
+        "val_accuracy": round(float((mean.argmax(axis=1) == val.labels).mean()), 6),
+        "test_accuracy": scores["accuracy"],
+        "test_interval": scores["accuracy_interval"],
+        "test_nll": scores["nll"],
     }

@@ -17,11 +17,12 @@ FLOORS = [
     {"errors", "paths", "files"},
     {"labels", "command_line"},
     {"specs", "images", "device", "torchvision_repair", "hub"},
-    {"transforms"},
+    {"transforms", "corruptions"},
     {"data", "models", "faces"},
     {"checkpoint"},
     {"training", "inference"},
     {"evaluation", "explain"},
+    {"scoring"},
     {"viz", "overlay"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}

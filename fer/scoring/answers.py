@@ -1,0 +1,70 @@
+"""What a model answers to the faces of a split, in the classes of the data set."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fer.data import Dataset
+from fer.evaluation import calibration
+from fer.inference.predictor import Predictor
+from fer.labels import LabelSet, project
+from fer.transforms import ten_crop
+
+
+def answers(predictor: Predictor, faces: np.ndarray, label_set: LabelSet, batch_size: int = 256) -> np.ndarray:
+    """Probabilities without the checkpoint's temperature, matched to other classes by name.
+
+    Args:
+        faces: uint8 (N, H, W) or (N, H, W, 3).
+        label_set: Classes of the data set.
+        batch_size: Faces per call.
+
+    Returns:
+        (N, len(label_set)) float32; a class that the model does not know has probability 0.
+
+    Raises:
+        DataError: the model and the data set have no class in common.
+    """
+    parts = [predictor.predict_proba(faces[i : i + batch_size]) for i in range(0, len(faces), batch_size)]
+    probs = calibration.apply_temperature(np.concatenate(parts), 1 / predictor.temperature)
+    same = predictor.labels.names == label_set.names
+    return probs if same else project(probs, predictor.labels, label_set)
+
+
+def mirrored(faces: np.ndarray) -> np.ndarray:
+    """The faces as a mirror shows them."""
+    return np.ascontiguousarray(faces[:, :, ::-1])
+
+
+def ten_crop_answers(predictor: Predictor, faces: np.ndarray, label_set: LabelSet, batch_size: int = 256) -> np.ndarray:
+    """`answers` to the ten crops of every face: (10, N, C) float32."""
+    cropped = copy.copy(predictor)  # the crops have the net's size already and are not to be resized and cropped again
+    cropped.input_spec = replace(predictor.input_spec, resize_px=predictor.input_spec.size_px)
+    out = np.empty((10, len(faces), len(label_set)), dtype=np.float32)
+    for i in range(0, len(faces), batch_size):
+        for k, crop in enumerate(ten_crop(faces[i : i + batch_size], predictor.input_spec)):
+            out[k, i : i + batch_size] = answers(cropped, np.ascontiguousarray(crop), label_set, batch_size)
+    return out
+
+
+def temperature_of(predictor: Predictor, raw: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, Any]:
+    """The checkpoint's own temperature, or one fitted here on validation where it has none.
+
+    Args:
+        raw: Split -> (N, C) answers without temperature.
+
+    Returns:
+        value and source, as in metrics.json.
+    """
+    if predictor.temperature != 1:
+        return {"value": round(predictor.temperature, 6), "source": "checkpoint"}
+    if "val" not in raw:
+        return {"value": 1.0, "source": "none"}
+    log_probs = calibration.log_probabilities(raw["val"])
+    value = calibration.fit_temperature(log_probs, dataset["val"].labels)
+    return {"value": round(value, 6), "source": f"fitted on {dataset.title('val')}"}

@@ -1,0 +1,152 @@
+"""What metrics.json and seeds.csv say of a checkpoint besides its scores: name of the row, origin, marks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fer.checkpoint import Manifest, find, read_manifest
+from fer.data import Dataset
+from fer.errors import ConfigError
+from fer.evaluation.results import ModelResult
+from fer.models import get_model, get_preset
+from fer.scoring.facts import majority_of
+
+# a model that is the attention-off twin of another by its architecture -> that other
+TWINS = {"baseline_cnn4": "cbam_cnn4"}
+_OFF = "@no_attention"
+
+
+def row_name(manifest: Manifest, data: str) -> str:
+    """Name of a checkpoint's row in the results on a data set.
+
+    The model's name; "@no_attention" for one trained without its attention; "@fer2013" for one trained on other data,
+    here FER2013, so that it never takes the place of a model trained on the data it is scored on.
+    """
+    return manifest.model + (_OFF if _without_attention(manifest) else "") + _origin(manifest, data)
+
+
+def row_names(targets: Sequence[str], data: str) -> dict[str, str]:
+    """Target -> name of its row; followed by the run's name where one comes twice.
+
+    Args:
+        targets: Model names and paths of checkpoints.
+
+    Raises:
+        ConfigError: two runs that would still share a name.
+    """
+    plain = {t: row_name(read_manifest(t), data) for t in targets}
+    twice = {n for n in plain.values() if list(plain.values()).count(n) > 1}
+    names = {t: f"{n}@{find(t).name}" if n in twice and t != read_manifest(t).model else n for t, n in plain.items()}
+    if len(set(names.values())) < len(names):
+        both = " and ".join(t for t, n in names.items() if list(names.values()).count(n) > 1)
+        raise ConfigError(f"the results of {both} would overwrite each other; score them apart, with --out")
+    return names
+
+
+def twin_of(manifest: Manifest, data: str) -> str | None:
+    """Row of the attention net of which this checkpoint is the twin without attention; None where it is not one."""
+    other = manifest.model if _without_attention(manifest) else TWINS.get(manifest.model)
+    return None if other is None or manifest.model_args.get("attention") is True else other + _origin(manifest, data)
+
+
+def card_for(manifest: Manifest, name: str, dataset: Dataset) -> dict[str, Any]:
+    """What metrics.json holds besides scores, cost and crowd, from the checkpoint's manifest."""
+    training = manifest.training
+    return {
+        "model": name,
+        "title": title_of(manifest, dataset.name),
+        "data": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "label_set": dataset.label_set.name,
+            "labels": list(dataset.label_set.names),
+            "majority": majority_of(dataset),
+        },
+        "checkpoint": {
+            "sha256": manifest.weights.get("sha256", ""),
+            "git_commit": manifest.git_commit,
+            "created": manifest.created,
+            "seed": manifest.seed,
+        },
+        "parameters": manifest.weights.get("parameters"),
+        "trained": {k: training.get(k) for k in ("epochs", "seconds", "device", "best_epoch")}
+        | {
+            "data": manifest.data.get("name"),
+            "images": manifest.data.get("n_train"),
+            "model_args": dict(manifest.model_args),
+            "recipe_name": recipe_name(manifest),
+            "seed": manifest.seed,
+        },
+        "marks": {
+            "distilled_from": training.get("teacher") or "",
+            "pretrained": bool(training.get("pretrained")),
+            "extra_annotation": bool(training.get("extra_annotation")),
+        },
+        "twin_of": twin_of(manifest, dataset.name),
+        "titles": {k: dataset.title(k) for k in dataset.splits},
+    }
+
+
+def title_of(manifest: Manifest, data: str) -> str:
+    """The model's name for people, with what sets this checkpoint apart."""
+    apart = ["no attention"] if _without_attention(manifest) else []
+    apart += [f"from {manifest.data['name']}"] if is_foreign(manifest, data) else []
+    return get_model(manifest.model).SPEC.title + (f" ({', '.join(apart)})" if apart else "")
+
+
+def recipe_name(manifest: Manifest) -> str:
+    """Name of the recipe it was trained by, followed by "changed" where it is not that recipe as it stands today."""
+    name = manifest.recipe.name
+    try:
+        same = get_preset(manifest.model, name).recipe == manifest.recipe
+    except ConfigError:  # a recipe that the model no longer has
+        same = False
+    return name if same else f"{name}, changed"
+
+
+def is_foreign(manifest: Manifest, data: str) -> bool:
+    """Was it trained on other data than these?"""
+    return manifest.data.get("name", data) not in ("", data)
+
+
+def seed_row(manifest: Manifest, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The line of seeds.csv for a scored run."""
+    scores = {k: s["single"] for k, s in metrics["splits"].items()}
+    return {
+        "model": row_name(manifest, metrics["data"]["name"]),
+        "twin_of": metrics["twin_of"] or "",
+        "seed": manifest.seed,
+        "epochs": manifest.training.get("epochs"),
+        "val_accuracy": scores["val"]["accuracy"] if "val" in scores else None,
+        "test_accuracy": scores["test"]["accuracy"] if "test" in scores else None,
+        "macro_f1": scores["test"]["macro_f1"] if "test" in scores else None,
+        "sha256": manifest.weights.get("sha256", ""),
+        "git_commit": manifest.git_commit,
+    }
+
+
+def is_unchanged(result: ModelResult, manifest: Manifest, dataset: Dataset) -> bool:
+    """Do the stored predictions come from this checkpoint, its temperature and these data?"""
+    m = result.metrics
+    temperature, source = m["temperature"]["value"], m["temperature"].get("source")
+    same_temperature = (
+        abs(temperature - manifest.temperature) < 1e-5 if manifest.temperature != 1 else source != "checkpoint"
+    )
+    return (
+        result.predictions is not None
+        and (m.get("checkpoint") or {}).get("sha256") == manifest.weights.get("sha256")
+        and m["data"].get("fingerprint") == dataset.fingerprint
+        and result.class_names == dataset.label_set.names
+        and same_temperature
+        and set(result.splits) == {k for k in ("val", "test") if k in dataset.splits and len(dataset[k])}
+        and all((result.rows(k) == dataset[k].rows).all() for k in result.splits)
+    )
+
+
+def _without_attention(manifest: Manifest) -> bool:
+    return manifest.model_args.get("attention") is False and manifest.model not in TWINS
+
+
+def _origin(manifest: Manifest, data: str) -> str:
+    return f"@{manifest.data['name']}" if is_foreign(manifest, data) else ""

@@ -1,0 +1,247 @@
+"""One checkpoint on one data set, from faces to metrics.json, with what is stored already kept where it still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fer.checkpoint import Manifest, find, read_manifest
+from fer.data import Dataset
+from fer.errors import DataError
+from fer.evaluation import calibration, report, results, stored
+from fer.evaluation.crowd import crowd_scores
+from fer.inference import load
+from fer.inference.predictor import Predictor
+from fer.scoring import answers as ask
+from fer.scoring.card import card_for, is_foreign, is_unchanged
+from fer.scoring.cost import cost
+from fer.scoring.facts import data_facts, seen_in_training, votes_of
+from fer.scoring.robustness import robustness
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure.
+
+    Attributes:
+        device: For predictions. batch_size: faces per call.
+        again: Ask the models again, although their stored predictions still hold.
+        ten_crop, robustness: Measure it where it is not stored yet.
+        latency: keep (measure where nothing is stored of this checkpoint), again, or none.
+    """
+
+    device: str = "auto"
+    batch_size: int = 256
+    again: bool = False
+    ten_crop: bool = False
+    robustness: bool = False
+    latency: str = "keep"
+
+
+class Scorer:
+    """Scores checkpoints on the validation and test splits of one data set.
+
+    Args:
+        dataset: The data.
+        out: Folder of results.
+        votes: fer2013new.csv or its folder; None = the one in the data folder, if it is there.
+        say: Receives a line per thing done. note: receives what a reader of the scores should know.
+
+    Raises:
+        DataError: no validation or test split.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        out: Path,
+        votes: Path | None,
+        say: Callable[[str], None],
+        note: Callable[[str], None],
+    ):
+        self.dataset, self.out, self.say, self.note = dataset, out, say, note
+        self.splits = [k for k in ("val", "test") if k in dataset.splits and len(dataset[k])]
+        if not self.splits:
+            have = ", ".join(dataset.splits) or "none"
+            raise DataError(f"{dataset.name}: has no validation or test split to score; it has {have}")
+        self.votes = votes_of(dataset, votes)
+
+    @cached_property
+    def seen(self) -> dict[str, np.ndarray | None]:
+        """Per split, which faces have a copy in the training split."""
+        return seen_in_training(self.dataset, self.splits)
+
+    def score(self, target: str, name: str, options: Options) -> Scored:
+        """Ask a checkpoint, or take what it answered before, and write its folder of results.
+
+        Args:
+            target: Name or path of the checkpoint.
+            name: Name of its row (`fer.scoring.card.row_names`).
+        """
+        folder = results.folder_of(self.dataset.name, name, self.out)
+        earlier = _earlier(folder)
+        checkpoint, manifest = find(target), read_manifest(target)
+        predictor = cache(lambda: load(target, device=options.device))
+        kept = earlier if earlier and not options.again and is_unchanged(earlier, manifest, self.dataset) else None
+        lacking = [c for c in self.dataset.label_set.names if c not in manifest.labels]
+        if lacking:
+            self.note(f"{name} knows no {', '.join(lacking)}: such faces count as errors")
+
+        if kept is not None:
+            frame, temperature = kept.predictions, kept.metrics["temperature"]
+        else:
+            frame, temperature = self._ask(predictor(), name, options, mirror=True)
+        assert frame is not None
+        if options.ten_crop and results.VIEWS["tencrop"] + self.dataset.label_set.names[0] not in frame:
+            frame = self._with_ten_crop(frame, predictor(), temperature["value"], name, options)
+
+        same = earlier if earlier and _sha(earlier) == manifest.weights.get("sha256") else None
+        card = card_for(manifest, name, self.dataset) | {
+            "temperature": temperature,
+            "cost": self._cost(target, checkpoint, manifest, predictor, same, options),
+            "crowd": self._crowd(frame, kept),
+        }
+        metrics = report.summarise(frame, card)
+        results.write_predictions(frame, folder)
+        results.write_json(metrics, folder / results.METRICS)
+        if options.robustness and "test" in self.splits:
+            self._robustness(predictor, manifest, name, folder, options)
+        copy_history(checkpoint, manifest, self.dataset.name, folder)
+        return Scored(manifest, metrics)
+
+    def score_in_passing(self, target: str, name: str, options: Options) -> Scored:
+        """The scores of a checkpoint, without mirror images, cost and a folder of results: enough for seeds.csv."""
+        predictor = load(target, device=options.device)
+        frame, temperature = self._ask(predictor, name, options, mirror=False)
+        card = card_for(predictor.manifest, name, self.dataset) | {"temperature": temperature}
+        return Scored(predictor.manifest, report.summarise(frame, card))
+
+    def write_facts(self) -> None:
+        """Write data.json; what takes long is kept while the data are the same."""
+        try:
+            old = stored.read_data(self.out, self.dataset.name)
+        except DataError:
+            old = None  # a damaged file is replaced
+        if old is None or old["fingerprint"] != self.dataset.fingerprint or (self.votes and not old["crowd"]):
+            stored.write_data(data_facts(self.dataset, self.votes), self.out, self.dataset.name)
+
+    def _ask(
+        self, predictor: Predictor, name: str, options: Options, mirror: bool
+    ) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Predictions of every split, face and mirrored face, and the temperature that they were divided by."""
+        label_set, batch_size = self.dataset.label_set, options.batch_size
+        parts = {k: self.dataset[k] for k in self.splits}
+        raw = {k: ask.answers(predictor, s.faces, label_set, batch_size) for k, s in parts.items()}
+        temperature = ask.temperature_of(predictor, raw, self.dataset)
+        foreign = is_foreign(predictor.manifest, self.dataset.name)  # copies of training faces that it never saw
+        table: dict[str, dict[str, Any]] = {}
+        for k, split in parts.items():
+            single = calibration.apply_temperature(raw[k], temperature["value"])
+            table[k] = {"rows": split.rows, "labels": split.labels, "single": single}
+            if mirror:
+                other = ask.answers(predictor, ask.mirrored(split.faces), label_set, batch_size)
+                table[k]["flip"] = (single + calibration.apply_temperature(other, temperature["value"])) / 2
+                if not foreign:
+                    table[k]["seen"] = self.seen[k]
+        self.say(f"{name}: {sum(map(len, parts.values())):,} faces{', each also mirrored' if mirror else ''}")
+        return results.predictions_frame(table, label_set.names), temperature
+
+    def _with_ten_crop(
+        self, frame: pd.DataFrame, predictor: Predictor, temperature: float, name: str, options: Options
+    ) -> pd.DataFrame:
+        frame = frame.copy()
+        columns = [results.VIEWS["tencrop"] + c for c in self.dataset.label_set.names]
+        frame[columns] = np.float32("nan")
+        for k in self.splits:
+            crops = ask.ten_crop_answers(predictor, self.dataset[k].faces, self.dataset.label_set, options.batch_size)
+            mean = np.mean([calibration.apply_temperature(p, temperature) for p in crops], axis=0, dtype=np.float64)
+            frame.loc[frame["split"] == k, columns] = mean.astype(np.float32)
+        self.say(f"{name}: ten crops of every face")
+        return frame
+
+    def _cost(
+        self,
+        target: str,
+        checkpoint: Path,
+        manifest: Manifest,
+        predictor: Callable[[], Predictor],
+        same: results.ModelResult | None,
+        options: Options,
+    ) -> dict[str, Any]:
+        known = (same.metrics.get("cost") if same else None) or {}
+        measure = options.latency == "again" or (options.latency == "keep" and not known.get("latency_ms"))
+        if known and not measure:
+            return known
+        on_cpu = predictor() if options.device == "cpu" or not measure else load(target, device="cpu")
+        return cost(on_cpu, checkpoint, measure)
+
+    def _crowd(self, frame: pd.DataFrame, kept: results.ModelResult | None) -> dict[str, dict[str, Any] | None]:
+        if self.votes is None:
+            return {k: kept.metrics["splits"][k].get("crowd") if kept else None for k in self.splits}
+        names = self.dataset.label_set.names
+        out: dict[str, dict[str, Any] | None] = {}
+        for k in self.splits:
+            part = frame[frame["split"] == k]
+            probs = part[[results.VIEWS["single"] + c for c in names]].to_numpy(dtype=np.float64)
+            found = crowd_scores(probs, self.votes[k], part["label"].to_numpy(dtype=np.int64), names)
+            out[k] = found if found["n"] else None
+        return out
+
+    def _robustness(
+        self, predictor: Callable[[], Predictor], manifest: Manifest, name: str, folder: Path, options: Options
+    ) -> None:
+        try:
+            old = stored.read_robustness(folder)
+        except DataError:
+            old = None  # a damaged file is replaced
+        sha256 = manifest.weights.get("sha256", "")
+        if old is None or old["checkpoint_sha256"] != sha256:
+            found = robustness(predictor(), self.dataset, batch_size=options.batch_size)
+            stored.write_robustness({"model": name, "checkpoint_sha256": sha256} | found, folder)
+            self.say(f"{name}: {found['n']:,} faces under every corruption, mean accuracy {found['mean']:.3f}")
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A scored checkpoint: its manifest and metrics.json."""
+
+    manifest: Manifest
+    metrics: Mapping[str, Any] = field(repr=False)
+
+
+def add_seed_rows(rows: Sequence[Mapping[str, Any]], out: Path, data: str) -> Path:
+    """Put lines into seeds.csv; a line of the same model and seed is replaced."""
+    new = {(r["model"], r["seed"]) for r in rows}
+    old = [r for r in stored.read_seeds(out, data) if (r["model"], r["seed"]) not in new]
+    return stored.write_seeds([*old, *rows], out, data)
+
+
+def copy_history(checkpoint: Path, manifest: Manifest, data: str, folder: Path) -> None:
+    """Take the training history along: from beside the checkpoint, else from where promotion put it."""
+    target = folder / results.HISTORY
+    trained_on = manifest.data.get("name") or data
+    promoted = [] if target.is_file() else [results.folder_of(trained_on, manifest.model)]
+    for place in (checkpoint, *promoted):
+        source = place / results.HISTORY
+        if source.is_file() and source.resolve() != target.resolve():
+            results.write_text(source.read_text(encoding="utf-8"), target)
+            return
+
+
+def _earlier(folder: Path) -> results.ModelResult | None:
+    try:
+        return results.read_result(folder)
+    except DataError:
+        return None  # absent, or damaged and about to be replaced
+
+
+def _sha(result: results.ModelResult) -> str | None:
+    return (result.metrics.get("checkpoint") or {}).get("sha256")
