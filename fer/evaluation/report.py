@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEVELS = (0.8, 0.9, 0.95)  # wanted coverage of the conformal sets
+SIGNIFICANT = 0.05
 ACCURACY = 0.9  # of the faces that a model answers when it may decline
 CARD_KEYS = (
     "model",
@@ -255,6 +256,26 @@ def comparison(results: Sequence[ModelResult], split: str = "test", view: str = 
         "correction": "holm",
         "pairs": out,
     }
+
+
+def verdict(compared: Mapping[str, Any], pair: Mapping[str, Any], titles: Mapping[str, str] | None = None) -> str:
+    """What McNemar's test says about a pair of `comparison`, in one plain sentence.
+
+    Args:
+        compared: Result of `comparison`.
+        pair: One of its pairs.
+        titles: Model name -> name for people; default: the name.
+    """
+    a, b = ((titles or {}).get(pair[k], pair[k]) for k in ("a", "b"))
+    points, (low, high), p = 100 * pair["difference"], (100 * v for v in pair["interval"]), pair["p_holm"]
+    count = len(compared["pairs"])
+    corrected = f" after Holm's correction for {count} pairs" if count > 1 else ""
+    end = "so chance alone does not explain it" if p < SIGNIFICANT else "so it may well be chance"
+    return (
+        f"On the {compared['n']:,} faces of {compared['title']} {a} gets {abs(points):.1f} points "
+        f"{'more' if points >= 0 else 'fewer'} right than {b} (95 % interval {low:+.1f} to {high:+.1f}); exact McNemar "
+        f"test {'p < 0.0001' if p < 1e-4 else f'p = {p:.2g}'}{corrected}, {end}."
+    )
 
 
 def ensemble_entry(members: Sequence[ModelResult], view: str = "single") -> dict[str, Any]:

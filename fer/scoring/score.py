@@ -218,10 +218,13 @@ class Scored:
 
 
 def add_seed_rows(rows: Sequence[Mapping[str, Any]], out: Path, data: str) -> Path:
-    """Put lines into seeds.csv; a line of the same model and seed is replaced."""
-    new = {(r["model"], r["seed"]) for r in rows}
-    old = [r for r in stored.read_seeds(out, data) if (r["model"], r["seed"]) not in new]
-    return stored.write_seeds([*old, *rows], out, data)
+    """Put lines into seeds.csv; a line of the same model, seed and number of epochs is replaced."""
+
+    def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return row["model"], row["seed"], row["epochs"]
+
+    new = {key(r) for r in rows}
+    return stored.write_seeds([*(r for r in stored.read_seeds(out, data) if key(r) not in new), *rows], out, data)
 
 
 def copy_history(checkpoint: Path, manifest: Manifest, data: str, folder: Path) -> None:

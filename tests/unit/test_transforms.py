@@ -6,7 +6,7 @@ import torch
 
 from fer.errors import ImageError
 from fer.specs import Augment, InputSpec
-from fer.transforms import N_RANDOM, augment, keyed_uniform, normalise, prepare
+from fer.transforms import N_RANDOM, augment, keyed_uniform, normalise, prepare, ten_crop
 
 STILL = Augment(flip=0, rotate_deg=0, scale_min=1, scale_max=1, shift=0, brightness=0, contrast=0, erase=0)
 SPEC = InputSpec(size_px=44, channels=1, resize_px=48)
@@ -163,3 +163,27 @@ def test_saturation_changes_colours_and_keeps_grey_and_luma():
     assert (before - after).abs().amax((1, 2, 3)).min() > 0.01
     luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
     torch.testing.assert_close((before * luma).sum(1), (after * luma).sum(1), atol=1e-4, rtol=0)
+
+
+def test_ten_crops_are_corners_centre_and_their_mirror_images():
+    x = faces()
+    crops = ten_crop(x, SPEC)
+    assert crops.shape == (10, 6, 44, 44)
+    starts = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)]
+    for crop, mirrored, (y, x0) in zip(crops[:5], crops[5:], starts, strict=True):
+        np.testing.assert_array_equal(crop, x[:, y : y + 44, x0 : x0 + 44])
+        np.testing.assert_array_equal(mirrored, crop[:, :, ::-1])
+    np.testing.assert_array_equal(crops[4], prepare(x, SPEC))
+
+
+def test_a_face_without_margin_is_enlarged_for_ten_crops():
+    spec = InputSpec(size_px=48, channels=1, resize_px=48)
+    ramp = np.tile(np.linspace(0, 255, 48).astype(np.uint8), (1, 48, 1))
+    crops = ten_crop(ramp, spec)
+    assert crops.shape == (10, 1, 48, 48)
+    left, right = crops[0, 0, 24].astype(int), crops[1, 0, 24].astype(int)
+    assert left[0] == 0 and right[-1] == 255 and left[-1] < 255 < 2 * right[0] + 255
+    # 52 px hold what 48 did: a step is 48/52 of what it was, and the right crop lies four of them further
+    assert np.abs((right - left) - 4 * 255 / 51).max() <= 2
+    colour = InputSpec(size_px=32, channels=3, resize_px=32)
+    assert ten_crop([faces(1, (90, 70))[0]], colour).shape == (10, 1, 32, 32, 3)
