@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from fer.emoji import emoji_picture
 from fer.faces.types import Face
 from fer.images import read_image
 from fer.inference.pipeline import FaceResult
 from fer.labels import COLORS
 
-# (file, size): bitmap fonts have one size only, the picture is scaled afterwards.
-_EMOJI_FONTS = (
-    ("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf", 109),
-    ("/usr/share/fonts/noto/NotoColorEmoji.ttf", 109),
-    ("/usr/share/fonts/noto-emoji/NotoColorEmoji.ttf", 109),
-    ("/usr/share/fonts/google-noto-emoji/NotoColorEmoji.ttf", 109),
-    ("/usr/share/fonts/google-noto-color-emoji-fonts/NotoColorEmoji.ttf", 109),
-    ("/System/Library/Fonts/Apple Color Emoji.ttc", 96),
-    ("C:/Windows/Fonts/seguiemj.ttf", 109),
-)
+if TYPE_CHECKING:
+    from fer.inference.live import LiveFace, LiveFrame
+
 _PLAIN = "#FFFFFF"
+_LEAST_PX_WITH_BARS = 64
 
 
 def draw_faces(image: np.ndarray, results: Sequence[FaceResult | Face]) -> np.ndarray:
     """A copy of the picture with a box around every face and, where it was classified, emoji, label and confidence.
-
-    Without a colour-emoji font (environment variable FER_EMOJI_FONT names another one) the label is text only.
 
     Args:
         image: uint8 (H, W, 3) RGB or (H, W).
@@ -53,6 +45,55 @@ def draw_faces(image: np.ndarray, results: Sequence[FaceResult | Face]) -> np.nd
     return np.array(picture)
 
 
+def draw_live(image: np.ndarray, frame: LiveFrame, bars: bool = True) -> np.ndarray:
+    """A copy of a frame with what the live pipeline saw in it: boxes, emoji, labels, a bar for each class.
+
+    The bars stand to the right of the face, to the left where there is no room; small faces have none. A person being
+    calibrated has a growing line under the box.
+
+    Args:
+        image: uint8 (H, W, 3) RGB, the frame that was looked at.
+        frame: From `LivePipeline.process`.
+        bars: Draw them.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    drawn = draw_faces(image, frame.faces)
+    for face in frame.faces:
+        left, _, right, bottom = face.box
+        if bars and bottom - face.box[1] >= _LEAST_PX_WITH_BARS:
+            _bars(drawn, face)
+        if face.calibrating is not None:
+            line = drawn[bottom : bottom + 8, left:right]
+            line[:] = 40
+            line[:, : round((right - left) * face.calibrating)] = 255
+    return drawn
+
+
+def _bars(drawn: np.ndarray, face: LiveFace) -> None:
+    """One row a class: emoji and bar, in place."""
+    left, top, right, bottom = face.box
+    height, width = drawn.shape[:2]
+    row = max((min(bottom, height) - top) // len(face.labels), 8)
+    wide, gap = 4 * row, max(row // 6, 1)
+    x = right + gap if right + gap + wide <= width else left - gap - wide
+    if x < 0 or x + wide > width:  # the face fills the picture
+        x = max(right - wide - gap, 0)
+    y = max(min(top, height - row * len(face.labels)), 0)
+    panel = drawn[y : y + row * len(face.labels), x : x + wide]
+    panel[:] = panel // 3
+    for i, name in enumerate(face.labels.names):
+        part = panel[i * row : (i + 1) * row]
+        tile = emoji_picture(name, min(row - gap, 512))[: len(part), : part.shape[1]]
+        clear = tile[..., 3:].astype(np.float32) / 255
+        under = part[: tile.shape[0], : tile.shape[1]]
+        under[:] = (tile[..., :3] * clear + under * (1 - clear)).astype(np.uint8)
+        long = round(float(face.probs[i]) * (wide - row - gap))
+        color = COLORS[name]
+        part[gap : row - gap, row : row + max(long, 1)] = [int(color[k : k + 2], 16) for k in (1, 3, 5)]
+
+
 def _color(result: FaceResult | Face) -> str:
     return COLORS[result.label] if isinstance(result, FaceResult) else _PLAIN
 
@@ -63,19 +104,17 @@ def _tag(picture: Image.Image, result: FaceResult, thick: int) -> None:
     high = int(np.clip((right - left) * 0.16, max(picture.height * 0.026, 11), max(picture.height * 0.06, 12)))
     text = f"{result.label} {result.confidence:.0%}"
     font = ImageFont.load_default(size=high * 0.8)
-    emoji = _emoji(result.emoji, high)
+    emoji = _emoji(result.label, high)
     x0, y0, x1, y1 = font.getbbox(text)
     pad = max(high // 5, 2)
-    wide = round(x1 - x0) + 2 * pad + (emoji.width + pad if emoji else 0)
+    wide = round(x1 - x0) + 2 * pad + emoji.width + pad
     tall = high + 2 * pad
     x = max(min(left, picture.width - wide), 0)
     y = top - tall if top >= tall else min(top + thick, max(picture.height - tall, 0))
     canvas = ImageDraw.Draw(picture)
     canvas.rectangle((x, y, x + wide - 1, y + tall - 1), fill=_color(result))
-    at = x + pad
-    if emoji:
-        picture.paste(emoji, (at, y + pad), emoji)
-        at += emoji.width + pad
+    picture.paste(emoji, (x + pad, y + pad), emoji)
+    at = x + pad + emoji.width + pad
     canvas.text((at - x0, y + (tall - (y1 - y0)) / 2 - y0), text, fill=_readable_on(_color(result)), font=font)
 
 
@@ -85,28 +124,5 @@ def _readable_on(color: str) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _emoji(character: str, size_px: int) -> Image.Image | None:
-    """RGBA (size_px, size_px), or None where no colour-emoji font can draw it."""
-    font = _emoji_font(os.environ.get("FER_EMOJI_FONT", ""))
-    if font is None:
-        return None
-    try:
-        x0, y0, x1, y1 = (round(v) for v in font.getbbox(character))
-        tile = Image.new("RGBA", (max(x1 - x0, 1), max(y1 - y0, 1)), (0, 0, 0, 0))
-        ImageDraw.Draw(tile).text((-x0, -y0), character, font=font, embedded_color=True)
-    except (OSError, ValueError):
-        return None
-    if tile.getbbox() is None:
-        return None
-    return tile.resize((size_px, size_px), Image.Resampling.LANCZOS)
-
-
-@functools.lru_cache(maxsize=4)
-def _emoji_font(given: str) -> ImageFont.FreeTypeFont | None:
-    for file, size in ((given, 109), *_EMOJI_FONTS) if given else _EMOJI_FONTS:
-        if Path(file).is_file():
-            try:
-                return ImageFont.truetype(file, size)
-            except OSError:  # a format or size that this FreeType cannot do
-                continue
-    return None
+def _emoji(label: str, size_px: int) -> Image.Image:
+    return Image.fromarray(emoji_picture(label, size_px))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 _SEARCH_PX = 320  # longest side of the grey picture in which points are followed
 _GRID = 6
+_WINDOW_PX = (11, 11)
 _MOST_ERROR_PX = 1.0  # forward-backward, in the reduced picture
 _LEAST_POINTS = 8
 _LONGEST_GAP_S = 0.5
@@ -40,6 +42,7 @@ class Motion:
         """
         import cv2
 
+        flow: Any = cv2.calcOpticalFlowPyrLK  # its stubs do not know that the result's place may be left open
         height, width = image.shape[:2]
         scale = min(_SEARCH_PX / max(height, width), 1.0)
         small = cv2.resize(
@@ -50,9 +53,8 @@ class Motion:
         if last is None or not boxes or passed_s > _LONGEST_GAP_S:
             return [None] * len(boxes)
         starts = np.concatenate([_grid(box) * scale for box in boxes]).astype(np.float32)
-        options = {"winSize": (11, 11), "maxLevel": 3}
-        ends, there, _ = cv2.calcOpticalFlowPyrLK(last, gray, starts[:, None], None, **options)  # type: ignore[call-overload]
-        back, again, _ = cv2.calcOpticalFlowPyrLK(gray, last, ends, None, **options)
+        ends, there, _ = flow(last, gray, starts[:, None], None, winSize=_WINDOW_PX, maxLevel=3)
+        back, again, _ = flow(gray, last, ends, None, winSize=_WINDOW_PX, maxLevel=3)
         ends, back = ends[:, 0], back[:, 0]
         error = np.linalg.norm(back - starts, axis=1)
         inside = ((starts >= 0) & (starts < gray.shape[::-1])).all(axis=1)

@@ -2,8 +2,8 @@
 
 Between detections a face moves with the median flow of a grid of points (Kalal, Mikolajczyk and Matas 2010,
 "Forward-Backward Error") or, where the flow cannot be trusted, with its last velocity. Detections are assigned to
-tracks by overlap with the predicted boxes and by looks (coarse colours of head and clothes); a face that was hidden or left is
-recognised by its looks for some seconds.
+tracks by overlap with the predicted boxes and by looks (coarse colours of head and clothes); a face that was hidden
+or left is recognised by its looks for some seconds.
 """
 
 from __future__ import annotations

@@ -17,13 +17,14 @@ FLOORS = [
     {"errors", "paths", "files"},
     {"labels", "command_line"},
     {"specs", "images", "device", "torchvision_repair", "hub"},
-    {"transforms", "corruptions"},
+    {"transforms", "corruptions", "emoji"},
     {"data", "models", "faces"},
     {"checkpoint"},
+    {"export"},
     {"training", "inference"},
     {"evaluation", "explain"},
     {"scoring"},
-    {"viz", "overlay"},
+    {"viz", "overlay", "mirror"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
 NEVER = {

@@ -1,0 +1,276 @@
+#!/usr/bin/env python
+"""Expressions in a camera's or a film's moving picture, in a window or without one into a file.
+
+    python scripts/webcam.py
+    python scripts/webcam.py --camera 1 --mirror
+    python scripts/webcam.py --video clip.mp4 --record annotated.mp4 --table faces.csv --headless
+    python scripts/webcam.py --record me.webm --headless --seconds 10
+
+Keys in the window: q or Esc ends, m mirror (emoji over the faces), c calibrate to neutral faces, f forget that.
+An expression is not a feeling. Nothing leaves this machine. Exit code: 0, or 2 when nothing could be started.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import argparse
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from fer.command_line import run_script
+from fer.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fer.inference.live import LiveFrame, LivePipeline
+
+TITLE = "Expressions (an expression is not a feeling) - q quits, m mirror, c calibrate, f forget"
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    from fer.faces import DETECTORS
+
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = p.add_mutually_exclusive_group()
+    source.add_argument("--camera", type=int, default=0, metavar="N", help="number of the camera (default: 0)")
+    source.add_argument("--video", metavar="FILE", help="a film instead of the camera")
+    p.add_argument("--mirror", action="store_true", help="emoji over the faces; a camera's picture is flipped")
+    p.add_argument("--record", metavar="FILE", help="write what is shown (.mp4, .webm or .avi)")
+    p.add_argument(
+        "--table", metavar="FILE", help="write a CSV with one line a face and frame (with --video --headless)"
+    )
+    p.add_argument("--model", default="attention_cnn", metavar="NAME", help="trained model or checkpoint folder")
+    p.add_argument("--detector", default="haar", choices=[d for d in DETECTORS if d != "whole"], help="default: haar")
+    p.add_argument(
+        "--smoothing", type=float, default=0.25, metavar="S", help="time constant in seconds (default: 0.25)"
+    )
+    p.add_argument("--calibrate", action="store_true", help="take the first 3 seconds for neutral faces")
+    p.add_argument("--headless", action="store_true", help="no window; needs --record or --table")
+    p.add_argument("--seconds", type=float, metavar="S", help="stop after this time")
+    return p.parse_args(argv)
+
+
+class Camera:
+    """Reads a camera in a thread of its own; a frame nobody took in time is replaced by the next.
+
+    Raises:
+        ConfigError: no such camera, or it may not be used.
+    """
+
+    def __init__(self, number: int):
+        import cv2
+
+        from fer.inference.live import NewestFrame
+
+        self._camera = cv2.VideoCapture(number)
+        if not self._camera.isOpened():
+            raise ConfigError(
+                f"camera {number} cannot be opened: is one connected, free and allowed to be used by this program? "
+                "Try another number with --camera, or a film with --video FILE"
+            )
+        self._newest = NewestFrame()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        import cv2
+
+        while not self._ended.is_set():
+            ok, bgr = self._camera.read()
+            if not ok:
+                break
+            self._newest.put(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), time.monotonic())
+        self._newest.close()
+
+    def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
+        """(time_s, image RGB): always the newest; ends when the camera does."""
+        start = time.monotonic()
+        while (frame := self._newest.take(timeout_s=10)) is not None:
+            yield frame[0] - start, frame[1]
+
+    def close(self) -> None:
+        """Give the camera back."""
+        self._ended.set()
+        self._thread.join(timeout=2)
+        self._camera.release()
+
+
+def at_its_pace(frames: Iterator[tuple[float, np.ndarray]]) -> Iterator[tuple[float, np.ndarray]]:
+    """A film's frames no sooner than they are due; those that are late are left out but for one in five."""
+    start = time.monotonic()
+    left_out = 0
+    for time_s, image in frames:
+        early = time_s - (time.monotonic() - start)
+        if early > 0:
+            time.sleep(early)
+        elif early < -0.1 and left_out < 4:
+            left_out += 1
+            continue
+        left_out = 0
+        yield time_s, image
+
+
+class Shown:
+    """What is drawn over a frame, with the keys that change it."""
+
+    def __init__(self, live: LivePipeline, mirror: bool, calibrate: bool):
+        from fer.mirror import EmojiMirror
+
+        self.live = live
+        self.mirror = mirror
+        self.wants_calibration = calibrate
+        self._emoji = EmojiMirror()
+
+    def draw(self, image: np.ndarray, seen: LiveFrame) -> np.ndarray:
+        """The frame to show."""
+        from fer.overlay import draw_live
+
+        if self.wants_calibration and self.live.calibrate():
+            self.wants_calibration = False
+        return self._emoji.draw(image, seen) if self.mirror else draw_live(image, seen)
+
+    def key(self, code: int) -> bool:
+        """Act on a key of the window; False ends."""
+        key = chr(code & 0xFF) if code >= 0 else ""
+        if key == "m":
+            self.mirror = not self.mirror
+        elif key == "c":
+            self.wants_calibration = True
+        elif key == "f":
+            self.live.forget_calibration()
+        return key not in ("q", "\x1b")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse wishes that do not go together, before anything is opened."""
+    from fer.inference.video import check_target
+
+    if args.record:
+        check_target(Path(args.record))
+    if args.table and not (args.video and args.headless):
+        raise ConfigError("--table needs --video FILE and --headless")
+    if args.seconds is not None and args.seconds <= 0:
+        raise ConfigError(f"--seconds must be positive, got {args.seconds}")
+    if args.headless and not (args.record or args.table):
+        raise ConfigError("--headless shows nothing: give --record FILE, or --table FILE for a film")
+    if not args.headless and sys.platform.startswith("linux") and not _has_display():
+        raise ConfigError("there is no display to open a window on; use --headless with --record FILE")
+
+
+def _has_display() -> bool:
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def convert(args: argparse.Namespace, live: LivePipeline, shown: Shown) -> int:
+    """A film into files, frame by frame, none left out."""
+    from fer.inference.video import Progress, annotate_video
+
+    time_s = 0.0
+
+    def on_progress(p: Progress) -> None:
+        nonlocal time_s
+        time_s = p.time_s
+        if sys.stderr.isatty():
+            share = "" if p.share is None else f"{p.share:4.0%}  "
+            print(f"\r{share}{p.time_s:.1f} s, {p.frames} frames", end="", file=sys.stderr)
+
+    report = annotate_video(
+        args.video,
+        live,
+        args.record,
+        args.table,
+        shown.draw,
+        on_progress,
+        cancelled=lambda: args.seconds is not None and time_s >= args.seconds,
+    )
+    for path in filter(None, (args.record, args.table)):
+        print(path)
+    print(f"{report.frames} frames, {report.seconds:.1f} s, {len(report.faces)} different faces")
+    return 0
+
+
+def watch(args: argparse.Namespace, live: LivePipeline, shown: Shown) -> int:
+    """A window, or a camera into a file."""
+    from fer.files import replacing
+    from fer.inference.video import Video, VideoWriter
+
+    with contextlib.ExitStack() as open_things:
+        if args.video:
+            film = open_things.enter_context(Video(args.video))
+            frames, fps = at_its_pace(iter(film)), film.facts.fps
+        else:
+            camera = Camera(args.camera)
+            open_things.callback(camera.close)
+            frames, fps = iter(camera), 20.0
+        show = (lambda image: True) if args.headless else open_things.enter_context(window(shown))
+        part = open_things.enter_context(replacing(args.record)) if args.record else None
+        writer: VideoWriter | None = None
+        count, written = 0, 0
+        for time_s, image in frames:
+            if args.seconds is not None and time_s > args.seconds:
+                break
+            if args.mirror and not args.video:
+                image = image[:, ::-1].copy()
+            drawn = shown.draw(image, live.process(image, time_s))
+            count += 1
+            if part is not None:
+                if writer is None:
+                    writer = open_things.enter_context(VideoWriter(part, fps, (image.shape[1], image.shape[0])))
+                while written <= time_s * fps:  # the file has a steady rate, a camera has not
+                    writer.write(drawn)
+                    written += 1
+            if not show(drawn):
+                break
+        if not count:
+            raise ImageError("no frame came from the camera" if not args.video else f"{args.video}: no frames")
+    print(f"{count} frames" + (f", written to {args.record}" if args.record else ""))
+    return 0
+
+
+@contextlib.contextmanager
+def window(shown: Shown) -> Iterator[Callable[[Any], bool]]:
+    """Opens a window; gives a function that shows a frame (RGB) and returns False when the window is to close."""
+    import cv2
+
+    try:
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+    except cv2.error as e:
+        raise ConfigError("this OpenCV cannot open windows; use --headless with --record FILE") from e
+
+    def show(image: Any) -> bool:
+        cv2.imshow(TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        return shown.key(cv2.waitKey(1)) and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+
+    try:
+        yield show
+    finally:
+        cv2.destroyAllWindows()
+
+
+def run(args: argparse.Namespace) -> int:
+    from fer.inference.live import LiveOptions, LivePipeline
+
+    check(args)
+    live = LivePipeline(args.model, LiveOptions(detector=args.detector, time_constant_s=args.smoothing))
+    shown = Shown(live, args.mirror, args.calibrate)
+    return convert(args, live, shown) if args.video and args.headless else watch(args, live, shown)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status."""
+    args = parse(argv)
+    return run_script(lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
