@@ -84,9 +84,21 @@ def subtitle(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", fontsize=10, color=INK, fontweight="bold")
 
 
-def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+def legend_columns(titles: Sequence[str], width_inches: float) -> int:
+    """How many columns of a legend with these titles fit below a figure."""
+    entry_inches = 0.55 + 0.085 * max(map(len, titles))
+    return max(1, min(len(titles), int(width_inches / entry_inches)))
+
+
+def legend_inches(titles: Sequence[str], width_inches: float) -> float:
+    """Height of that legend."""
+    return 0.1 + 0.2 * -(-len(titles) // legend_columns(titles, width_inches))
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
     """One legend below all panes, of what is drawn in `axes`."""
     handles, titles = axes.get_legend_handles_labels()
+    columns = legend_columns(titles, figure.get_figwidth())
     figure.legend(handles, titles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 

@@ -9,7 +9,18 @@ import numpy as np
 
 from fer.errors import DataError
 from fer.evaluation import pareto
-from fer.evaluation.figures.canvas import INK, RULE, SOFT, blank, grid, headline, legend_below, look, subtitle
+from fer.evaluation.figures.canvas import (
+    INK,
+    RULE,
+    SOFT,
+    blank,
+    grid,
+    headline,
+    legend_below,
+    legend_inches,
+    look,
+    subtitle,
+)
 from fer.evaluation.leaderboard import percent
 from fer.evaluation.results import ModelResult
 
@@ -128,7 +139,8 @@ def accuracy_cost(
     measured = {kind: values for kind, values in measured.items() if np.isfinite(values).any()}
     if not measured:
         raise DataError(f"no model on split {split!r} with a known cost; score it again with scripts/evaluate.py")
-    figure = blank((max(4.2 * len(measured), 6.4), 4.8 + 0.22 * ((len(results) - 1) // 4)))
+    width = max(4.2 * len(measured), 6.4)
+    figure = blank((width, 4.5 + legend_inches([r.title for r in results], width)))
     said = "Bars: 95 % bootstrap interval. Line: the Pareto front, where no model is as cheap and better."
     headline(figure, f"Accuracy on {results[0].split_title(split)} and what it costs", said)
     row = np.atleast_1d(figure.subplots(1, len(measured), sharey=True))
@@ -136,13 +148,15 @@ def accuracy_cost(
         _cost_pane(axes, results, split, cost, colors)
         subtitle(axes, COSTS[kind])
     row[0].set_ylabel("accuracy, per cent", color=SOFT)
-    legend_below(figure, row[0], min(len(results), 4))
+    legend_below(figure, row[0])
     return figure
 
 
 def _cost_pane(
     axes: Axes, results: Sequence[ModelResult], split: str, cost: np.ndarray, colors: Mapping[str, str] | None
 ) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     accuracy = np.array([100 * r.scores(split)["accuracy"] for r in results])
     best = np.flatnonzero(pareto.front(cost, accuracy))
     best = best[np.argsort(cost[best], kind="stable")]
@@ -155,6 +169,8 @@ def _cost_pane(
         axes.plot(cost[i], accuracy[i], marker, color=color, markersize=8, label=r.title, linestyle="", zorder=3)
     axes.set_xscale("log")
     axes.margins(x=0.12)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
     grid(axes, "y")
 
@@ -177,7 +193,9 @@ def robustness(
         raise DataError("no accuracy under corruptions is stored; scripts/evaluate.py --robustness measures it")
     columns = min(3, len(kinds))
     rows = -(-len(kinds) // columns)
-    figure = blank((3.4 * columns + 0.6, 2.3 * rows + 1.1 + 0.22 * ((len(stored) - 1) // 3)))
+    labels = [f"{titles.get(name, name)} ({percent(content['mean'])})" for name, content in stored.items()]
+    width = max(3.4 * columns + 0.6, 6.4)
+    figure = blank((width, 2.3 * rows + 0.8 + legend_inches(labels, width)))
     faces = " or ".join(f"{n:,}" for n in sorted({content["n"] for content in stored.values()}))
     said = f"Per cent of {faces} faces, by strength (0: clean). In brackets: mean over all corruptions and strengths."
     headline(figure, "Accuracy under corruption", said)
@@ -186,13 +204,12 @@ def robustness(
         for i, (name, content) in enumerate(stored.items()):
             color, marker = look(name, i, colors)
             values = content["accuracy"].get(kind, [])
-            label = f"{titles.get(name, name)} ({percent(content['mean'])})"
             x = [0, *content["strengths"]][: len(values) + 1]
             y = [100 * v for v in (content["clean"], *values)]
-            axes.plot(x, y, marker=marker, markersize=4.5, color=color, linewidth=1.6, label=label)
-        subtitle(axes, kind.replace("_", " ").capitalize())
+            axes.plot(x, y, marker=marker, markersize=4.5, color=color, linewidth=1.6, label=labels[i])
+        subtitle(axes, "JPEG" if kind == "jpeg" else kind.replace("_", " ").capitalize())
         grid(axes, "y")
     for axes in panes[len(kinds) :]:
         axes.set_axis_off()
-    legend_below(figure, panes[0], min(len(stored), 3))
+    legend_below(figure, panes[0])
     return figure

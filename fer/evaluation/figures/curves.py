@@ -21,6 +21,7 @@ from fer.evaluation.figures.canvas import (
     grid,
     headline,
     legend_below,
+    legend_inches,
     look,
     subtitle,
 )
@@ -96,6 +97,7 @@ def reliability_diagram(result: ModelResult, split: str = "test") -> Figure:
     _intervals(upper, after)
     upper.set_ylabel("accuracy, per cent", color=SOFT)
     upper.set_ylim(0, 102)
+    upper.set_xlim(0, 101)
     upper.legend(frameon=False, fontsize=9, loc="upper left")
     middle = 50 * (after.edges[1:] + after.edges[:-1])
     lower.bar(middle, after.counts, 100 / len(middle) * 0.9, color=SKY, zorder=2)
@@ -139,25 +141,28 @@ def risk_coverage_curves(
     results = [r for r in results if split in r.splits and r.predictions is not None]
     if not results:
         raise DataError(f"no model has stored predictions of split {split!r}; scripts/evaluate.py makes them")
-    figure = blank((7.6, 5.2 + 0.22 * ((len(results) - 1) // 2)))
+    curves = [risk_coverage(r.probs(split), r.labels(split)) for r in results]
+    reached = [coverage_at(r.probs(split), r.labels(split), WANTED) for r in results]
+    titles = [
+        f"{r.title} ({'none' if share is None else f'{percent(share)} %'}; {curve.aurc:.3f})"
+        for r, curve, share in zip(results, curves, reached, strict=True)
+    ]
+    width = 8.2
+    figure = blank((width, 5.0 + legend_inches(titles, width)))
     axes = figure.subplots()
     axes.axhline(100 * (1 - WANTED), color=SOFT, linewidth=1, linestyle=":", zorder=1)
-    for i, r in enumerate(results):
+    for i, (r, curve, title) in enumerate(zip(results, curves, titles, strict=True)):
         color, marker = look(r.name, i, colors)
-        probs, labels = r.probs(split), r.labels(split)
-        curve = risk_coverage(probs, labels)
-        answered = coverage_at(probs, labels, WANTED)
-        share = "no faces" if answered is None else f"{percent(answered)} % of the faces"
-        label = f"{r.title}: {share}, AURC {curve.aurc:.3f}"
-        at = np.linspace(0, len(labels) - 1, 11)[1:].astype(int).tolist()
+        at = np.linspace(0, len(curve.risk) - 1, 11)[1:].astype(int).tolist()
         x, y = 100 * curve.coverage, 100 * curve.risk
-        axes.plot(x, y, color=color, linewidth=1.7, marker=marker, markersize=5, markevery=at, label=label)
+        axes.plot(x, y, color=color, linewidth=1.7, marker=marker, markersize=5, markevery=at, label=title)
     axes.set_xlim(0, 101)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("faces answered, the surest first, per cent", color=SOFT)
     axes.set_ylabel("wrong answers among them, per cent", color=SOFT)
     grid(axes, "y")
-    legend_below(figure, axes, min(len(results), 2))
-    said = f"Named: the share of faces that can be answered with at most {percent(1 - WANTED)} % errors (dotted)."
+    legend_below(figure, axes)
+    least = f"at most {100 * (1 - WANTED):.0f} % errors (dotted)"
+    said = f"In brackets: share of faces that can be answered with {least}; area under the curve (AURC)."
     headline(figure, f"Answering only when sure, {results[0].split_title(split)}", said)
     return figure

@@ -58,3 +58,27 @@ def test_labels_must_fit():
         c.fit_temperature(np.zeros((3, 7)), np.array([0, 1]))
     with pytest.raises(DataError):
         c.fit_temperature(np.zeros((3, 7)), np.array([0, 1, 7]))
+
+
+def test_the_difference_of_two_models_by_definition_and_by_resampling_faces():
+    logits, labels = drawn(2.0, n=800)
+    a, b = softmax(logits / 2, axis=1), softmax(logits, axis=1)
+    d = c.calibration_difference(a, b, labels)
+    assert d.nll == pytest.approx(nll(a, labels) - nll(b, labels)) and d.nll < 0
+    assert d.ece == pytest.approx(ece(a, labels) - ece(b, labels)) and d.ece < 0
+    rng, found = np.random.default_rng(9), []
+    for _ in range(800):
+        i = rng.integers(0, 800, 800)
+        found.append([nll(a[i], labels[i]) - nll(b[i], labels[i]), ece(a[i], labels[i]) - ece(b[i], labels[i])])
+    expected = np.quantile(found, [0.025, 0.975], axis=0)
+    assert (d.nll_interval.low, d.nll_interval.high) == pytest.approx(tuple(expected[:, 0]), abs=0.015)
+    assert (d.ece_interval.low, d.ece_interval.high) == pytest.approx(tuple(expected[:, 1]), abs=0.008)
+
+
+def test_a_model_does_not_differ_from_itself_and_needs_the_same_classes():
+    logits, labels = drawn(1.0, n=100)
+    probs = softmax(logits, axis=1)
+    same = c.calibration_difference(probs, probs, labels)
+    assert (same.nll, same.ece, same.ece_interval.low, same.nll_interval.high) == (0, 0, 0, 0)
+    with pytest.raises(DataError, match="same classes"):
+        c.calibration_difference(probs, np.c_[probs, np.zeros(100)], labels)

@@ -39,6 +39,37 @@ def test_scores_agree_with_scikit_learn(sample):
         )
 
 
+@pytest.mark.parametrize("average", ["macro", "weighted"])
+def test_averages_agree_with_scikit_learn_also_where_classes_are_missing(sample, average):
+    probs, labels = sample
+    for kept in (labels >= 0, labels != 3, (labels == 1) | (labels == 5)):
+        predicted, truth = probs[kept].argmax(axis=1), labels[kept]
+        s = m.score(probs[kept], truth, NAMES)
+        expected = sk.precision_recall_fscore_support(truth, predicted, average=average, zero_division=0)[:3]
+        got = [getattr(s, f"{average}_{k}") for k in ("precision", "recall", "f1")]
+        assert got == pytest.approx(expected)
+        assert s.weighted_recall == pytest.approx(s.accuracy)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_brier_agrees_with_scikit_learn_on_two_classes(seed):
+    rng = np.random.default_rng(seed)
+    p, labels = rng.random(200), rng.integers(0, 2, 200)
+    # scikit-learn's counts one class only, the original form both
+    assert m.brier(np.c_[1 - p, p], labels) == pytest.approx(2 * sk.brier_score_loss(labels, p))
+
+
+def test_ece_agrees_with_a_loop_over_the_bins(sample):
+    probs, labels = sample
+    confidence, right = probs.astype(float).max(axis=1), probs.argmax(axis=1) == labels
+    total = 0.0
+    for i in range(15):
+        inside = (confidence > i / 15) & (confidence <= (i + 1) / 15)
+        if inside.any():
+            total += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    assert m.ece(probs, labels) == pytest.approx(total)
+
+
 def test_rows_of_the_confusion_matrix_are_the_truth():
     probs = np.array([[0.1, 0.9, 0.0], [0.2, 0.7, 0.1], [0.9, 0.1, 0.0]])
     counts = m.confusion_matrix(probs, np.array([0, 0, 2]))

@@ -3,7 +3,10 @@ import time
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+from scipy import stats
 from scipy.stats import binomtest
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from fer.errors import DataError
 from fer.evaluation import statistics as st
@@ -98,3 +101,67 @@ def test_compare_takes_every_pair_and_corrects_over_all():
     assert [p.p_holm for p in pairs] == pytest.approx(st.holm([p.test.p for p in pairs]).tolist())
     assert all(p.p_holm >= p.test.p for p in pairs)
     assert st.compare({"alone": correct["a"]}) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mcnemar_agrees_with_statsmodels(seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.random(300) < 0.6, rng.random(300) < 0.6 + 0.05 * seed
+    table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+    assert st.mcnemar(a, b).p == pytest.approx(mcnemar(table, exact=True).pvalue)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_holm_agrees_with_statsmodels(seed):
+    raw = np.random.default_rng(seed).random(8) ** 3
+    assert st.holm(raw) == pytest.approx(multipletests(raw, method="holm")[1])
+
+
+def pair_of(labels, predicted, seed=2):
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random(len(labels)) < 0.8, predicted, labels), predicted
+
+
+def test_paired_intervals_agree_with_scipys_bootstrap(answers):
+    labels, predicted = answers
+    a, b = pair_of(labels, predicted)
+    right_a, right_b = (a == labels).astype(float), (b == labels).astype(float)
+    scipy = stats.bootstrap((right_a - right_b,), np.mean, method="percentile", rng=np.random.default_rng(0))
+    mine = st.mcnemar(right_a, right_b).interval
+    assert (mine.low, mine.high) == pytest.approx(tuple(scipy.confidence_interval), abs=0.006)
+
+
+def test_the_interval_of_macro_f1_equals_resampling_faces_with_both_answers(answers):
+    labels, predicted = answers
+    a, b = pair_of(labels, predicted)
+    mine = st.macro_f1_difference(a, b, labels)
+    rng, drawn = np.random.default_rng(7), []
+    for _ in range(1500):
+        i = rng.integers(0, len(labels), len(labels))
+        f1 = [st.macro_f1_of(np.bincount(labels[i] * 7 + p[i], minlength=49).reshape(7, 7)) for p in (a, b)]
+        drawn.append(f1[0] - f1[1])
+    assert (mine.low, mine.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.008)
+    # resampling each model's faces apart would give a wider one
+    apart = np.hypot(*(np.ptp([i.low, i.high]) for i in (f1_interval(labels, a), f1_interval(labels, b))))
+    assert mine.high - mine.low < 0.8 * apart
+    back = st.macro_f1_difference(b, a, labels)
+    assert (back.low, back.high) == pytest.approx((-mine.high, -mine.low), abs=0.006)
+
+
+def f1_interval(labels, predicted):
+    return st.bootstrap(sk.confusion_matrix(labels, predicted, labels=range(7)))[1]
+
+
+def test_a_model_against_itself_and_against_other_faces(answers):
+    labels, predicted = answers
+    assert st.macro_f1_difference(predicted, predicted, labels) == st.Interval(0.0, 0.0)
+    with pytest.raises(DataError, match="same images"):
+        st.macro_f1_difference(predicted, predicted[1:], labels)
+
+
+def test_resampled_sums_draw_all_columns_together():
+    columns = np.random.default_rng(0).normal(size=(50, 2))
+    sums = st.resampled_sums(np.column_stack([columns, columns.sum(axis=1), np.ones(50)]))
+    assert sums[:, 0] + sums[:, 1] == pytest.approx(sums[:, 2])
+    assert (sums[:, 3] == 50).all() and len(sums) == st.RESAMPLES
+    assert sums[:, 0].std() == pytest.approx(columns[:, 0].std() * np.sqrt(50), rel=0.05)

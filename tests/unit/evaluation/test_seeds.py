@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from scipy.stats import ttest_rel
+from statsmodels.stats.weightstats import DescrStatsW
+
+from fer.errors import DataError
+from fer.evaluation import seeds
+
+
+def run(model, seed, test, epochs=20, **more):
+    return {"model": model, "seed": seed, "epochs": epochs, "test_accuracy": test, "val_accuracy": 0.6} | more
+
+
+def test_spread_by_hand():
+    s = seeds.spread([0.6, 0.7, 0.65, 0.65])
+    assert (s.n, s.low, s.high) == (4, 0.6, 0.7)
+    assert s.mean == pytest.approx(0.65) and s.std == pytest.approx(np.sqrt(0.005 / 3))
+    one = seeds.spread([0.6])
+    assert one.n == 1 and one.mean == one.low == one.high == 0.6 and np.isnan(one.std)
+
+
+@pytest.mark.parametrize("values", [[], [float("nan")], [[0.5]]])
+def test_spread_of_nothing(values):
+    with pytest.raises(DataError, match="one run or more"):
+        seeds.spread(values)
+
+
+def test_table_keeps_models_and_lengths_apart_and_reads_text():
+    rows = [
+        run("b", "1", "0.60", twin_of="a"),
+        run("a", 3, 0.70),
+        run("b", "2", "0.62", twin_of="a"),
+        run("b", 2, 0.30, epochs=1, twin_of="a"),
+        run("a", 1, "", val_accuracy=None),
+    ]
+    b, a, short = seeds.seed_table(rows)
+    assert (b.model, b.twin_of, b.epochs, b.seeds, b.test_accuracy.mean) == ("b", "a", 20, (1, 2), 0.61)
+    assert (a.model, a.twin_of, a.seeds, a.test_accuracy.n, a.val_accuracy.n) == ("a", "", (1, 3), 1, 1)
+    assert (short.epochs, short.test_accuracy.mean) == (1, 0.30) and short.macro_f1 is None
+
+
+def test_a_run_without_a_seed_is_left_out_and_a_repeated_one_replaces_the_earlier():
+    rows = [run("a", None, 0.1), run("a", "", 0.2), run("a", 7, 0.3), run("a", 7, 0.4)]
+    (a,) = seeds.seed_table(rows)
+    assert a.seeds == (7,) and a.test_accuracy.mean == 0.4
+    assert seeds.seed_table([]) == []
+
+
+def test_difference_pairs_runs_by_seed():
+    rng = np.random.default_rng(0)
+    va, vb = rng.uniform(0.6, 0.7, (2, 5))
+    rows = [run("a", s, v) for s, v in enumerate(va)] + [run("b", s, v) for s, v in reversed(list(enumerate(vb)))]
+    rows += [run("a", 99, 0.99), run("b", 98, 0.01), run("b", 97, None), run("a", 97, 0.5)]
+    d = seeds.seed_difference(rows, "a", "b")
+    assert d.seeds == (0, 1, 2, 3, 4) and d.difference.mean == pytest.approx((va - vb).mean())
+    assert (d.difference.low, d.difference.high) == ((va - vb).min(), (va - vb).max())
+    assert (d.interval.low, d.interval.high) == pytest.approx(DescrStatsW(va - vb).tconfint_mean())
+    assert (d.interval.low, d.interval.high) == pytest.approx(tuple(ttest_rel(va, vb).confidence_interval()))
+    back = seeds.seed_difference(rows, "b", "a")
+    assert back.difference.mean == pytest.approx(-d.difference.mean) and back.a == d.b
+
+
+def test_runs_of_different_length_are_never_paired():
+    assert seeds.seed_difference([run("a", 1, 0.7, epochs=20), run("b", 1, 0.6, epochs=10)], "a", "b") is None
+    rows = [run(m, s, 0.5, epochs=e) for m in "ab" for s, e in ((1, 10), (2, 10), (1, 20))]
+    d = seeds.seed_difference(rows, "a", "b")
+    assert (d.epochs, d.seeds) == (10, (1, 2))
+    assert seeds.seed_difference(rows[2:3] + rows[5:], "a", "b").interval is None  # one seed: no interval
+
+
+@pytest.mark.parametrize(
+    ("row", "message"), [({"seed": 1}, "names no model"), (run("a", 1, "much"), "no number: 'much'")]
+)
+def test_damaged_lines_are_named(row, message):
+    with pytest.raises(DataError, match=message):
+        seeds.seed_table([row])
