@@ -25,6 +25,9 @@ FLOORS = [
     {"evaluation", "explain"},
     {"scoring"},
     {"viz", "overlay", "mirror"},
+    {"timm_form"},
+    {"model_card"},
+    {"publish"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
 NEVER = {

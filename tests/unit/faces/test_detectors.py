@@ -14,6 +14,7 @@ from fer.errors import ConfigError, HubError, ImageError
 from fer.faces import DETECTORS, Face, crop, detect
 from fer.faces.haar import HaarOptions, _votes
 from fer.faces.types import iou, make_frame, suppress
+from fer.hub import downloads
 from fer.images import read_image
 
 HOPPER_FACE = (165, 110, 365, 335)  # by eye, brows to chin
@@ -271,13 +272,13 @@ class TestFetch:
             huggingface_hub, "try_to_load_from_cache", lambda *a, **k: str(file) if file.exists() else None
         )
         self.content = b"the right bytes"
-        monkeypatch.setattr(hub, "YUNET_SHA256", "0" * 64)
+        monkeypatch.setattr(downloads, "YUNET_SHA256", "0" * 64)
         return calls
 
     def right(self, monkeypatch):
         import hashlib
 
-        monkeypatch.setattr(hub, "YUNET_SHA256", hashlib.sha256(b"the right bytes").hexdigest())
+        monkeypatch.setattr(downloads, "YUNET_SHA256", hashlib.sha256(b"the right bytes").hexdigest())
 
     def test_once_then_from_the_cache(self, client, monkeypatch):
         self.right(monkeypatch)
@@ -319,4 +320,4 @@ def test_the_recorded_checksum_is_that_of_the_file(tmp_path):
     copy = shutil.copy(os.environ["FER_YUNET"], tmp_path)
     from pathlib import Path
 
-    assert hub._sha256(Path(copy)) == hub.YUNET_SHA256
+    assert downloads._sha256(Path(copy)) == downloads.YUNET_SHA256

@@ -1,17 +1,16 @@
-"""The only code that touches the network, and only on an explicit call."""
+"""Files of others, fetched on an explicit call: YuNet, published weights, data sets."""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import logging
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fer.errors import HubError
+from fer.hub.failures import client, client_errors, first_line, scrub
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,9 +40,8 @@ def fetch_yunet(cache_dir: str | Path | None = None, allow_download: bool = True
     Raises:
         HubError: not in the cache and not allowed to download, no network, or a file that is not the expected one.
     """
-    import httpx
+    import huggingface_hub
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     found = try_to_load_from_cache(YUNET_REPO, YUNET_FILE, cache_dir=cache_dir)
     if isinstance(found, str) and _sha256(Path(found)) == YUNET_SHA256:
@@ -54,10 +52,9 @@ def fetch_yunet(cache_dir: str | Path | None = None, allow_download: bool = True
     damaged = isinstance(found, str)
     try:
         path = Path(hf_hub_download(YUNET_REPO, YUNET_FILE, cache_dir=cache_dir, force_download=damaged))
-    except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, httpx.HTTPError, OSError, ValueError) as e:
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+    except client_errors(huggingface_hub) as e:
         raise HubError(
-            f"{YUNET_FILE} could not be fetched from {YUNET_REPO} ({reason}); check the network, or download it "
+            f"{YUNET_FILE} could not be fetched from {YUNET_REPO} ({first_line(e)}); check the network, or download it "
             "by hand and give its path or set FER_YUNET"
         ) from e
     got = _sha256(path)
@@ -100,7 +97,7 @@ def pretrained_net(name: str, cache_dir: str | Path | None = None, **arguments: 
         net = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **arguments)
     except (SafetensorError, OSError, KeyError, RuntimeError) as e:
         raise HubError(
-            f"the weights {name} in {file} are damaged or do not fit ({_first_line(e)}); delete the file to have it "
+            f"the weights {name} in {file} are damaged or do not fit ({first_line(e)}); delete the file to have it "
             f"fetched again, or {_FROM_SCRATCH}"
         ) from e
     head = tuple(f"{part}." for part in _as_tuple(published.classifier))
@@ -120,7 +117,7 @@ def _fetch_weights(repo: str, cache_dir: str | Path | None) -> Path:
     found = try_to_load_from_cache(repo, TIMM_FILE, cache_dir=cache_dir)
     if isinstance(found, str):
         return Path(found)
-    hub = _client("huggingface_hub")
+    hub = client("huggingface_hub")
     _log.info("fetching %s from %s", TIMM_FILE, repo)
     advice = f"the network is needed once, later runs take the file from the cache; or {_FROM_SCRATCH}"
     return Path(
@@ -132,10 +129,6 @@ def _as_tuple(names: str | Sequence[str] | None) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names or ())
 
 
-def _first_line(e: Exception) -> str:
-    return (str(e).strip() or type(e).__name__).splitlines()[0][:200]
-
-
 def kaggle_competition(name: str) -> Path:
     """Folder with the files of a Kaggle competition (needs a token and its rules accepted).
 
@@ -143,7 +136,7 @@ def kaggle_competition(name: str) -> Path:
         HubError: kagglehub is not installed, no network, no token, or access refused.
     """
     advice = f"{KAGGLE_TOKEN_HELP}; and accept the rules at https://www.kaggle.com/competitions/{name}/rules"
-    kagglehub = _client("kagglehub")
+    kagglehub = client("kagglehub")
     return Path(_call(kagglehub, kagglehub.competition_download, f"Kaggle competition {name}", advice, name))
 
 
@@ -153,7 +146,7 @@ def kaggle_dataset(handle: str) -> Path:
     Raises:
         HubError: kagglehub is not installed, no network, or access refused.
     """
-    kagglehub = _client("kagglehub")
+    kagglehub = client("kagglehub")
     return Path(_call(kagglehub, kagglehub.dataset_download, f"Kaggle data set {handle}", KAGGLE_TOKEN_HELP, handle))
 
 
@@ -168,37 +161,15 @@ def hub_dataset(repo_id: str, patterns: Sequence[str] | None = None, revision: s
     Raises:
         HubError: huggingface_hub is not installed, no network, or no such repository.
     """
-    hub = _client("huggingface_hub")
+    hub = client("huggingface_hub")
     what = f"Hub data set {repo_id}"
     advice = "check the connection; for a private or gated repository run: hf auth login"
     options: dict[str, Any] = {"repo_type": "dataset", "allow_patterns": patterns, "revision": revision}
     return Path(_call(hub, hub.snapshot_download, what, advice, repo_id, **options))
 
 
-def _client(name: str) -> ModuleType:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise HubError(f"the download needs the package {name}: python -m pip install {name}") from None
-
-
-def _call(client: ModuleType, function: Callable[..., Any], what: str, advice: str, *args: Any, **options: Any) -> Any:
-    # The clients raise errors of their own beside OSError; their base classes change from version to version.
-    own: list[type[Exception]] = [OSError, ValueError, RuntimeError]
-    for name in ("exceptions", "errors"):
-        try:
-            module = import_module(f"{client.__name__}.{name}")
-        except ImportError:
-            continue
-        own += [e for _, e in inspect.getmembers(module, inspect.isclass) if issubclass(e, Exception)]
-    for transport in ("httpx", "httpx2", "requests"):
-        try:
-            own.append(
-                getattr(import_module(transport), "RequestException" if transport == "requests" else "HTTPError")
-            )
-        except ImportError:
-            continue
+def _call(package: ModuleType, function: Callable[..., Any], what: str, advice: str, *args: Any, **options: Any) -> Any:
     try:
         return function(*args, **options)
-    except tuple(own) as e:
-        raise HubError(f"{what}: download failed ({_first_line(e)}); {advice}") from e
+    except client_errors(package) as e:
+        raise HubError(scrub(f"{what}: download failed ({first_line(e)}); {advice}")) from e

@@ -1,0 +1,36 @@
+"""The only code that touches the network, and only on an explicit call: downloads, and the Hub both ways."""
+
+from __future__ import annotations
+
+from fer.hub.downloads import (
+    KAGGLE_TOKEN_HELP,
+    TIMM_FILE,
+    YUNET_FILE,
+    YUNET_REPO,
+    fetch_yunet,
+    hub_dataset,
+    kaggle_competition,
+    kaggle_dataset,
+    pretrained_net,
+)
+from fer.hub.pull import fetch_checkpoint, is_hub_name
+from fer.hub.push import Plan, Sent, check_access, collect, send_folder
+
+__all__ = [
+    "KAGGLE_TOKEN_HELP",
+    "TIMM_FILE",
+    "YUNET_FILE",
+    "YUNET_REPO",
+    "Plan",
+    "Sent",
+    "check_access",
+    "collect",
+    "fetch_checkpoint",
+    "fetch_yunet",
+    "hub_dataset",
+    "is_hub_name",
+    "kaggle_competition",
+    "kaggle_dataset",
+    "pretrained_net",
+    "send_folder",
+]

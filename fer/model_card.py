@@ -1,0 +1,317 @@
+"""The model card (README.md of a model repository on the Hub), written from the manifest and results/."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fer.checkpoint import Manifest
+from fer.errors import ConfigError, HubError
+from fer.models import get_model
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+    from fer.evaluation import ModelResult
+    from fer.timm_form import TimmForm
+
+
+@dataclass(frozen=True)
+class DataNote:
+    """What a card says about a data set.
+
+    Attributes:
+        title: Name for people.
+        text: Where it comes from, what it is and who may use it; Markdown.
+        license: License of the weights as far as the data set allows it: an identifier of the Hub, or "other".
+        license_name, license_link: Required by the Hub with "other".
+    """
+
+    title: str
+    text: str
+    license: str = "mit"
+    license_name: str | None = None
+    license_link: str | None = None
+
+
+_FER2013 = (
+    "FER2013 (Goodfellow et al. 2013, *Challenges in Representation Learning*): 35,887 grey faces of 48 px from a web "
+    "search for emotion words, labelled by people who agree with the labels in 65 ± 5 % of cases. The same face is "
+    "found in more than one of its splits. The pictures belong to their owners and may not be passed on; none of them "
+    "is in this repository."
+)
+DATA: dict[str, DataNote] = {
+    "fer2013": DataNote("FER2013", _FER2013),
+    "ferplus": DataNote(
+        "FER+",
+        f"{_FER2013} The labels are those of FER+ (Barsoum et al. 2016): ten votes for each face, published under the "
+        "MIT licence.",
+    ),
+    "muxspace": DataNote(
+        "Muxspace",
+        "[muxspace/facial_expressions](https://github.com/muxspace/facial_expressions): 13,690 labelled photographs; "
+        "92 % of the faces are neutral or happy. The terms are those of that repository; none of its pictures is here.",
+    ),
+    "affectnet": DataNote(
+        "AffectNet",
+        "AffectNet (Mollahosseini et al. 2017): photographs from the web, given by its authors to researchers who ask "
+        "for it, for non-commercial research only. That holds for these weights too. None of its pictures is here.",
+        license="other",
+        license_name="affectnet-non-commercial-research",
+        license_link="http://mohammadmahoor.com/affectnet/",
+    ),
+}
+_OTHER_DATA = "A data set of the one who trained this net; ask them for its source and terms."
+
+INTENDED = """- Study and teaching: how such nets are trained, compared, calibrated and explained.
+- Sorting or searching one's own pictures, toys and art, where a wrong answer costs nothing.
+
+The net takes the crop of one face; `fer.analyze` finds the faces in a picture first."""
+
+LIMITS = """- **An expression is not a feeling.** The net guesses which of {n} words people chose for a face.
+  What somebody feels cannot be read from a face with any certainty (Barrett et al. 2019, *Emotional Expressions
+  Reconsidered*).
+- It should decide nothing about anybody: not hiring, schooling, credit, health, policing or border control. In the
+  European Union, inferring emotions at work and in education is forbidden (AI Act, Article 5 (1) f).
+- Whose faces it learnt from is not documented, and neither is how it fares by age, sex, skin colour or culture. Expect
+  it to be worse for whoever was rare in the data. Nothing of this was measured here.
+- Faces that are turned, covered, badly lit, very small, drawn or of children are answered with less ground, and a
+  neutral face is often called sad or angry. Probabilities are calibrated for pictures like those it was tested on and
+  for no others.
+- People whose faces are analysed should know it and agree."""
+
+
+def write_card(
+    manifest: Manifest, repo: str, results: Sequence[ModelResult] = (), notes: Sequence[str] = (), **facts: Any
+) -> str:
+    """The content of README.md: metadata with the scores as `model-index`, then the text.
+
+    Args:
+        manifest: Of the checkpoint.
+        repo: "owner/name".
+        results: What was scored with exactly these weights; the data set it was trained on first.
+        notes: Sentences about the protocol that no number tells.
+        facts: `pictures` (name -> path in the repository), `onnx` (names of files), `timm` (TimmForm), where there are.
+
+    Raises:
+        HubError: huggingface_hub does not accept the metadata.
+    """
+    from huggingface_hub import ModelCard
+
+    data = _metadata(manifest, repo, results, facts.get("timm"))
+    body = "\n\n".join(_sections(manifest, repo, results, notes, **facts))
+    try:
+        card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n")
+        if card.data.to_dict() != data.to_dict():
+            raise ValueError("its metadata do not read as they were written")
+    except ValueError as e:
+        raise HubError(f"the card of {repo} is not accepted by huggingface_hub: {e}") from e
+    return str(card)
+
+
+def _metadata(manifest: Manifest, repo: str, results: Sequence[ModelResult], timm: TimmForm | None) -> Any:
+    from huggingface_hub import ModelCardData
+
+    note = data_note(str(manifest.data.get("name", "")))
+    tags = ["facial-expression-recognition", "emotion-recognition", "image-classification", manifest.model]
+    scores = [e for r in results for e in _eval_results(r)]
+    return ModelCardData(
+        license=note.license,
+        license_name=note.license_name,
+        license_link=note.license_link,
+        library_name="timm" if timm and not timm.more else "facial-expression-lab",
+        pipeline_tag="image-classification",
+        tags=tags + (["timm"] if timm else []),
+        metrics=["accuracy", "f1"] if scores else None,
+        model_name=repo.split("/")[-1] if scores else None,
+        eval_results=scores or None,
+    )
+
+
+def _eval_results(result: ModelResult) -> list[EvalResult]:
+    """Accuracy and macro-F1 of one view per face on the split that counts."""
+    from huggingface_hub import EvalResult
+
+    split = headline_split(result)
+    scores, name = result.scores(split), str(result.metrics["data"]["name"])
+    where = {
+        "task_type": "image-classification",
+        "task_name": "Facial expression recognition",
+        "dataset_type": name,
+        "dataset_name": f"{data_note(name).title} ({result.split_title(split)})",
+        "dataset_split": split,
+    }
+    named = (("accuracy", "Accuracy", "accuracy"), ("f1", "Macro F1", "macro_f1"))
+    return [
+        EvalResult(**where, metric_type=kind, metric_name=title, metric_value=round(scores[key], 4))  # type: ignore[arg-type]
+        for kind, title, key in named
+    ]
+
+
+def headline_split(result: ModelResult) -> str:
+    """The split whose scores count: the test split where it was scored."""
+    return "test" if "test" in result.splits else result.splits[-1]
+
+
+def data_note(name: str) -> DataNote:
+    """What is known about a data set; another one gets a general sentence."""
+    base = name.partition("@")[0].removesuffix("-majority")
+    return DATA.get(base) or DataNote(name or "unknown", _OTHER_DATA)
+
+
+def _sections(
+    manifest: Manifest,
+    repo: str,
+    results: Sequence[ModelResult],
+    notes: Sequence[str],
+    pictures: Mapping[str, str] | None = None,
+    onnx: Sequence[str] = (),
+    timm: TimmForm | None = None,
+) -> list[str]:
+    spec, pictures = get_model(manifest.model).SPEC, pictures or {}
+    out = [f"# {spec.title}: which expression does a face show?", _opening(manifest)]
+    out += ["## Load it", _loading(repo, manifest)]
+    if onnx:
+        files = " and ".join(f"`{name}`" for name in onnx)
+        out.append(
+            f"For ONNX Runtime, in the browser too: {files}. They take uint8 pixels of {manifest.input.size_px} px and "
+            "give logits; the JSON beside each tells the rest."
+        )
+    if timm:
+        out += ["### With timm alone", timm.recipe(repo)]
+    out += ["## What it is for", INTENDED, "## What it is not for", LIMITS.format(n=len(manifest.labels))]
+    out += ["## Scores", *(_scores(r) for r in results)] if results else ["## Scores", _unscored(manifest)]
+    if path := pictures.get("confusion_matrix"):
+        out.append(f"![Confusion matrix: true classes down, answers across]({path})")
+    out += ["## How it was trained and scored", _protocol(manifest, notes)]
+    if path := pictures.get("history"):
+        out.append(f"![Loss, accuracy and learning rate over the epochs]({path})")
+    out += ["## Data and licence", _data(manifest)]
+    return out
+
+
+def _opening(manifest: Manifest) -> str:
+    spec = get_model(manifest.model).SPEC
+    count = int(manifest.weights.get("parameters") or 0)
+    size = f", {count / 1e6:.2f} million parameters" if count else ""
+    seen = "grey" if manifest.input.channels == 1 else "RGB"
+    words = ", ".join(f"{e} {n}" for e, n in zip(manifest.classes.emoji, manifest.labels, strict=True))
+    return (
+        f"{spec.summary}{size}. It takes the {seen} crop of one face ({manifest.input.size_px} px) and gives "
+        f"calibrated probabilities of: {words}. Made by the facial-expression lab, which trains, "
+        "compares and explains such nets." + (f"\n\nAfter: {spec.source}." if spec.source else "")
+    )
+
+
+def _loading(repo: str, manifest: Manifest) -> str:
+    file = manifest.weights.get("file", "model.safetensors")
+    return f"""```python
+import fer  # the lab's package; `fer` on PyPI is another project
+
+for face in fer.analyze("photo.jpg", model="hf:{repo}"):
+    print(face.emoji, face.label, f"{{face.confidence:.0%}}", face.box)
+```
+
+`fer.load("hf:{repo}@REVISION")` pins a commit, `predict_proba(faces)` takes crops. The file `{file}` holds arrays
+and no code; its SHA-256 is checked against `config.json` before it is used."""
+
+
+def _scores(result: ModelResult) -> str:
+    split = headline_split(result)
+    scores, n = result.scores(split), result.metrics["splits"][split]["n"]
+    title = f"{data_note(str(result.metrics['data']['name'])).title}, {result.split_title(split)}"
+    rows = [
+        f"### {title}: {n:,} faces\n",
+        "| view | accuracy [95 %] | macro F1 | balanced | top 2 | ECE | NLL |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    said = {"single": "one view", "flip": "with the mirrored face", "tencrop": "ten crops"}
+    for view in result.views(split):
+        s = result.scores(split, view)
+        low, high = s["accuracy_interval"]
+        rows.append(
+            f"| {said.get(view, view)} | {s['accuracy']:.1%} [{low:.1%}, {high:.1%}] | {s['macro_f1']:.1%} | "
+            f"{s['balanced_accuracy']:.1%} | {s['top2']:.1%} | {s['ece']:.1%} | {s['nll']:.3f} |"
+        )
+    rows += ["", "| class | precision | recall | F1 | faces |", "|---|--:|--:|--:|--:|"]
+    for name in result.class_names:
+        c = scores["per_class"][name]
+        rows.append(f"| {name} | {c['precision']:.1%} | {c['recall']:.1%} | {c['f1']:.1%} | {c['support']:,} |")
+    return "\n".join([*rows, "", *_beside(result, split)])
+
+
+def _beside(result: ModelResult, split: str) -> list[str]:
+    """Sentences that keep the headline number honest."""
+    stored, said = result.metrics["splits"][split], []
+    if (copies := stored.get("leakage")) and copies.get("accuracy") is not None:
+        said.append(
+            f"Without copies ({copies['exact'] + copies['near']:,} faces that have an exact or near copy in the "
+            f"training split left out): {copies['accuracy']:.1%}."
+        )
+    if always := stored.get("majority"):
+        said.append(f"Always answering *{always['label']}*: {always['accuracy']:.1%}.")
+    said.append("The interval covers the choice of test faces, not the luck of a seed.")
+    return [" ".join(said)]
+
+
+def _unscored(manifest: Manifest) -> str:
+    val = manifest.training.get("val_accuracy")
+    known = f" On the validation split, which chose the epoch, {val:.1%} were right." if val is not None else ""
+    return f"These weights have not been scored on a test split.{known}"
+
+
+def _protocol(manifest: Manifest, notes: Sequence[str]) -> str:
+    t, r, d = manifest.training, manifest.recipe, manifest.data
+    facts = [
+        (
+            "data",
+            f"{data_note(str(d.get('name', ''))).title}: {_count(d.get('n_train'))} training, "
+            f"{_count(d.get('n_val'))} validation faces",
+        ),
+        ("fingerprint of the data", f"`{str(d.get('fingerprint', ''))[:16] or 'unknown'}`"),
+        (
+            "recipe",
+            f"{r.name}: " + ", ".join(f"{p.epochs} epochs {p.optimizer} lr {p.lr:g} {p.schedule}" for p in r.phases),
+        ),
+        ("epochs in all", f"{t.get('epochs', 'unknown')}, best {t.get('best_epoch', 'unknown')}"),
+        ("began with", "the weights of an earlier run of its own" if r.init else "nothing of its own"),
+        ("learnt from another net", f"distilled from `{t['teacher']}`" if t.get("teacher") else "no"),
+        ("weights of others", "ImageNet weights at the start" if t.get("pretrained") else "none, from scratch"),
+        ("labels of others", "FER+ votes as an auxiliary target" if t.get("extra_annotation") else "none"),
+        ("seed", str(manifest.seed)),
+        ("code", f"commit `{manifest.git_commit[:12] or 'unknown'}`"),
+        ("temperature", f"{manifest.temperature:.3f}"),
+        ("machine", str(t.get("device", "unknown"))),
+    ]
+    table = "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in facts)])
+    rule = (
+        "Training saw the training split, and the validation split chose the epoch and the temperature. A test split "
+        "is scored afterwards, one view per face and no random augmentation. `config.json` holds every setting."
+    )
+    return "\n\n".join([table, rule, *notes])
+
+
+def _data(manifest: Manifest) -> str:
+    note = data_note(str(manifest.data.get("name", "")))
+    terms = "MIT" if note.license == "mit" else f"{note.license_name} ({note.license_link})"
+    return f"{note.text}\n\nThe weights: {terms}. The code: MIT."
+
+
+def _count(n: Any) -> str:
+    return f"{n:,}" if isinstance(n, int) else "unknown"
+
+
+def repo_name(manifest: Manifest) -> str:
+    """Name of a model's repository: "fer-vit-tiny"; trained on other data than FER2013, these are named too.
+
+    Raises:
+        ConfigError: trained on drawn faces, which are for trying things out.
+    """
+    data = str(manifest.data.get("name", "")).partition("@")[0]
+    if data == "synthetic":
+        raise ConfigError(
+            f"{manifest.model} was trained on synthetic faces; only models trained on real data are published"
+        )
+    name = f"fer-{manifest.model}" + ("" if data in ("", "fer2013") else f"-{data}")
+    return "".join(c if c.isalnum() or c in ".-" else "-" for c in name)

@@ -1,0 +1,210 @@
+"""A checkpoint as a model repository on the Hugging Face Hub: weights, manifest, card, results, training curve."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer import checkpoint, hub, paths
+from fer.errors import ConfigError, DataError
+from fer.evaluation import ModelResult, read_result
+from fer.evaluation.results import HISTORY, METRICS, read_history
+from fer.hub import Plan, Sent
+from fer.hub.pull import parse
+from fer.model_card import headline_split, repo_name, write_card
+from fer.models import get_model
+from fer.timm_form import TIMM_WEIGHTS, timm_form
+
+CARD = "README.md"
+# sentences about the protocol: SHA-256 of the weights -> text
+NOTES = "notes.json"
+# files of an earlier push that a later one has no more
+STALE = ("*.safetensors", "*.skops", "*.onnx", "*.json", "results/*")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model repository as a folder.
+
+    Attributes:
+        repo: "owner/name".
+        folder: Its files, ready to be sent.
+        manifest: Of the checkpoint.
+    """
+
+    repo: str
+    folder: Path
+    manifest: checkpoint.Manifest
+
+
+def prepare(
+    name_or_path: str | Path,
+    namespace: str,
+    out: str | Path,
+    name: str | None = None,
+    results: str | Path | None = None,
+) -> Prepared:
+    """Write the folder of a model repository; nothing is sent.
+
+    Args:
+        name_or_path: A trained model's name, or a checkpoint.
+        namespace: User or organisation.
+        out: Folder to write; replaced where it is there.
+        name: Of the repository; default: "fer-" and the model's name.
+        results: Root of the results; default: the committed ones.
+
+    Raises:
+        CheckpointError, ConfigError: no checkpoint, a damaged one, or one trained on drawn faces.
+        HubError: huggingface_hub does not accept the card.
+    """
+    folder = checkpoint.find(name_or_path)
+    _, manifest = checkpoint.load_any(folder)
+    repo = f"{namespace}/{name or repo_name(manifest)}"
+    parse(f"hf:{repo}")
+    out = Path(out)
+    if out.exists():
+        if not (out / CARD).is_file() and any(out.iterdir()):
+            raise ConfigError(f"{out} holds other things than an earlier model repository; name another folder")
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    scored = scored_with(manifest, results)
+    form = timm_form(folder)
+    shutil.copyfile(folder / str(manifest.weights["file"]), out / str(manifest.weights["file"]))
+    if form is None:
+        shutil.copyfile(folder / checkpoint.MANIFEST, out / checkpoint.MANIFEST)
+    else:
+        text = json.dumps(form.config, indent=2, ensure_ascii=False) + "\n"
+        (out / checkpoint.MANIFEST).write_text(text, encoding="utf-8")
+        if form.weights is not None:
+            (out / TIMM_WEIGHTS).write_bytes(form.weights)
+    onnx = _copy_exports(folder, manifest, out)
+    pictures = _write_results(folder, manifest, scored, out)
+    card = write_card(manifest, repo, scored, _notes(manifest, scored), pictures=pictures, onnx=onnx, timm=form)
+    (out / CARD).write_text(card, encoding="utf-8", newline="\n")
+    shutil.copyfile(paths.ROOT / "LICENSE", out / "LICENSE")
+    return Prepared(repo, out, manifest)
+
+
+def push(
+    prepared: Prepared,
+    private: bool = False,
+    revision: str | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+) -> Sent:
+    """Send a prepared folder, see `fer.hub.send_folder`."""
+    message = f"{prepared.manifest.model}, weights {str(prepared.manifest.weights['sha256'])[:12]}"
+    return hub.send_folder(
+        prepared.folder,
+        prepared.repo,
+        message=message,
+        private=private,
+        revision=revision,
+        stale=STALE,
+        on_plan=on_plan,
+    )
+
+
+def push_checkpoint(
+    name_or_path: str | Path,
+    namespace: str,
+    name: str | None = None,
+    private: bool = False,
+    revision: str | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+) -> Sent:
+    """Publish one checkpoint: `prepare` in a temporary folder, then `push`.
+
+    Args:
+        name_or_path: A trained model's name, a checkpoint, or a finished run.
+        namespace: User or organisation.
+        name, private, revision, on_plan: See `prepare` and `fer.hub.send_folder`.
+
+    Returns:
+        Address, commit and what was sent.
+
+    Raises:
+        As the two functions say.
+    """
+    with tempfile.TemporaryDirectory(prefix="fer-push-") as place:
+        prepared = prepare(name_or_path, namespace, Path(place) / "repository", name)
+        return push(prepared, private, revision, on_plan)
+
+
+def scored_with(manifest: checkpoint.Manifest, root: str | Path | None = None) -> list[ModelResult]:
+    """What was scored with exactly these weights, the data set they were trained on first."""
+    base, sha256 = Path(root or paths.results_dir()), manifest.weights.get("sha256")
+    found = []
+    for path in sorted(base.glob(f"*/*/{METRICS}")):
+        try:
+            result = read_result(path.parent)
+        except DataError:  # somebody else's, or an unfinished one: it cannot be of these weights
+            continue
+        if (result.metrics.get("checkpoint") or {}).get("sha256") == sha256:
+            found.append(result)
+    return sorted(found, key=lambda r: r.metrics["data"]["name"] != manifest.data.get("name"))
+
+
+def _copy_exports(folder: Path, manifest: checkpoint.Manifest, out: Path) -> list[str]:
+    """ONNX files that were made from these weights, each with its JSON; others stay here. Returns their names."""
+    made = []
+    for path in sorted(folder.glob("*.onnx")):
+        try:
+            info = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            fits = info["checkpoint_sha256"] == manifest.weights["sha256"]
+            whole = info["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            _log.warning("%s is left out: nothing beside it says what it was made from (%s)", path, e)
+            continue
+        if not (fits and whole):
+            _log.warning("%s is left out: it was not made from these weights; export it again", path)
+            continue
+        for file in (path, path.with_suffix(".json")):
+            shutil.copyfile(file, out / file.name)
+        made.append(path.name)
+    return made
+
+
+def _write_results(
+    folder: Path, manifest: checkpoint.Manifest, scored: Sequence[ModelResult], out: Path
+) -> dict[str, str]:
+    """Scores, confusion matrix and training curve below results/; returns picture -> path in the repository."""
+    from fer.evaluation import figures
+
+    pictures: dict[str, str] = {}
+    for result in scored:
+        place = Path("results") / str(result.metrics["data"]["name"])
+        (out / place).mkdir(parents=True)
+        shutil.copyfile(Path(result.folder or "") / METRICS, out / place / METRICS)
+        path = (place / "confusion_matrix.png").as_posix()
+        figures.save(figures.confusion_matrix(result, headline_split(result)), out / path)
+        pictures.setdefault("confusion_matrix", path)
+    history = read_history(folder) or next((r.history for r in scored if r.history), [])
+    if history:
+        title = get_model(manifest.model).SPEC.title
+        curve = figures.history(ModelResult(manifest.model, title, {}, None, history))
+        (out / "results").mkdir(exist_ok=True)
+        pictures["history"] = f"results/{HISTORY.removesuffix('.jsonl')}.png"
+        figures.save(curve, out / pictures["history"])
+        lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
+        (out / "results" / HISTORY).write_text(lines, encoding="utf-8", newline="\n")
+    return pictures
+
+
+def _notes(manifest: checkpoint.Manifest, scored: Sequence[ModelResult]) -> list[str]:
+    found = []
+    for result in scored:
+        path = Path(result.folder or "").parent / NOTES
+        if path.is_file():
+            try:
+                note = json.loads(path.read_text(encoding="utf-8")).get(manifest.weights["sha256"])
+            except (OSError, ValueError, AttributeError) as e:
+                raise DataError(f"{path}: damaged ({e}); an object SHA-256 -> text was expected") from e
+            found += [str(note)] if note else []
+    return found
