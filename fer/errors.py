@@ -26,6 +26,10 @@ class CheckpointError(FerError):
     """A checkpoint that is absent, damaged, foreign or from a newer version."""
 
 
+class ExportError(FerError):
+    """An ONNX file that cannot be made, cannot be used, or answers otherwise than the net it was made from."""
+
+
 class HubError(FerError):
     """A download or upload that failed, or that was asked for where it is not allowed."""
 

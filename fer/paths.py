@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,3 +26,16 @@ def results_dir() -> Path:
 def data_dir() -> Path:
     """Prepared data files; environment variable FER_DATA moves it."""
     return _place("FER_DATA", "data")
+
+
+def cache_dir() -> Path:
+    """What can be made again at any time; environment variable FER_CACHE moves it."""
+    if os.environ.get("FER_CACHE"):
+        return Path(os.environ["FER_CACHE"]).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "facial-expression-lab"

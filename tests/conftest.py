@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import tempfile
+from pathlib import Path
 
 # before torch is imported: test processes share the cores, and threads that wait for each other are slow there
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# untrained nets are exported once for all test processes and runs, and never into the user's own cache
+os.environ["FER_CACHE"] = str(Path(tempfile.gettempdir()) / f"fer-tests-{getpass.getuser()}")
 
 import numpy as np
 import pytest

@@ -12,7 +12,6 @@ import numpy as np
 from fer import checkpoint
 from fer.errors import ConfigError, ExportError, unknown_name
 from fer.labels import LabelSet
-from fer.models import get_model
 from fer.paths import checkpoints_dir
 from fer.specs import InputSpec
 from fer.transforms import Faces, normalise, prepare
@@ -105,7 +104,7 @@ class TorchPredictor:
 
 
 def _torch(folder: Path, device: str, threads: int | None) -> Predictor:
-    if _is_classical(folder):
+    if checkpoint.read_manifest(folder).classical:
         from fer.inference.classical import ClassicalPredictor
 
         return ClassicalPredictor(*checkpoint.load_estimator(folder), device)
@@ -113,7 +112,7 @@ def _torch(folder: Path, device: str, threads: int | None) -> Predictor:
 
 
 def _onnx(folder: Path, device: str, threads: int | None, precision: str = "fp32") -> Predictor:
-    if _is_classical(folder):
+    if checkpoint.read_manifest(folder).classical:
         raise ConfigError(f"{folder} holds no net and cannot be exported; use backend 'auto'")
     if device not in ("cpu", "auto"):
         raise ConfigError(f"the ONNX backends run on the CPU, got device {device!r}; use backend 'torch' or device cpu")
@@ -131,7 +130,7 @@ def _auto(folder: Path, device: str, threads: int | None) -> Predictor:
         from fer.device import pick_device
 
         device = pick_device(device).type
-    if device != "cpu" or _is_classical(folder):
+    if device != "cpu" or checkpoint.read_manifest(folder).classical:
         return _torch(folder, device, threads)
     from fer.inference.onnx import load_onnx
 
@@ -141,10 +140,6 @@ def _auto(folder: Path, device: str, threads: int | None) -> Predictor:
     except (ExportError, ConfigError) as e:
         _log.log(logging.WARNING if bundled else logging.DEBUG, "%s runs on torch: %s", folder.name, e)
         return _torch(folder, device, threads)
-
-
-def _is_classical(folder: Path) -> bool:
-    return get_model(checkpoint.read_manifest(folder).model).SPEC.backend == "classical"
 
 
 BACKENDS: dict[str, Callable[[Path, str, int | None], Predictor]] = {
