@@ -1,0 +1,240 @@
+#!/usr/bin/env python3
+"""Put an app online as a Hugging Face Space: python scripts/deploy_space.py --app demo --namespace NAME
+
+demo is the Gradio page, lab the Streamlit one (in Docker), static the page that runs the nets in the browser, for which a
+Space costs nothing. The package `fer` and the checkpoints go with the app: PyPI's `fer` is another project. The token comes
+from `hf auth login` or from HF_TOKEN, never from the command line.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import argparse
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+from fer.command_line import run_script
+from fer.errors import ConfigError
+from fer.paths import ROOT, checkpoints_dir, results_dir
+
+# never part of a Space, whoever left them there
+LEFT_OUT = (".*", "__pycache__", "*.pyc", "*~", "*.log", "*.egg-info", "secrets.toml", "node_modules")
+KEPT_HIDDEN = (".streamlit",)
+# what Hugging Face's ZeroGPU machines run, and the torchvision that goes with it
+ZERO_GPU = {"torch": "2.11.0", "torchvision": "0.26.0"}
+NOT_IN_THE_LAB = ("gradio", "accelerate", "tensorboard")
+
+
+@dataclass(frozen=True)
+class App:
+    """One of the apps.
+
+    Attributes:
+        sdk: Of the Space.
+        repo: Default name of the Space.
+        start: How to start the folder, for people.
+        write: Writes the Space's folder: (folder, names of models, hardware).
+    """
+
+    sdk: str
+    repo: str
+    start: str
+    write: Callable[[Path, Sequence[str], str | None], None]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        description="Put an app online as a Hugging Face Space.",
+        epilog="A second run sends only what changed; an upload that breaks off leaves the earlier version whole.",
+    )
+    p.add_argument("--app", required=True, choices=list(APPS), help="demo (Gradio), lab (Streamlit) or static")
+    p.add_argument("--namespace", help="your name on the Hub, or your organisation's")
+    p.add_argument("--name", help="name of the Space (default: facial-expression-lab; -results, -browser)")
+    p.add_argument("--models", default="all", help="names of the models that go with it (default: all trained ones)")
+    p.add_argument("--private", action="store_true", help="make a private Space")
+    p.add_argument(
+        "--hardware", help="of a new Space: cpu-basic (the Hub's default), zero-a10g (ZeroGPU, demo only), t4-small ..."
+    )
+    p.add_argument("--dry-run", action="store_true", help="write the folder, which runs as it is, and send nothing")
+    p.add_argument("--out", type=Path, help="where --dry-run writes (default: outputs/space-<app>/)")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status: 0 done, 2 bad arguments, or a Hub that could not be reached or refused."""
+    args = parser().parse_args(argv)
+    return run_script(lambda: run(args), interrupted="interrupted; the Space is as it was: run the same command again")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the folder, then send it."""
+    from fer import hub
+
+    app = APPS[args.app]
+    if not args.dry_run and not args.namespace:
+        raise ConfigError("--namespace is needed: your name on the Hub, or your organisation's")
+    if args.out and not args.dry_run:
+        raise ConfigError("--out is for --dry-run; without it, nothing is kept here")
+    if (args.hardware or "").startswith("zero") and args.app != "demo":
+        raise ConfigError(f"ZeroGPU runs Gradio Spaces only, and {args.app} is a {app.sdk} Space")
+    names = wanted_models(args.models)
+    if args.dry_run:
+        out = args.out or ROOT / "outputs" / f"space-{args.app}"
+        write_space(app, out, names, args.hardware)
+        files = [p for p in out.rglob("*") if p.is_file()]
+        print(f"{out}: {len(files)} files, {sum(p.stat().st_size for p in files) / 1e6:.1f} MB")
+        print(f"start it in its own environment: {app.start}")
+        return 0
+    hub.check_access(args.namespace)
+    with tempfile.TemporaryDirectory(prefix="fer-space-") as temporary:
+        out = Path(temporary) / "space"
+        write_space(app, out, names, args.hardware)
+        sent = hub.send_folder(
+            out,
+            f"{args.namespace}/{args.name or app.repo}",
+            "space",
+            message=f"The {args.app}",
+            private=args.private,
+            stale=("*",),
+            space={"space_sdk": app.sdk, "space_hardware": args.hardware},
+            on_plan=announce,
+        )
+    print(f"{sent.url} {'is up to date' if sent.plan.empty else 'sent'}, commit {sent.commit[:12]}")
+    return 0
+
+
+def wanted_models(text: str) -> list[str]:
+    """Names of trained models whose files are whole.
+
+    Raises:
+        ConfigError, CheckpointError: unknown, not trained or damaged.
+    """
+    from fer.checkpoint import trained_models, verify
+
+    names = trained_models() if text == "all" else [n.strip() for n in text.split(",") if n.strip()]
+    if not names:
+        raise ConfigError("there is no trained model to go with the app; scripts/train.py --promote makes one")
+    for name in names:
+        verify(name)
+    return names
+
+
+def write_space(app: App, out: Path, names: Sequence[str], hardware: str | None) -> None:
+    """The exact folder of a Space; one that an earlier run wrote is replaced.
+
+    Raises:
+        ConfigError: the folder holds other things, or the app has not been built.
+        HubError: a file that holds an access token.
+    """
+    from fer.hub.push import files_of
+
+    if out.exists() and any(out.iterdir()):
+        readme = out / "README.md"
+        if not (readme.is_file() and f"sdk: {app.sdk}" in readme.read_text(encoding="utf-8", errors="replace")):
+            raise ConfigError(f"{out} holds other things than an earlier Space of this app; name another folder")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    app.write(out, names, hardware)
+    copy(ROOT / "LICENSE", out / "LICENSE")
+    files_of(out)
+
+
+def write_demo(out: Path, names: Sequence[str], hardware: str | None) -> None:
+    """The Gradio demo as it is, with the package, the checkpoints and their scores beside it."""
+    copy(ROOT / "demo", out, without=("static",))
+    copy_package(out, names)
+    for path in results_dir().glob("*/*/metrics.json"):
+        copy(path, out / "results" / path.relative_to(results_dir()))
+    if (hardware or "").startswith("zero"):
+        readme, needs = out / "README.md", out / "requirements.txt"
+        readme.write_text(
+            readme.read_text(encoding="utf-8").replace(
+                "sdk: gradio\n", f"sdk: gradio\nsuggested_hardware: {hardware}\n", 1
+            ),
+            encoding="utf-8",
+        )
+        pinned = re.sub(
+            r"^(torch|torchvision)\b.*$",
+            lambda m: f"{m[1]}=={ZERO_GPU[m[1]]}",
+            needs.read_text(encoding="utf-8"),
+            flags=re.MULTILINE,
+        )
+        needs.write_text(pinned, encoding="utf-8")
+
+
+def write_lab(out: Path, names: Sequence[str], hardware: str | None) -> None:
+    """The Streamlit lab in Docker, with the package, the checkpoints and all results."""
+    copy(ROOT / "deploy" / "lab", out)
+    copy(ROOT / "streamlit_app", out / "streamlit_app")
+    copy_package(out, names)
+    copy(results_dir(), out / "results")
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    needs = [line for line in lines if "==" in line and line.partition("==")[0] not in NOT_IN_THE_LAB]
+    # the headless build needs no display libraries
+    text = "\n".join(needs).replace("opencv-python==", "opencv-python-headless==")
+    (out / "requirements.txt").write_text(f"{text}\n", encoding="utf-8")
+
+
+def write_static(out: Path, names: Sequence[str], hardware: str | None) -> None:
+    """The page that runs in the browser, as `make static` has built it.
+
+    Raises:
+        ConfigError: not built yet.
+    """
+    built = ROOT / "demo" / "static"
+    if not ((built / "index.html").is_file() and any(built.rglob("*.onnx"))):
+        raise ConfigError(f"{built} has not been built: there is no page with exported nets; run: make static")
+    copy(built, out)
+    copy(ROOT / "deploy" / "static" / "README.md", out / "README.md")
+
+
+def copy_package(out: Path, names: Sequence[str]) -> None:
+    """`fer` and the checkpoints, where `fer.paths` finds them."""
+    copy(ROOT / "fer", out / "fer")
+    for name in names:
+        copy(checkpoints_dir() / name, out / "checkpoints" / name)
+
+
+def copy(source: Path, target: Path, without: Sequence[str] = ()) -> None:
+    """A file, or a folder less what belongs in no Space."""
+    if source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        return
+    for path in sorted(source.iterdir()):
+        hidden = any(fnmatch(path.name, pattern) for pattern in LEFT_OUT) and path.name not in KEPT_HIDDEN
+        if not hidden and path.name not in without:
+            copy(path, target / path.name)
+
+
+def announce(plan) -> None:  # type: ignore[no-untyped-def]
+    """What will be sent."""
+    if not plan.empty:
+        print(
+            f"{len(plan.new)} new files, {len(plan.changed)} changed, {len(plan.deleted)} deleted, "
+            f"{len(plan.unchanged)} there already; {plan.size / 1e6:.1f} MB to send",
+            file=sys.stderr,
+        )
+
+
+APPS = {
+    "demo": App("gradio", "facial-expression-lab", "pip install gradio -r requirements.txt; python app.py", write_demo),
+    "lab": App(
+        "docker",
+        "facial-expression-lab-results",
+        "pip install -r requirements.txt; python -m streamlit run streamlit_app/app.py",
+        write_lab,
+    ),
+    "static": App("static", "facial-expression-lab-browser", "python -m http.server", write_static),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
