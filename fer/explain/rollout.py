@@ -2,6 +2,13 @@
 
 Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", section 3: per layer A = 0.5 W + 0.5 I with W the
 attention averaged over heads, rows normalised; rollout = A_L ... A_1.
+
+In vit_tiny the map dwells on a patch of the chin in every face: nearly all layers and heads do attend to it (a "sink",
+Xiao et al. 2024), and attention does not tell what is taken from there. No other fusion mends that. On 63 validation
+faces of FER2013 (9 a class) insertion minus deletion was 0.21 as it is; 0.20 with the maximum over heads, 0.16 with the
+minimum; 0.21 and 0.20 without the weakest 50 and 90 % of the attention (Gildenblat 2020); 0.17 without the identity;
+0.21 with attention weighted by the size of the values (Kobayashi et al. 2020); 0.18 for a spot in the middle of every
+face and 0.01 for random maps. `gradient_rollout` reaches 0.25: it asks which attention matters for the class.
 """
 
 from __future__ import annotations
