@@ -197,6 +197,12 @@ class HubLookAlike:
         self.repos[kind, name] = repo
         return repo
 
+    def forget(self) -> None:
+        """Everything that was made, asked and ordered."""
+        for kept in (self.repos, self.collections, self.large, self.requests, self.faults):
+            kept.clear()
+        self.echo_tokens = False
+
     def uploads(self) -> list[str]:
         """Paths of the requests that carried a file's bytes or a commit."""
         return [r.path for r in self.requests if r.method == "PUT" or "/commit/" in r.path]

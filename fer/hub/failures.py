@@ -115,6 +115,8 @@ def reason(e: BaseException) -> str:
     response = next((r for part in chain if (r := getattr(part, "response", None)) is not None), None)
     if (known := _of_kind(kinds)) is not None:
         return known
+    if response is not None and response.status_code == 400:  # the client's own words hold what the Hub objects to
+        return " ".join(str(e).split())[:300]
     if response is not None:
         return _of_status(int(response.status_code), response)
     if "LocalTokenNotFoundError" in kinds:
