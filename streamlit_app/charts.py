@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
     from plotly.graph_objects import Figure
 
 FONT = "'Source Sans', 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Noto Color Emoji', sans-serif"
+LEGEND_LINE_PX = 14
+MARKS_PX = 96
 
 
 def theme() -> str:
@@ -18,12 +22,12 @@ def theme() -> str:
     return "dark" if st.context.theme.type == "dark" else "light"
 
 
-def show(figure: Figure, data: pd.DataFrame, name: str, alt: str) -> None:
+def show(figure: Figure, data: pd.DataFrame | Callable[[], pd.DataFrame], name: str, alt: str) -> None:
     """Draw a figure with a button for its data; the camera in its corner saves the picture.
 
     Args:
         figure: What to draw; its background stays transparent, so it reads in both themes.
-        data: The numbers in the figure, one row per bar, cell or point.
+        data: The numbers in the figure, one row per bar, cell or point; where there are many, what makes them.
         name: File name without suffix, also the key of the widgets: once per page.
         alt: One sentence on what the chart shows.
     """
@@ -31,6 +35,13 @@ def show(figure: Figure, data: pd.DataFrame, name: str, alt: str) -> None:
     figure.update_layout(font={"family": FONT, "color": None}, hoverlabel_font_family=FONT)
     figure.update_layout(legend={"y": 1.0, "yanchor": "bottom", "x": 0, "font_color": None})
     figure.update_annotations(font_color=None)
+    entries = (
+        sum(bool(t.name) and t.showlegend is not False for t in figure.data)
+        if figure.layout.showlegend is not False
+        else 0
+    )
+    # A long legend breaks into lines above the drawing: it gets room of its own.
+    figure.update_layout(height=figure.layout.height + LEGEND_LINE_PX * max(0, entries - 3))
     st.plotly_chart(
         figure,
         key=name,
@@ -54,16 +65,19 @@ def table(data: pd.DataFrame, name: str, alt: str, config: dict[str, Any] | None
     number = st.column_config.NumberColumn
     settings: dict[str, Any] = {c: number(format="%.1f") for c in data.columns if str(c).endswith("(%)")}
     settings |= {c: number(format="%+.1f") for c in data.columns if str(c).endswith("(points)")}
+    settings["marks"] = st.column_config.TextColumn(
+        width=MARKS_PX, help="Help that a model had: a teacher, other data, other labels. A click shows all of it."
+    )
     settings[data.columns[0]] = st.column_config.TextColumn(pinned=True)
     st.dataframe(data, hide_index=True, column_config=settings | (config or {}), alt=alt)
     download(data, name, "Table (CSV)")
 
 
-def download(data: pd.DataFrame, name: str, label: str = "Data (CSV)") -> None:
-    """A quiet button that saves a table as CSV."""
+def download(data: pd.DataFrame | Callable[[], pd.DataFrame], name: str, label: str = "Data (CSV)") -> None:
+    """A quiet button that saves a table as CSV; the text is only made once somebody asks for it."""
     st.download_button(
         label,
-        data.to_csv(index=False).encode(),
+        lambda: (data() if callable(data) else data).to_csv(index=False).encode(),
         file_name=f"{name}.csv",
         mime="text/csv",
         key=f"{name}_csv",

@@ -22,16 +22,17 @@ def turned(pair: dict[str, Any], first: str) -> dict[str, Any]:
 def verdict(pair: dict[str, Any], chosen: Selection, count: int) -> str:
     """What McNemar says, in one plain sentence."""
     points, (low, high) = 100 * pair["difference"], (100 * v for v in pair["interval"])
-    better = "more" if points >= 0 else "fewer"
+    better = "more" if points >= 0 else "less"
     corrected = f" after Holm's correction for {count} pairs" if count > 1 else ""
     if pair["p_holm"] >= CHANCE:
         end = "a difference as large as this **may well be chance**."
     else:
         end = "chance alone would rarely give such a difference, so **it is real**."
+    a, b = chosen.titles[pair["a"]], chosen.titles[pair["b"]]
     return (
-        f"On the {pair['n']:,} faces of {chosen.title}, **{chosen.titles[pair['a']]}** gets {abs(points):.1f} points "
-        f"{better} right than **{chosen.titles[pair['b']]}** (95 % interval {low:+.1f} to {high:+.1f}; exact McNemar "
-        f"test, {p_value(pair['p_holm'])}{corrected}): {end}"
+        f"On the {pair['n']:,} faces of {chosen.title}, **{a}** is right {abs(points):.1f} points {better} often than "
+        f"**{b}** (95 % interval {low:+.1f} to {high:+.1f}; exact McNemar test, {p_value(pair['p_holm'])}{corrected}): "
+        f"{end}"
     )
 
 

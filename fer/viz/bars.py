@@ -129,7 +129,7 @@ def count_bars(
             y=[numbers.get(c) for c in classes],
             marker={
                 "color": palette[place % len(palette)],
-                "pattern": {"shape": _PATTERNS[place % len(_PATTERNS)], "fgcolor": "rgba(255,255,255,0.55)"},
+                "pattern": _pattern(place),
             },
             hovertemplate=f"{part}<br>%{{x}}: %{{y{':.1%' if share else ':,'}}} {'' if share else unit}<extra></extra>",
         )
@@ -173,7 +173,7 @@ def share_stack(
             orientation="h",
             marker={
                 "color": _STEPS[place % len(_STEPS)],
-                "pattern": {"shape": _PATTERNS[place % len(_PATTERNS)], "fgcolor": "rgba(255,255,255,0.4)"},
+                "pattern": _pattern(place),
             },
             hovertemplate=f"%{{y}}<br>{part}: %{{x:.1%}}<extra></extra>",
         )
@@ -181,3 +181,9 @@ def share_stack(
     fig.update_xaxes(title_text=unit, range=[0, 1], tickformat=".0%")
     fig.update_yaxes(autorange="reversed")
     return dress(fig, title, height or 110 + 42 * len(order))
+
+
+def _pattern(place: int) -> dict[str, object]:
+    """A hatching of its own for each part, so that the parts are told apart without colour."""
+    shape = _PATTERNS[place % len(_PATTERNS)]
+    return {"shape": shape, "fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.5)", "size": 7, "solidity": 0.25}

@@ -9,7 +9,7 @@ import numpy as np
 
 from fer.errors import ConfigError
 from fer.viz.heat import PLASMA
-from fer.viz.style import INK, dress, with_emoji
+from fer.viz.style import INK, dress
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -133,7 +133,7 @@ def agreement_figure(
     return _cell_axes(dress(fig, title, height))
 
 
-def map_grid(rows: Mapping[str, np.ndarray], names: Sequence[str], title: str = "", cell_px: int = 120) -> Figure:
+def map_grid(rows: Mapping[str, np.ndarray], names: Sequence[str], title: str = "", cell_px: int = 104) -> Figure:
     """Average heat maps: one row of pictures per entry, one column per class.
 
     Args:
@@ -156,7 +156,7 @@ def map_grid(rows: Mapping[str, np.ndarray], names: Sequence[str], title: str = 
         cols=len(names),
         horizontal_spacing=0.008,
         vertical_spacing=min(gap_px / max(height - head_px, 1), 1 / n),
-        column_titles=[with_emoji(c) for c in names],
+        column_titles=list(names),
     )
     scale = [[i / (len(PLASMA) - 1), f"rgb({r:.0f},{g:.0f},{b:.0f})"] for i, (r, g, b) in enumerate(PLASMA)]
     for place, (text, maps) in enumerate(rows.items(), start=1):
@@ -184,12 +184,12 @@ def map_grid(rows: Mapping[str, np.ndarray], names: Sequence[str], title: str = 
             y=fig.get_subplot(place, 1).yaxis.domain[1],
         )  # fmt: skip
     fig.update_xaxes(visible=False, constrain="domain")
-    fig.update_yaxes(visible=False, autorange="reversed", constrain="domain")
+    fig.update_yaxes(visible=False, autorange="reversed", constrain="domain", constraintoward="top")
     for i in range(1, n * len(names) + 1):
         number = "" if i == 1 else str(i)
         fig.update_layout({f"yaxis{number}": {"scaleanchor": f"x{number}"}})
     fig.update_annotations(font={"color": INK, "size": 12})
-    fig.for_each_annotation(lambda a: a.update(yshift=18) if a.text in {with_emoji(c) for c in names} else None)
+    fig.for_each_annotation(lambda a: a.update(yshift=18, font={"size": 11}) if a.text in names else None)
     return dress(fig, title, height).update_layout(margin={"l": 0, "r": 0, "t": 44, "b": 0})
 
 

@@ -62,8 +62,8 @@ def comparison_scatter(
             mode="markers+text",
             name=shown,
             text=[shown],
-            # Beside the point, clear of its error bar, and towards the middle, so that no name is cut off.
-            textposition="middle right" if _left_half(row[x], costs) else "middle left",
+            # Beside the point, clear of its error bar and of the front, and towards the middle: no name is cut off.
+            textposition="top right" if _left_half(row[x], costs) else "top left",
             marker={"size": 14, "color": model_color(model), "symbol": model_marker(model)},
             hovertemplate=f"{shown}<br>{x_title or x} %{{x:,}}<br>{y} %{{y:.1%}}<extra></extra>",
         )

@@ -64,19 +64,21 @@ def _average(chosen: Selection, maps: dict[str, dict[str, np.ndarray]], facts: d
         f"Mean map of the faces that the model called so{f' ({n:,} faces, seeded)' if n else ''}. Yellow: looked at "
         "most, dark blue: not at all. Empty: no face was called so."
     )
-    frame = pd.concat(
-        pd.DataFrame(
-            {"model": m, "class": c, "y": np.repeat(np.arange(heat.shape[0]), heat.shape[1]),
-             "x": np.tile(np.arange(heat.shape[1]), heat.shape[0]), "heat": heat.ravel()}
-        )
-        for m, found in rows.items()
-        for c, heat in zip(classes, found, strict=True)
-    )  # fmt: skip
     charts.show(
         viz.map_grid({chosen.titles[m]: v for m, v in rows.items()}, classes),
-        frame,
+        lambda: _cells(rows, classes),
         f"{chosen.data}_maps_{picked}",
         f"Pictures: average {titles.get(picked, picked)} map for every expression, one row per model.",
+    )
+
+
+def _cells(rows: dict[str, np.ndarray], classes: tuple[str, ...]) -> pd.DataFrame:
+    """One line per pixel of every average map; heat from 0 to 255."""
+    return pd.concat(
+        pd.DataFrame({"model": m, "class": c, "y": y.ravel(), "x": x.ravel(), "heat": heat.ravel()})
+        for m, maps in rows.items()
+        for c, heat in zip(classes, maps, strict=True)
+        for y, x in [np.indices(heat.shape)]
     )
 
 

@@ -1,5 +1,6 @@
 """Two or more models against each other: is the difference real, where does it lie, what does it cost?"""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ COSTS = {
     "time for one face (ms)": ("batch_1", 1.0),
     "time per face, 32 at once (ms)": ("batch_32", 1 / 32),
 }
-PER_ROW = 3
+MOST_IN_A_ROW = 3
 WORST = 5
 
 
@@ -123,11 +124,12 @@ def _per_class(chosen: Selection) -> None:
 def _confusion(chosen: Selection, a: str, b: str) -> None:
     cells = st.segmented_control("Cells show", CELLS, default=CELLS[0], required=True, key="cells")
     st.caption("Rows are the labels of the data set, columns what the model said; the diagonal is right.")
-    for start in range(0, len(chosen.results), PER_ROW):
-        part = chosen.results[start : start + PER_ROW]
-        for result, column in zip(part, st.columns(min(PER_ROW, len(chosen.results)), gap="medium"), strict=False):
+    wide = math.ceil(len(chosen.results) / math.ceil(len(chosen.results) / MOST_IN_A_ROW))
+    for start in range(0, len(chosen.results), wide):
+        part = chosen.results[start : start + wide]
+        for result, column in zip(part, st.columns(wide, gap="medium"), strict=False):
             with column:
-                _matrix(result, chosen, cells)
+                _matrix(result, chosen, cells, 310 if wide == MOST_IN_A_ROW else 400)
     by_name = {r.name: r for r in chosen.results}
     if not a:
         return
@@ -147,12 +149,17 @@ def _confusion(chosen: Selection, a: str, b: str) -> None:
         )
 
 
-def _matrix(result: ModelResult, chosen: Selection, cells: str) -> None:
+def _matrix(result: ModelResult, chosen: Selection, cells: str, height_px: int) -> None:
     names, matrix = result.class_names, _counts(result, chosen)
     st.subheader(result.title)
     charts.show(
         viz.confusion_figure(
-            matrix, names, normalise=cells != CELLS[1], diagonal=cells != CELLS[2], height=350, theme=charts.theme()
+            matrix,
+            names,
+            normalise=cells != CELLS[1],
+            diagonal=cells != CELLS[2],
+            height=height_px,
+            theme=charts.theme(),
         ),
         _framed(matrix, names),
         f"{chosen.data}_{chosen.split}_{result.name}_confusion",

@@ -12,6 +12,7 @@ from fer.evaluation import ModelResult
 from streamlit_app import charts
 from streamlit_app.selection import Selection, choose, marks
 
+DECADES = 4
 COLUMNS = (
     "phase",
     "epoch",
@@ -85,7 +86,8 @@ def _rates(chosen: Selection, histories: dict[str, list[dict[str, Any]]]) -> Non
         {n: tuple(zip(*points, strict=True)) for n, points in lines.items()},
         "epoch", "learning rate (step size)", titles=chosen.titles, share_x=False, share_y=False, height=300,
     )  # fmt: skip
-    figure.update_yaxes(type="log", exponentformat="power", dtick=1)
+    top = math.log10(max(v for points in lines.values() for _, v in points))
+    figure.update_yaxes(type="log", exponentformat="power", dtick=1, range=[top - DECADES, top + 0.2])
     charts.show(
         figure,
         pd.DataFrame([{"model": n, "epoch": e, "lr": v} for n, points in lines.items() for e, v in points]),

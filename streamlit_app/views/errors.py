@@ -26,7 +26,7 @@ KINDS = {
 }
 SHOWN = (12, 24, 48, 96)
 PER_ROW = 4
-CROWD = "crowd"
+CROWD = "ferplus"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,8 @@ def main() -> None:
     if not len(found):
         st.info("No face fits these filters.", icon=":material/filter_alt_off:")
         return
-    crowd, crowd_names = votes(chosen.data, chosen.split)
+    # The votes belong to rows of the same file as the pictures; without those nothing says that they fit.
+    crowd, crowd_names = votes(chosen.data, chosen.split) if pictures is not None else ({}, ())
     case = _list(chosen, data, model, found[:count], pictures, crowd, crowd_names, len(found))
     _detail(chosen, data, case, crowd.get(case.row), crowd_names)
 
@@ -163,15 +164,14 @@ def _detail(
     with left:
         if case.face is not None:
             st.image(live.enlarge(case.face), caption=f"{case.face.shape[1]} × {case.face.shape[0]} pixels")
+        answers = []
         for model, probs in data.probs.items():
             said = int(probs[case.place].argmax())
-            mark = "✓" if data.names[said] == label else "✗"
-            sure = f"{100 * float(probs[case.place, said]):.0f} %"
-            st.markdown(f"{mark} **{chosen.titles[model]}**: {_named(data.names[said])}, {sure}")
-        if vote is not None:
-            st.markdown(f"**The crowd**: {_majority(vote, crowd_names)}")
-        elif crowd_names:
-            st.markdown("**The crowd** saw no expression here.")
+            mark = ":material/check:" if data.names[said] == label else ":material/close:"
+            answers.append(f"{mark} {chosen.titles[model]}: **{data.names[said]}**")
+        if crowd_names:
+            answers.append(f":material/groups: the crowd: **{_majority(vote, crowd_names)}**")
+        st.markdown("  \n".join(answers))
     values = {m: dict(zip(data.names, map(float, p[case.place]), strict=True)) for m, p in data.probs.items()}
     titles = dict(chosen.titles)
     if vote is not None:

@@ -98,7 +98,6 @@ def _table(chosen: Selection) -> None:
     on = f"on {chosen.title}"
     cpus = sorted({_measured_on(r) for r in chosen.results} - {""})
     config = {
-        "marks": text(help="Help that a model had: a teacher, other data, other labels."),
         "95 % interval": text(help=f"Of the accuracy {on}, in per cent; bootstrap."),
         "macro-F1 (%)": number(format="%.1f", help=f"Mean F1 of the classes {on}: every class counts the same."),
         "balanced (%)": number(format="%.1f", help=f"Balanced accuracy {on}: mean recall of the classes."),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -12,6 +13,7 @@ from streamlit_app.selection import Selection, choose, marks, stored
 
 LEVELS = (0.8, 0.9, 0.95)
 ALL = "mean of all"
+FEW = 10
 
 
 def main() -> None:
@@ -43,9 +45,13 @@ def _calibration(chosen: Selection, found: dict[str, dict[str, Any]]) -> None:
     )
     st.caption(
         "Above the dotted line a model is right more often than it says, below it is too sure of itself. The lower "
-        "panel shows how many faces got that confidence."
+        f"panel shows how many faces got that confidence. Bins with fewer than {FEW} faces are not drawn."
     )
-    curves = {m: (f[kind].confidence, f[kind].accuracy, f[kind].counts) for m, f in found.items()}
+    curves = {
+        m: (r.confidence, r.accuracy, np.where(r.counts >= FEW, r.counts, 0))
+        for m, f in found.items()
+        for r in [f[kind]]
+    }
     frame = pd.concat(
         pd.DataFrame(
             {"model": m, "bin_low": r.edges[:-1], "bin_high": r.edges[1:], "faces": r.counts,
@@ -114,9 +120,9 @@ def _selective(chosen: Selection, found: dict[str, dict[str, Any]]) -> None:
             [
                 {
                     "model": chosen.titles[m],
-                    "marks": marks(by_name[m]),
                     "AURC (%)": 100 * f["risk"].aurc,
                     "answered at 90 % right (%)": None if f["coverage_at_90"] is None else 100 * f["coverage_at_90"],
+                    "marks": marks(by_name[m]),
                 }
                 for m, f in found.items()
             ]
@@ -158,11 +164,11 @@ def _sets(chosen: Selection) -> None:
             [
                 {
                     "model": chosen.titles[m],
-                    "marks": marks(by_name[m]),
                     "promised (%)": 100 * level,
                     "measured (%)": 100 * f["score"].coverage,
                     "expressions per set": f["score"].mean_size,
                     "enters from (%)": 100 * f["threshold"],
+                    "marks": marks(by_name[m]),
                 }
                 for m, f in found.items()
             ]
@@ -200,44 +206,44 @@ def _robustness(chosen: Selection) -> None:
         f"Accuracy on {n:,} faces drawn once from the test split (one view per face), with seeded corruptions. "
         "Strength 0 is the face as it is."
     )
-    left, right = st.columns([3, 2], gap="large")
-    with left:
-        figure = viz.line_figure(
-            lines, "strength", "accuracy (% of the faces)", titles=chosen.titles, share_x=False, markers=True
-        )
-        figure.update_xaxes(dtick=1)
-        charts.show(
-            figure,
-            pd.DataFrame(
-                [{"model": m, "corruption": kind, "strength": s, "accuracy": a}
-                 for m, c in lines.items() for s, a in zip(*c, strict=True)]
-            ),
-            f"{chosen.data}_robustness_{kind.replace(' ', '_')}",
-            f"Lines: accuracy of every model as the corruption ({kind.replace('_', ' ')}) gets stronger.",
-        )  # fmt: skip
+    figure = viz.line_figure(
+        lines, "strength", "accuracy (% of the faces)", titles=chosen.titles, share_x=False, markers=True
+    )
+    figure.update_xaxes(dtick=1)
+    charts.show(
+        figure,
+        pd.DataFrame(
+            [
+                {"model": m, "corruption": kind, "strength": s, "accuracy": a}
+                for m, c in lines.items()
+                for s, a in zip(*c, strict=True)
+            ]
+        ),
+        f"{chosen.data}_robustness_{kind.replace(' ', '_')}",
+        f"Lines: accuracy of every model as the corruption ({kind.replace('_', ' ')}) gets stronger.",
+    )
     by_name = {r.name: r for r in chosen.results}
-    with right:
-        charts.table(
-            pd.DataFrame(
-                [
-                    {
-                        "model": chosen.titles[m],
-                        "marks": marks(by_name[m]),
-                        "untouched (%)": 100 * content["clean"],
-                        "corrupted (%)": 100 * content["mean"],
-                    }
-                    | {f"{k.replace('_', ' ')} (%)": 100 * sum(v) / len(v) for k, v in content["accuracy"].items()}
-                    for m, content in found.items()
-                ]
-            ),
-            f"{chosen.data}_robustness",
-            "One row per model: accuracy on untouched faces, mean over all corruptions, and mean per corruption.",
-            {
-                "corrupted (%)": st.column_config.NumberColumn(
-                    format="%.1f", help="Mean over all corruptions and strengths: the one figure to remember."
-                )
-            },
-        )
+    charts.table(
+        pd.DataFrame(
+            [
+                {
+                    "model": chosen.titles[m],
+                    "marks": marks(by_name[m]),
+                    "untouched (%)": 100 * content["clean"],
+                    "corrupted (%)": 100 * content["mean"],
+                }
+                | {f"{k.replace('_', ' ')} (%)": 100 * sum(v) / len(v) for k, v in content["accuracy"].items()}
+                for m, content in found.items()
+            ]
+        ),
+        f"{chosen.data}_robustness",
+        "One row per model: accuracy on untouched faces, mean over all corruptions, and mean per corruption.",
+        {
+            "corrupted (%)": st.column_config.NumberColumn(
+                format="%.1f", help="Mean over all corruptions and strengths: the one figure to remember."
+            )
+        },
+    )
 
 
 def _curve(content: dict[str, Any], kind: str) -> tuple[list[float], list[float]]:
