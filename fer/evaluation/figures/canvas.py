@@ -86,7 +86,7 @@ def subtitle(axes: Axes, text: str) -> None:
 
 def legend_columns(titles: Sequence[str], width_inches: float) -> int:
     """How many columns of a legend with these titles fit below a figure."""
-    entry_inches = 0.55 + 0.085 * max(map(len, titles))
+    entry_inches = 0.6 + 0.075 * max(map(len, titles))
     return max(1, min(len(titles), int(width_inches / entry_inches)))
 
 

@@ -89,7 +89,7 @@ def reliability_diagram(result: ModelResult, split: str = "test") -> Figure:
     after, before = reliability(probs, labels), reliability(raw, labels)
     drawn = [(after, BLUE, "o", "-", f"calibrated, ECE {percent(ece(probs, labels))}")]
     if temperature != 1:
-        drawn.append((before, ORANGE, "s", (0, (4, 2)), f"as trained, ECE {percent(ece(raw, labels))}"))
+        drawn.append((before, ORANGE, "s", "--", f"as trained, ECE {percent(ece(raw, labels))}"))
     for r, color, marker, dash, label in drawn:
         upper.plot(
             100 * r.confidence, 100 * r.accuracy, marker=marker, markersize=6, color=color, linestyle=dash, label=label

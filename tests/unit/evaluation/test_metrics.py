@@ -79,7 +79,7 @@ def test_rows_of_the_confusion_matrix_are_the_truth():
 def test_a_class_that_never_occurs_does_not_lower_the_means():
     probs = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
     s = m.score(probs, np.array([0, 1]), ("angry", "disgust", "fear"))
-    assert (s.macro_f1, s.balanced_accuracy) == (1.0, 1.0)
+    assert (s.macro_f1, s.balanced_accuracy, s.macro_precision, s.macro_recall) == (1.0, 1.0, 1.0, 1.0)
     assert s.per_class["fear"] == m.ClassScore(0.0, 0.0, 0.0, 0)
 
 
