@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export GRADIO_ANALYTICS_ENABLED := False
 
-.PHONY: help install demo lab train evaluate test test-all lint clean
+.PHONY: help install demo lab static train evaluate test test-all lint clean
 
 help:            ## list the commands
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: $(VENV)/.app ## start the Gradio demo and print its address (PORT=7860)
 
 lab: $(VENV)/.app ## start the Streamlit comparison and print its address (PORT=8501)
 	$(BIN)/python -m streamlit run streamlit_app/app.py --server.headless true $(if $(PORT),--server.port $(PORT))
+
+static: $(VENV)/.app ## build the page that runs in the browser into demo/static/dist (needs npm)
+	$(BIN)/python demo/static/build.py
 
 train: $(VENV)/.app ## train every model on the prepared data
 	$(BIN)/python scripts/train.py --model all
