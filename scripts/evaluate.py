@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fer import paths
-from fer.checkpoint import find, trained_models
+from fer.checkpoint import find, read_manifest, trained_models
 from fer.command_line import run_script
 from fer.data import open_dataset
 from fer.errors import DataError, unknown_name
@@ -127,7 +127,7 @@ def chosen(args: argparse.Namespace) -> list[str]:
 
 def score_all(args: argparse.Namespace) -> tuple[Path, str]:
     """Load, predict, write; returns the folder of results and the name of the data set."""
-    from fer.scoring.card import is_foreign, row_names, seed_row
+    from fer.scoring.card import is_foreign, row_name, row_names, seed_row
     from fer.scoring.score import Options, Scorer, add_seed_rows
 
     targets = chosen(args)
@@ -142,7 +142,11 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str]:
     options = Options(args.device, args.batch_size, args.again, args.ten_crop, args.robustness, args.latency)
     scorer = Scorer(dataset, out, args.votes, say, lambda text: print(f"note: {text}", file=sys.stderr))
     rows = []
-    for target, name in row_names(targets, dataset.name).items():
+    if args.seed_row:  # lines of one file: several runs may share a name
+        names = {t: row_name(read_manifest(t), dataset.name) for t in targets}
+    else:
+        names = row_names(targets, dataset.name)
+    for target, name in names.items():
         start = time.perf_counter()
         bundled = find(target).parent == paths.checkpoints_dir()
         only_a_line = args.seed_row and not bundled

@@ -1,67 +1,16 @@
 """scripts/evaluate.py and scripts/run_all.py with small checkpoints and small data, as a user would call them."""
 
-import importlib.util
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
 
 from fer import checkpoint, paths
-from fer.data import Dataset, Split, save
+from fer.data import Dataset, save
 from fer.evaluation import figures, leaderboard, results
 from fer.labels import FER7, FERPLUS8, LabelSet
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(f"tested_{name}", paths.ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def faces_of(n, seed):
-    coarse = np.random.default_rng(seed).integers(0, 256, (n, 6, 6), dtype=np.uint8)
-    return np.kron(coarse, np.ones((1, 8, 8), dtype=np.uint8))
-
-
-def dataset(name="fer2013", label_set=FER7):
-    splits = {}
-    for i, (key, n) in enumerate((("train", 40), ("val", 35), ("test", 42))):
-        faces = faces_of(n, i)
-        if key == "test":
-            faces[:3] = splits["train"].faces[:3]
-        targets = np.eye(len(label_set), dtype=np.float32)[np.arange(n) % len(label_set)]
-        splits[key] = Split(faces, targets, np.arange(n) + 100 * i)
-    titles = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
-    return Dataset(name, label_set, splits, titles)
-
-
-def bundle(root, name, label_set=FER7, seed=0, temperature=2.0, bold=1.0, **training):
-    """An untrained net as a checkpoint."""
-    import torch
-
-    from fer.models import get_model
-
-    torch.manual_seed(seed)
-    entry = get_model(name)
-    net = entry.build(len(label_set), entry.SPEC.input)
-    with torch.no_grad():  # an untrained net says nearly the same of every face; a bold last layer tells them apart
-        [p for p in net.parameters() if p.ndim == 2][-1].normal_(std=bold)
-    manifest = checkpoint.Manifest(
-        name,
-        label_set.names,
-        label_set.name,
-        entry.SPEC.input,
-        entry.RECIPE,
-        data={"name": "fer2013", "n_train": 40},
-        weights={"parameters": sum(p.numel() for p in net.parameters())},
-        training={"epochs": 3, "seconds": 61.0, "device": "cpu", "teacher": ""} | training,
-        temperature=temperature,
-    )
-    return checkpoint.save(root / name, net.state_dict(), manifest)
+from tests.small_checkpoints import bundle, dataset, script, setup
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +47,6 @@ def no_pictures(monkeypatch):
     """Pictures take most of the time; the tests that are not about them do without."""
     monkeypatch.setattr(figures, "write_all", lambda *a, **k: [])
     monkeypatch.setattr(figures, "save", lambda *a, **k: None)
-
-
-def setup(patch, base):
-    for variable, folder in (("FER_CHECKPOINTS", "checkpoints"), ("FER_RESULTS", "results"), ("FER_DATA", "data")):
-        patch.setenv(variable, str(base / folder))
 
 
 def test_every_trained_model_is_scored_and_stored(place):
@@ -144,7 +88,8 @@ def test_made_again_from_predictions_without_models_or_data(place, evaluate, cap
     before = {p: p.read_bytes() for p in place.rglob("results/**/*") if p.is_file() and p.suffix != ".parquet"}
     shutil.rmtree(place / "checkpoints")
     shutil.rmtree(place / "data")
-    assert all(p.unlink() is None for p in before if p.suffix in (".png", ".csv") or p.name == "comparison.json")
+    made = {"leaderboard.csv", "comparison.json"}
+    assert all(p.unlink() is None for p in before if p.suffix == ".png" or p.name in made)
     assert evaluate.main(["--from-predictions"]) == 0
     assert {p: p.read_bytes() for p in before} == before
     assert "PrivateTest" in capsys.readouterr().out
@@ -244,7 +189,7 @@ def test_drawn_faces_stay_out_of_the_leaderboard(place, evaluate):
     out = place / "results"
     before = (out / "leaderboard.csv").read_bytes()
     assert evaluate.main(["--data", str(place / "drawn.npz"), "--out", str(out)]) == 0
-    assert (out / "synthetic" / "baseline_cnn" / "metrics.json").is_file()
+    assert (out / "synthetic" / "baseline_cnn@fer2013" / "metrics.json").is_file()
     leaderboard.write(out)
     assert (out / "leaderboard.csv").read_bytes() == before
 
@@ -270,11 +215,24 @@ def test_mistakes_are_explained_in_one_line(place, evaluate, argv, message, caps
 
 def test_without_data_or_models_it_says_what_to_do(place, evaluate, capsys):
     (place / "data" / "fer2013.npz").unlink()
-    assert evaluate.main([]) == 2
-    assert "prepare_data" in capsys.readouterr().err
+    for asked in (["--ten-crop"], ["--again"], ["--out", str(place / "elsewhere")]):
+        assert evaluate.main(asked) == 2
+        assert capsys.readouterr().err.startswith("error: ")
     shutil.rmtree(place / "checkpoints")
     assert evaluate.main([]) == 2
     assert "scripts/train.py" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_without_data_the_stored_predictions_are_enough(place, evaluate, capsys):
+    (place / "data" / "fer2013.npz").unlink()
+    leaderboard_csv = place / "results" / "leaderboard.csv"
+    before = leaderboard_csv.read_bytes()
+    leaderboard_csv.unlink()
+    assert evaluate.main(["--model", "all"]) == 0
+    err = capsys.readouterr().err
+    assert "prepare_data" in err and "stored predictions alone" in err
+    assert leaderboard_csv.read_bytes() == before
 
 
 def test_a_data_set_without_splits_to_score(place, evaluate, capsys):

@@ -1,0 +1,261 @@
+"""What scripts/evaluate.py stores beyond the two views: ten crops, robustness, cost, ensembles, seeds, other data."""
+
+import copy
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from fer import checkpoint
+from fer.data import load, save
+from fer.evaluation import figures, leaderboard, results, stored
+from fer.labels import FER7
+from tests.small_checkpoints import bundle, dataset, script, setup
+
+SEVEN = [f"tencrop_{c}" for c in FER7.names]
+
+
+@pytest.fixture(scope="module")
+def evaluate():
+    return script("evaluate")
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(figures, "write_all", lambda *a, **k: [])
+    monkeypatch.setattr(figures, "save", lambda *a, **k: None)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, evaluate):
+    """Two bundled models, scored once with everything; the tests work on copies."""
+    base = tmp_path_factory.mktemp("scored")
+    with pytest.MonkeyPatch.context() as patch:
+        setup(patch, base)
+        patch.setattr(figures, "write_all", lambda *a, **k: [])
+        patch.setattr(figures, "save", lambda *a, **k: None)
+        bundle(base / "checkpoints", "baseline_cnn", bold=3.0)
+        bundle(base / "checkpoints", "attention_cnn", seed=1, bold=1e4, teacher="baseline_cnn")
+        save(dataset(), base / "data" / "fer2013.npz")
+        argv = ["--ten-crop", "--robustness", "--ensemble", "baseline_cnn,attention_cnn", "--batch-size", "16"]
+        assert evaluate.main(argv) == 0
+    return base
+
+
+@pytest.fixture
+def place(scored, tmp_path, monkeypatch):
+    shutil.copytree(scored, tmp_path / "place")
+    setup(monkeypatch, tmp_path / "place")
+    return tmp_path / "place"
+
+
+@pytest.fixture
+def nobody_asked(monkeypatch):
+    """Fails the test when a model is loaded."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("fer.scoring.score.load", refuse)
+
+
+def read(place, model="attention_cnn", data="fer2013"):
+    return results.read_result(place / "results" / data / model)
+
+
+def test_everything_the_lab_reads_is_stored(place):
+    r = read(place)
+    assert r.views("test") == ("single", "flip", "tencrop") == r.views("val")
+    m = r.metrics
+    assert m["cost"]["macs"] > 1e6 and m["cost"]["latency_ms"]["batch_32"] > 0
+    assert m["trained"]["seed"] == 1 and m["trained"]["recipe_name"] == "best" and m["twin_of"] is None
+    test = m["splits"]["test"]
+    assert set(test["conformal"]) == {"0.8", "0.9", "0.95"} and "conformal" not in m["splits"]["val"]
+    assert sum(test["conformal"]["0.9"]["sizes"]) == 42 and test["crowd"] is None
+    assert 0 <= test["selective"]["aurc"] <= 1
+    found = stored.read_robustness(place / "results" / "fer2013" / "attention_cnn")
+    assert found["checkpoint_sha256"] == checkpoint.read_manifest("attention_cnn").weights["sha256"]
+    assert found["n"] == 42 and len(found["accuracy"]) == 9
+    facts = stored.read_data(place / "results", "fer2013")
+    assert facts["copies"]["test"]["exact"] == 3 and facts["counts"]["train"]["angry"] == 6
+    (row,) = [r for r in leaderboard.read(place / "results") if r["model"] == "attention_cnn"]
+    assert float(row["robustness"]) == found["mean"] and float(row["tencrop_accuracy"]) == test["tencrop"]["accuracy"]
+    assert int(row["macs"]) == m["cost"]["macs"] and row["trained_on"] == "fer2013"
+
+
+def test_ten_crops_are_the_mean_of_what_the_predictor_says_of_each(place):
+    import fer
+    from fer.specs import InputSpec
+
+    predictor = fer.load("attention_cnn")
+    faces = dataset()["test"].faces
+    assert (predictor.input_spec.size_px, predictor.input_spec.resize_px) == (44, 48)
+    crops = [faces[:, y : y + 44, x : x + 44] for y, x in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2))]
+    predictor.input_spec = InputSpec(44, 1, 44)
+    expected = np.mean([predictor.predict_proba(c) for f in crops for c in (f, f[:, :, ::-1].copy())], axis=0)
+    assert read(place).probs("test", "tencrop") == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.usefixtures("nobody_asked")
+def test_what_is_stored_of_the_same_checkpoint_is_used_again(place, evaluate):
+    folder = place / "results" / "fer2013"
+    before = {p: p.read_bytes() for p in folder.rglob("*.*")}
+    assert evaluate.main(["--model", "all"]) == 0
+    assert evaluate.main(["--ten-crop", "--robustness"]) == 0
+    assert {p: p.read_bytes() for p in before} == before
+    with pytest.raises(AssertionError, match="was loaded"):
+        evaluate.main(["--again"])
+
+
+def test_another_checkpoint_is_asked_and_loses_what_was_of_the_old_one(place, evaluate):
+    bundle(place / "checkpoints", "attention_cnn", seed=9, bold=1e4)
+    assert evaluate.main(["--model", "attention_cnn"]) == 0
+    r = read(place)
+    assert r.views("test") == ("single", "flip")
+    (row,) = [r for r in leaderboard.read(place / "results") if r["model"] == "attention_cnn"]
+    assert row["robustness"] == "" == row["tencrop_accuracy"], "the robustness stored is that of another checkpoint"
+    assert evaluate.main(["--model", "attention_cnn", "--robustness", "--ten-crop"]) == 0
+    assert read(place).views("test")[-1] == "tencrop"
+    found = stored.read_robustness(place / "results" / "fer2013" / "attention_cnn")
+    assert found["checkpoint_sha256"] == r.metrics["checkpoint"]["sha256"]
+
+
+def test_other_data_are_scored_anew(place, evaluate):
+    changed = dataset()
+    changed["test"].faces[5] = 255 - changed["test"].faces[5]
+    fingerprint = load(save(changed, place / "data" / "fer2013.npz")).fingerprint
+    old = read(place, "baseline_cnn").probs("test")
+    assert evaluate.main(["--model", "baseline_cnn"]) == 0
+    assert read(place, "baseline_cnn").metrics["data"]["fingerprint"] == fingerprint
+    assert (read(place, "baseline_cnn").probs("test")[5] != old[5]).any()
+    assert stored.read_data(place / "results", "fer2013")["fingerprint"] == fingerprint
+
+
+@pytest.mark.usefixtures("nobody_asked")
+def test_ensembles_are_made_again_with_every_score(place, evaluate, capsys):
+    path = place / "results" / "fer2013" / stored.ENSEMBLES
+    (entry,) = stored.read_ensembles(place / "results", "fer2013")
+    assert entry["members"] == ["baseline_cnn", "attention_cnn"] and sum(entry["weights"]) == pytest.approx(1, abs=1e-5)
+    a, b = (read(place, m) for m in entry["members"])
+    mean = sum(w * r.probs("test") for w, r in zip(entry["weights"], (a, b), strict=True))
+    assert entry["test_accuracy"] == pytest.approx((mean.argmax(axis=1) == a.labels("test")).mean(), abs=1e-6)
+    before = path.read_bytes()
+    path.write_text(json.dumps({**json.loads(before), "ensembles": [{**entry, "test_accuracy": 0.99}]}))
+    assert evaluate.main(["--from-predictions"]) == 0
+    assert path.read_bytes() == before and "Ensembles" in capsys.readouterr().out
+    assert evaluate.main(["--from-predictions", "--ensemble", "baseline_cnn,atention_cnn"]) == 2
+    assert "did you mean 'attention_cnn'" in capsys.readouterr().err
+    assert evaluate.main(["--from-predictions", "--ensemble", "baseline_cnn"]) == 2
+    assert "two models or more" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("nobody_asked")
+def test_results_of_the_first_schema_are_read_and_made_new(place, evaluate):
+    path = place / "results" / "fer2013" / "attention_cnn" / "metrics.json"
+    new = json.loads(path.read_text())
+    old = {k: v for k, v in copy.deepcopy(new).items() if k not in ("cost", "twin_of")} | {
+        "schema": 1,
+        "latency_ms": None,
+    }
+    for key, split in old["splits"].items():
+        for gone in ("crowd", "selective", "conformal", "tencrop"):
+            split.pop(gone, None)
+        for view in ("single", "flip"):
+            for gone in ("weighted_f1", "weighted_precision", "weighted_recall", "macro_precision", "macro_recall"):
+                del old["splits"][key][view][gone]
+    path.write_text(json.dumps(old))
+    r = read(place)
+    assert r.metrics["schema"] == 1 and r.views("test") == ("single", "flip")
+    assert leaderboard.row_of(r)["macs"] == "" == leaderboard.row_of(r)["tencrop_accuracy"]
+    assert evaluate.main(["--from-predictions"]) == 0
+    made = json.loads(path.read_text())
+    assert made["schema"] == 2 and made["splits"] == new["splits"] and made["cost"] is None
+
+
+def test_a_model_of_other_data_never_takes_the_row_of_one_trained_there(place, evaluate):
+    save(dataset("muxspace"), place / "data" / "muxspace.npz")
+    native = bundle(place / "runs", "attention_cnn", seed=4, data="muxspace")
+    out = ["--data", "muxspace", "--out", str(place / "results")]
+    assert evaluate.main([*out, "--checkpoint", str(native)]) == 0
+    before = (place / "results" / "muxspace" / "attention_cnn" / "metrics.json").read_bytes()
+    assert evaluate.main([*out, "--model", "attention_cnn"]) == 0
+    folder = place / "results" / "muxspace"
+    assert (folder / "attention_cnn" / "metrics.json").read_bytes() == before
+    foreign = read(place, "attention_cnn@fer2013", "muxspace")
+    assert foreign.metrics["trained"]["data"] == "fer2013" and foreign.title == "Attention CNN (from fer2013)"
+    assert foreign.metrics["splits"]["test"]["leakage"] is None, "copies of faces that it was not trained on"
+    rows = {r["model"]: r for r in leaderboard.read(place / "results") if r["data"] == "muxspace"}
+    assert "trained on fer2013" in leaderboard.readme_table([rows["attention_cnn@fer2013"]])
+    assert "trained on" not in leaderboard.readme_table([rows["attention_cnn"]])
+    assert [r["model"] for r in stored.read_seeds(place / "results", "muxspace")] == []
+
+
+def test_a_run_without_attention_is_the_twin_of_its_model(place, evaluate):
+    run = bundle(place / "runs", "attention_cnn", seed=3, bold=1e4, model_args={"attention": False})
+    before = (place / "results" / "fer2013" / "attention_cnn" / "metrics.json").read_bytes()
+    assert evaluate.main(["--checkpoint", str(run), "--out", str(place / "results")]) == 0
+    twin = read(place, "attention_cnn@no_attention")
+    assert twin.metrics["twin_of"] == "attention_cnn" and twin.metrics["trained"]["model_args"] == {"attention": False}
+    assert (place / "results" / "fer2013" / "attention_cnn" / "metrics.json").read_bytes() == before
+    (row,) = [r for r in leaderboard.read(place / "results") if r["model"] == twin.name]
+    assert row["twin_of"] == "attention_cnn" and "twin of `attention_cnn`" in leaderboard.readme_table([row])
+
+
+def test_seeds_have_one_line_per_run_and_no_folder(place, evaluate, capsys):
+    before = sorted(p.name for p in (place / "results" / "fer2013").iterdir())
+    runs = [bundle(place / f"seed{s}", "baseline_cnn", seed=s, bold=3.0) for s in (11, 12)]
+    argv = [a for r in runs for a in ("--checkpoint", str(r))]
+    assert evaluate.main([*argv, "--seed-row"]) == 0
+    assert sorted(p.name for p in (place / "results" / "fer2013").iterdir()) == before
+    rows = stored.read_seeds(place / "results", "fer2013")
+    assert [(r["model"], r["seed"]) for r in rows] == [
+        ("attention_cnn", 1), ("baseline_cnn", 0), ("baseline_cnn", 11), ("baseline_cnn", 12)
+    ]  # fmt: skip
+    scores = read(place, "baseline_cnn").scores("test")
+    assert rows[1]["test_accuracy"] == scores["accuracy"] and rows[1]["macro_f1"] == scores["macro_f1"]
+    assert rows[2]["sha256"] == checkpoint.read_manifest(runs[0]).weights["sha256"] != rows[3]["sha256"]
+    with pytest.raises(SystemExit):
+        evaluate.main(["--seed-row"])
+    assert "--checkpoint" in capsys.readouterr().err
+
+
+def test_votes_of_the_crowd_are_scored_and_stay_when_they_are_gone(place, evaluate):
+    from fer.data.ferplus import VOTE_NAMES
+
+    rng = np.random.default_rng(0)
+    usage = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
+    lines = ["Usage,Image name," + ",".join(VOTE_NAMES)]
+    of_row = {int(r): k for k, s in dataset().splits.items() for r in s.rows}
+    for row in range(max(of_row) + 1):
+        votes = rng.multinomial(10, np.full(8, 1 / 8))
+        lines.append(f"{usage[of_row.get(row, 'train')]},fer{row}.png,{','.join(map(str, votes))},0,0")
+    votes = place / "fer2013new.csv"
+    votes.write_text("\n".join(lines) + "\n")
+    assert evaluate.main(["--votes", str(votes)]) == 0
+    crowd = read(place).metrics["splits"]["test"]["crowd"]
+    assert crowd["n"] == 42 and crowd["cross_entropy"] > crowd["crowd_entropy"] > 1
+    facts = stored.read_data(place / "results", "fer2013")
+    assert facts["crowd"]["test"]["agreement"] == crowd["agreement"]
+    for argv in (["--from-predictions"], []):
+        assert evaluate.main(argv) == 0
+        assert read(place).metrics["splits"]["test"]["crowd"] == crowd
+    assert stored.read_data(place / "results", "fer2013") == facts
+
+
+def test_latency_is_kept_measured_again_or_left_out(place, evaluate, monkeypatch):
+    measured = iter(range(1, 100))
+    monkeypatch.setattr("fer.scoring.cost._fastest", lambda call: float(next(measured)))
+
+    def latency():
+        return (read(place).metrics["cost"]["latency_ms"] or {}).get("batch_1")
+
+    kept = latency()
+    for argv, expected in ((["--latency", "none"], kept), ([], kept), (["--latency", "again"], 1000.0)):
+        assert evaluate.main(["--model", "attention_cnn", *argv]) == 0
+        assert latency() == expected
+    bundle(place / "checkpoints", "attention_cnn", seed=9)
+    assert evaluate.main(["--model", "attention_cnn", "--latency", "none"]) == 0
+    assert latency() is None and read(place).metrics["cost"]["macs"] > 0
+    assert evaluate.main(["--model", "attention_cnn"]) == 0
+    assert latency() == 3000.0
