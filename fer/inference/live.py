@@ -177,6 +177,13 @@ class LivePipeline:
         """The settings in force."""
         return self._options
 
+    def warm_up(self) -> None:
+        """Load what the first frame would wait for: the detector, the model's first pass, the assignment of faces."""
+        import scipy.optimize  # noqa: F401
+
+        detect(np.zeros((64, 64, 3), np.uint8), self._options.detector, **self._detection())
+        self.predictor.predict_proba([np.zeros((48, 48, 3), np.uint8)])
+
     def configure(self, **changes: Any) -> None:
         """Change settings while the stream runs, for example `configure(time_constant_s=0.5)`.
 
@@ -254,14 +261,16 @@ class LivePipeline:
             self.timeline.add(now, frame.faces)
             return frame
 
+    def _detection(self) -> dict[str, Any]:
+        return LIVE_DETECTION.get(self._options.detector, {}) | dict(self._options.detector_options)
+
     def _look(self, image: np.ndarray, now: float) -> LiveFrame:
         clock = _Clock()
         found = None
         self._since_detection += 1
         due = self._since_detection >= self._options.detect_every or not self._frames
         if due or ((self._tracker.unsure or not self._tracker.shown) and self._since_detection >= 2):
-            settings = LIVE_DETECTION.get(self._options.detector, {}) | dict(self._options.detector_options)
-            found = detect(image, self._options.detector, **settings)
+            found = detect(image, self._options.detector, **self._detection())
             self._since_detection = 0
         clock.stop("detect")
         tracked = self._tracker.update(image, now, found)

@@ -95,8 +95,8 @@ class Video:
         self.path = Path(path).expanduser()
         self.max_s = max_s
         _check_file(self.path)
-        parameters = [cv2.CAP_PROP_ORIENTATION_AUTO, 1]
-        self._film = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG, parameters)
+        self._film = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        self._film.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         opened = self._film.isOpened()
         ok, first = self._film.read() if opened else (False, None)
         if not ok or first is None:

@@ -1,0 +1,178 @@
+"""Films: every frame once and the right way up, files that are none refused, annotated films and tables."""
+
+import csv
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from fer.errors import ImageError
+from fer.inference.live import LivePipeline
+from fer.inference.video import CODECS, Video, VideoWriter, annotate_video
+from fer.labels import FER7
+
+W, H, FPS = 96, 64, 20
+
+
+class Says:
+    labels = FER7
+
+    def predict_proba(self, faces):
+        return np.full((len(faces), 7), 1 / 7, np.float32)
+
+
+def picture(k):
+    """Bright on the left, a band that rises with k."""
+    image = np.full((H, W, 3), 30, np.uint8)
+    image[:, : W // 4] = (250, 60, 60)
+    image[H - 4 - 3 * k : H - 3 * k] = 200
+    return image
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("films")
+    for suffix in CODECS:
+        with VideoWriter(folder / f"clip{suffix}", FPS, (W, H)) as w:
+            for k in range(16):
+                w.write(picture(k))
+    return folder
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_written_films_are_read_again_frame_by_frame(films, suffix):
+    with Video(films / f"clip{suffix}") as film:
+        frames = list(film)
+    assert len(frames) == 16 and (film.facts.width, film.facts.height) == (W, H)
+    assert [t for t, _ in frames] == pytest.approx([k / FPS for k in range(16)], abs=0.004)
+    for k, (_, image) in enumerate(frames):
+        assert np.abs(image.astype(int) - picture(k)).mean() < 12, k
+    assert frames[0][1][5, 5, 0] > 180 > 120 > frames[0][1][5, 5, 2], "RGB, not BGR"
+
+
+def turned(source, target, degrees):
+    """Copy of an MP4 whose track header says that it is to be shown turned clockwise."""
+    data = bytearray(source.read_bytes())
+    at = data.index(b"tkhd") + 4
+    assert data[at] == 0, "version 0"
+    a, b, c, d = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees]
+    data[at + 40 : at + 76] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    target.write_bytes(data)
+    return target
+
+
+@pytest.mark.parametrize(("degrees", "turns"), [(90, 3), (180, 2), (270, 1)])
+def test_rotation_in_the_metadata_is_applied(films, tmp_path, degrees, turns):
+    with Video(turned(films / "clip.mp4", tmp_path / "t.mp4", degrees)) as film:
+        _, image = next(iter(film))
+    expected = np.rot90(picture(0), turns)
+    assert image.shape == expected.shape == (film.facts.height, film.facts.width, 3)
+    assert np.abs(image.astype(int) - expected).mean() < 12
+
+
+def test_what_is_no_film(films, tmp_path):
+    cases = {
+        "empty.mp4": (b"", "0 bytes"),
+        "text.mp4": (b"just some words, not a film at all" * 9, "not a film"),
+        "list.m3u8": (b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "not a film"),
+        "concat.mp4": (b"ffconcat version 1.0\nfile clip.mp4\n", "not a film"),
+        "cut.mp4": ((films / "clip.mp4").read_bytes()[:400], "cannot be read|no frames"),
+        "picture.mp4": (b"\x89PNG\r\n\x1a\n" + bytes(200), "not a film"),
+    }
+    for name, (data, words) in cases.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ImageError, match=words):
+            Video(tmp_path / name)
+    for path in (tmp_path, tmp_path / "absent.mp4", "http://example.org/a.mp4"):
+        with pytest.raises(ImageError, match=r"directory|no such"):
+            Video(path)
+
+
+def test_a_film_without_frames(tmp_path):
+    with VideoWriter(tmp_path / "none.mp4", FPS, (W, H)):
+        pass
+    with pytest.raises(ImageError, match=r"no frames|cannot be read"):
+        Video(tmp_path / "none.mp4")
+
+
+def test_the_content_counts_and_not_the_name(films, tmp_path):
+    for name in ("clip.jpg", "clip.txt", "clip"):
+        (tmp_path / name).write_bytes((films / "clip.webm").read_bytes())
+        with Video(tmp_path / name) as film:
+            assert len(list(film)) == 16
+
+
+def test_too_long(films):
+    with pytest.raises(ImageError, match="at most 0 s"):
+        Video(films / "clip.mp4", max_s=0.2)
+    with Video(films / "clip.mp4", max_s=0.8) as film:
+        assert len(list(film)) == 16
+
+
+def test_annotated_film_and_table(films, tmp_path, monkeypatch):
+    from fer.faces import Face
+    from fer.inference import live as module
+
+    monkeypatch.setattr(module, "detect", lambda *a, **k: [Face((20, 10, 60, 50), 0.9)])
+    progress, drawn = [], []
+
+    def draw(image, seen):
+        drawn.append(len(seen.faces))
+        return 255 - image
+
+    out, table = tmp_path / "out" / "a.webm", tmp_path / "out" / "a.csv"
+    report = annotate_video(films / "clip.mp4", LivePipeline(Says()), out, table, draw, progress.append)
+    assert (report.frames, report.cancelled, report.faces, report.rows) == (16, False, (1,), 16) and drawn == [1] * 16
+    assert [p.frames for p in progress] == list(range(1, 17)) and progress[-1].share == 1.0
+    with Video(out) as film:
+        frames = [image for _, image in film]
+    assert len(frames) == 16 and np.abs(frames[3].astype(int) - (255 - picture(3))).mean() < 12
+    with open(table, encoding="utf-8", newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert len(rows) == 16 and rows[2]["face"] == "1" and float(rows[2]["time_s"]) == pytest.approx(0.1)
+    assert sum(float(rows[0][f"p_{n}"]) for n in FER7.names) == pytest.approx(1, abs=0.01)
+    assert sorted(p.name for p in out.parent.iterdir()) == ["a.csv", "a.webm"], "no half files"
+
+
+def test_cancelled_films_keep_what_is_done(films, tmp_path):
+    asked = []
+
+    def cancelled():
+        asked.append(1)
+        return len(asked) > 5
+
+    report = annotate_video(films / "clip.mp4", LivePipeline(Says()), tmp_path / "a.mp4", cancelled=cancelled)
+    assert (report.frames, report.cancelled) == (5, True)
+    with Video(tmp_path / "a.mp4") as film:
+        assert len(list(film)) == 5
+
+
+def test_a_failure_leaves_no_file(films, tmp_path):
+    def draw(image, seen):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        annotate_video(films / "clip.mp4", LivePipeline(Says()), tmp_path / "a.mp4", tmp_path / "a.csv", draw)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ImageError, match=r"\.xyz"):
+        annotate_video(films / "clip.mp4", LivePipeline(Says()), tmp_path / "a.xyz")
+
+
+def test_memory_does_not_grow_with_the_length(tmp_path):
+    path = tmp_path / "long.avi"
+    with VideoWriter(path, FPS, (320, 240)) as w:
+        for k in range(120):
+            w.write(np.full((240, 320, 3), k, np.uint8))
+    live = LivePipeline(Says())
+    peaks = {}
+
+    def watch(p):
+        if p.frames in (20, 120):
+            peaks[p.frames] = tracemalloc.get_traced_memory()[1]
+
+    tracemalloc.start()
+    annotate_video(path, live, tmp_path / "out.avi", on_progress=watch)
+    tracemalloc.stop()
+    frame_bytes = 240 * 320 * 3
+    assert peaks[120] < peaks[20] + 3 * frame_bytes, "a hundred frames more, not even three of them kept"
