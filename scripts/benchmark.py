@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Measure: `benchmark.py train` (share of each stage of a training step), `benchmark.py load` (import, load, first answer)."""
+"""Measure: `benchmark.py train` (share of each stage of a training step), `benchmark.py load` (import, load, first answer),
+`benchmark.py pipeline` (share of each stage of the live pipeline, one drawn face at 640x480)."""
 
 import sys
 from pathlib import Path
@@ -19,22 +20,23 @@ from fer.paths import ROOT
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(description="Measure training and start-up.")
-    p.add_argument("what", choices=("train", "load"))
-    p.add_argument("--model", default=None, help="default: attention_cnn for train, every trained model for load")
-    p.add_argument("--steps", type=int, default=20)
+    p = argparse.ArgumentParser(description="Measure training, start-up and the live pipeline.")
+    p.add_argument("what", choices=("train", "load", "pipeline"))
+    p.add_argument("--model", default=None, help="default: attention_cnn; for load every trained model")
+    p.add_argument("--steps", type=int, default=20, help="training steps; frames of the pipeline are ten times as many")
     p.add_argument("--batch-size", type=int, default=128)
     p.add_argument("--device", default="auto")
     p.add_argument("--threads", type=int)
     p.add_argument(
         "--max-share", type=float, help="fail when loading plus augmentation take more than this share of a step"
     )
+    p.add_argument("--min-fps", type=float, help="fail when the pipeline does fewer frames a second")
     p.add_argument("--json", action="store_true")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status; 1 when --max-share is not held."""
+    """Returns the exit status; 1 when --max-share or --min-fps is not held."""
     args = parser().parse_args(argv)
     return run_script(lambda: run(args))
 
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     for option, value in (("--steps", args.steps), ("--batch-size", args.batch_size), ("--threads", args.threads)):
         if value is not None and value < 1:
             raise ConfigError(f"{option} must be at least 1, got {value}")
-    return train(args) if args.what == "train" else load(args)
+    return {"train": train, "load": load, "pipeline": pipeline}[args.what](args)
 
 
 def train(args: argparse.Namespace) -> int:
@@ -167,6 +169,35 @@ def load(args: argparse.Namespace) -> int:
             print(
                 f"{row['model']:16s} import fer {row['import_s']:.3f} s   load + first prediction {row['load_and_first_prediction_s']:.2f} s"
             )
+    return 0
+
+
+def pipeline(args: argparse.Namespace) -> int:
+    """Time detection, tracking, classification, smoothing and drawing of one drawn face at 640x480."""
+    import torch
+
+    from fer.data.drawn_clip import Shot, draw_clip, draw_person
+    from fer.inference.live import LivePipeline
+    from fer.inference.stage_times import measure_stages
+    from fer.overlay import draw_live
+
+    torch.set_num_threads(args.threads or 2)
+    live = LivePipeline(args.model or "attention_cnn")
+    clip = draw_clip([Shot("neutral", 0.7), Shot("happy", 0.7), Shot("surprise", 0.6)], draw_person(3), fps=20)
+    times = measure_stages(live, [f.image for f in clip], frames=10 * args.steps, draw=draw_live)
+    report = {"model": live.predictor.name, "size": "640x480", "threads": torch.get_num_threads(), **times.as_dict()}
+    if args.json:
+        print(json.dumps(report))
+    else:
+        print(
+            f"{report['model']}, one face at {report['size']}, {report['threads']} threads: {report['fps']} frames/s, "
+            f"{report['cpu_ms']} ms of processor time a frame, slowest of a hundred {report['slowest_ms']} ms"
+        )
+        for name, stage in report["stages"].items():
+            print(f"  {name:10s} {stage['ms']:8.2f} ms  {100 * stage['share']:5.1f} %")
+    if args.min_fps is not None and report["fps"] < args.min_fps:
+        print(f"{report['fps']} frames/s, fewer than {args.min_fps:g}", file=sys.stderr)
+        return 1
     return 0
 
 

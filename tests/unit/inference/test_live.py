@@ -197,6 +197,23 @@ def test_the_newest_frame_waits_alone():
     assert slot.take(timeout_s=5) is None
 
 
+def test_stage_times_add_up(one_face):
+    from fer.inference.stage_times import measure_stages
+
+    class Slow(Says):
+        def predict_proba(self, faces):
+            time.sleep(0.02)
+            return super().predict_proba(faces)
+
+    times = measure_stages(LivePipeline(Slow()), [one_face], frames=16, draw=lambda image, seen: time.sleep(0.01))
+    assert times.ms["classify"] >= 20 and times.ms["draw"] >= 10 and times.found == 1.0
+    assert times.fps == pytest.approx(1000 / sum(times.ms[s] for s in STAGES))
+    report = json.loads(json.dumps(times.as_dict()))
+    assert sum(s["share"] for s in report["stages"].values()) == pytest.approx(1, abs=0.01)
+    with pytest.raises(ConfigError):
+        measure_stages(LivePipeline(Says()), [])
+
+
 SHOTS = [Shot(e, 1.2) for e in ("neutral", "happy", "surprise", "sad", "happy")]
 
 
