@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 import torch
 from torch import nn
 
 from fer.errors import ConfigError
-from fer.models.layers import ChannelAttention, RowNorm, SelfAttention
+from fer.models.layers import ChannelAttention, RowNorm, SelfAttention, timm_backbone
 from fer.specs import Augment, InputSpec, ModelSpec, Phase, Preset, Recipe
 
 SPEC = ModelSpec(
@@ -143,9 +143,6 @@ def build(
         ConfigError: strides other than 1 and 2, or an input that leaves a single position to attend to.
         HubError: the weights cannot be had.
     """
-    from fer import hub
-    from fer.torchvision_repair import import_repaired
-
     if len(early_strides) != 2 or not set(early_strides) <= {1, 2}:
         raise ConfigError(f"early_strides must be two of 1 or 2, got {list(early_strides)}")
     side = spec.size_px
@@ -153,19 +150,9 @@ def build(
         side = -(-side // stride)
     if side < 2:
         raise ConfigError(f"size_px {spec.size_px} leaves one position; use a larger one or early_strides=[1, 1]")
-    name = "efficientnet_b0.ra_in1k"
-    arguments: dict[str, Any] = {
-        "in_chans": spec.channels,
-        "num_classes": 0,
-        "global_pool": "",
-        "drop_path_rate": drop_path,
-    }
-    if pretrained:
-        backbone = hub.pretrained_net(name, **arguments)
-    else:
-        backbone = import_repaired("timm").create_model(name, **arguments)
+    backbone = timm_backbone("efficientnet_b0.ra_in1k", spec, pretrained, drop_path_rate=drop_path)
     for part, stride in zip(("conv_stem", "blocks.1.0.conv_dw"), early_strides, strict=True):
         convolution = backbone.get_submodule(part)
         assert isinstance(convolution, nn.Conv2d)
         convolution.stride = (stride, stride)
-    return EmotionNet(backbone, backbone.num_features, side, n_classes, **args)  # type: ignore[arg-type]
+    return EmotionNet(backbone, cast(int, backbone.num_features), side, n_classes, **args)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -158,35 +158,77 @@ class RowNorm(nn.BatchNorm1d):
         return super().forward(x)
 
 
-def resnet_backbone(name: str, spec: InputSpec, stem: str, pretrained: bool) -> nn.Module:
-    """timm's ResNet without its classifier: (N, channels, S, S) -> (N, C, h, w), keys as timm names them.
+class PooledClassifier(nn.Module):
+    """A backbone's map, weighted if asked for, averaged over its positions, then dropout and a linear classifier.
+
+    Phases name the parts: `backbone`, `attention` where there is one, `classifier`.
+
+    Args:
+        backbone: (N, channels, S, S) -> (N, C, h, w), with timm's `num_features` for C.
+        attention: Weighs the map: (N, C, h, w) -> (N, C, h, w).
+
+    Shape: (N, channels, S, S) -> (N, n_classes) logits.
+    """
+
+    def __init__(self, backbone: nn.Module, n_classes: int, dropout: float, attention: nn.Module | None = None):
+        super().__init__()
+        self.backbone = backbone
+        if attention is not None:
+            self.attention = attention
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(cast(int, backbone.num_features), n_classes)
+
+    def maps(self, x: torch.Tensor) -> torch.Tensor:
+        """What is averaged: (N, C, h, w)."""
+        x = self.backbone(x)
+        return self.attention(x) if hasattr(self, "attention") else x
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.dropout(self.maps(x).mean(dim=(2, 3))))
+
+
+def timm_backbone(name: str, spec: InputSpec, pretrained: bool, **arguments: Any) -> nn.Module:
+    """timm's net without pooling and classifier: (N, channels, S, S) -> (N, C, h, w), keys as timm names them.
 
     Args:
         name: timm's name with the tag of the weights, for example "resnet18.tv_in1k" (torchvision's).
-        stem: "imagenet" as published (7x7 stride 2, then max pooling: stride 32 in all); "native" for small faces: 3x3
-            stride 1 and no pooling (He et al. 2016, section 4.2, as for CIFAR-10: stride 8 in all). timm has no
-            argument for it, so its `conv1` and `maxpool` are exchanged.
-        pretrained: ImageNet weights, see `fer.hub.pretrained_net`; only with the published stem.
+        pretrained: ImageNet weights, see `fer.hub.pretrained_net`.
 
     Raises:
-        ConfigError: unknown stem, pretrained weights for a stem that they do not fit, or an input that is too small.
         HubError: the weights cannot be had.
     """
     from fer import hub
     from fer.torchvision_repair import import_repaired
 
+    arguments |= {"in_chans": spec.channels, "num_classes": 0, "global_pool": ""}
+    if pretrained:
+        return hub.pretrained_net(name, **arguments)
+    return import_repaired("timm").create_model(name.partition(".")[0], **arguments)
+
+
+def resnet_backbone(name: str, spec: InputSpec, stem: str, pretrained: bool) -> nn.Module:
+    """timm's ResNet as `timm_backbone` makes it, with a stem for small faces if asked for.
+
+    Args:
+        name, pretrained: As for `timm_backbone`; ImageNet weights only with the published stem.
+        stem: "imagenet" as published (7x7 stride 2, then max pooling: stride 32 in all); "native" for small faces: 3x3
+            stride 1 and no pooling (He et al. 2016, section 4.2, as for CIFAR-10: stride 8 in all). timm has no
+            argument for it, so its `conv1` and `maxpool` are exchanged.
+
+    Raises:
+        ConfigError: unknown stem, pretrained weights for a stem that they do not fit, or an input that is too small.
+        HubError: the weights cannot be had.
+    """
     if stem not in RESNET_STEMS:
         raise unknown_name("stem", stem, RESNET_STEMS)
     if pretrained and stem != "imagenet":
         raise ConfigError(f"ImageNet weights have a 7x7 stem, this net a 3x3 one: set stem=imagenet, got stem={stem}")
-    architecture = name.partition(".")[0]
-    require_size(architecture, spec, 16 if stem == "native" else 32)
-    arguments: dict[str, Any] = {"in_chans": spec.channels, "num_classes": 0, "global_pool": ""}
-    if pretrained:
-        return hub.pretrained_net(name, **arguments)
-    net = import_repaired("timm").create_model(architecture, **arguments)
+    require_size(name.partition(".")[0], spec, 16 if stem == "native" else 32)
+    net = timm_backbone(name, spec, pretrained)
     if stem == "native":
-        net.conv1 = nn.Conv2d(spec.channels, net.conv1.out_channels, 3, padding=1, bias=False)
+        published = net.get_submodule("conv1")
+        assert isinstance(published, nn.Conv2d)
+        net.conv1 = nn.Conv2d(spec.channels, published.out_channels, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as timm draws the others
         net.maxpool = nn.Identity()
     return net

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
-from fer.models.layers import SpatialGate, resnet_backbone
+from fer.models.layers import PooledClassifier, SpatialGate, resnet_backbone
 from fer.specs import Augment, InputSpec, ModelSpec, Phase, Preset, Recipe
 
 SPEC = ModelSpec(
@@ -91,28 +90,18 @@ REFERENCE = Preset(
 )
 
 
-class ResNet34Attention(nn.Module):
+class ResNet34Attention(PooledClassifier):
     """timm's ResNet-34, a spatial mask over its last map, global average pooling, dropout, a classifier.
 
     `backbone.*` has timm's names. Set `attention.record = True` to keep the mask in `attention.last_spatial`.
 
-    Shape: (N, channels, S, S) -> (N, n_classes) logits.
+    Shape: (N, channels, S, S) -> (N, n_classes) logits; 44 -> 44 -> 22 -> 11 -> 6 px.
     """
-
-    def __init__(self, backbone: nn.Module, n_classes: int, kernel_size: int = 7, dropout: float = 0.4):
-        super().__init__()
-        self.backbone = backbone  # 44 -> 44 -> 22 -> 11 -> 6 px
-        self.attention = SpatialGate(kernel_size)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(512, n_classes)
 
     @property
     def cam_layer(self) -> nn.Module:
         """Last map, weighted (N, 512, S / 8, S / 8), S / 32 with the published stem; sides rounded up."""
         return self.attention
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.classifier(self.dropout(self.attention(self.backbone(x)).mean(dim=(2, 3))))
 
 
 def build(
@@ -135,4 +124,4 @@ def build(
         HubError: the weights cannot be had.
     """
     backbone = resnet_backbone("resnet34.tv_in1k", spec, stem, pretrained)
-    return ResNet34Attention(backbone, n_classes, kernel_size, dropout)
+    return ResNet34Attention(backbone, n_classes, dropout, SpatialGate(kernel_size))
