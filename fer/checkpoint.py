@@ -15,11 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from fer import specs
+from fer import hub, specs
 from fer.errors import CheckpointError, ConfigError, unknown_name
 from fer.files import replacing
+from fer.hub.pull import NESTED
 from fer.labels import LABEL_SETS, LabelSet
 from fer.models import MODELS, get_model
+from fer.models.ablation import require_own_net
 from fer.paths import ROOT, checkpoints_dir
 from fer.specs import InputSpec, Recipe
 
@@ -90,6 +92,11 @@ class Manifest:
         return {"format": FORMAT, "schema": SCHEMA} | specs.to_dict(self)
 
     @property
+    def classical(self) -> bool:
+        """Whether it is a model without a net, told by its weights file: no model's code is imported."""
+        return Path(str(self.weights.get("file", WEIGHTS))).suffix == Path(SKOPS).suffix
+
+    @property
     def classes(self) -> LabelSet:
         """The label set of the outputs."""
         return LabelSet(self.label_set, self.labels)
@@ -104,10 +111,15 @@ def trained_models(root: str | Path | None = None) -> list[str]:
 def find(name_or_path: str | Path) -> Path:
     """The folder of a checkpoint, by model name or by path (folder, config.json or weights file).
 
+    "hf:NAME/repo" and "hf:NAME/repo@revision" mean a repository on the Hugging Face Hub, which is fetched.
+
     Raises:
         CheckpointError: nothing there; says what there is.
         ConfigError: a name that is no model.
+        HubError: a repository that cannot be had, or bytes that are not those of its manifest.
     """
+    if hub.is_hub_name(name_or_path):
+        return hub.fetch_checkpoint(str(name_or_path), MANIFEST, (WEIGHTS, SKOPS))
     path = Path(name_or_path)
     try:
         path = path.expanduser()
@@ -150,6 +162,8 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
         raise CheckpointError(f"{file}: damaged, not readable as JSON ({e})") from e
+    if isinstance(raw, dict) and isinstance(raw.get(NESTED), dict):
+        raw = raw[NESTED]
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise CheckpointError(f"{file}: not a checkpoint of this project (its format is not {FORMAT!r})")
     schema = raw.get("schema")
@@ -160,7 +174,8 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
     body = {k: v for k, v in raw.items() if k not in ("format", "schema")}
     try:
         manifest = specs.from_dict(Manifest, body)
-        get_model(manifest.model)
+        if manifest.model not in MODELS:
+            raise unknown_name("model", manifest.model, MODELS, "See scripts/train.py --list.")
         manifest.classes  # noqa: B018  (checks the names)
         known = LABEL_SETS.get(manifest.label_set)
         if known and known.names != manifest.labels:
@@ -234,6 +249,18 @@ def load_estimator(name_or_path: str | Path) -> tuple[Estimator, Manifest]:
         return cast("Estimator", _build(folder, manifest, manifest.model_args)).load_state(state), manifest
     except ValueError as e:
         raise CheckpointError(f"{file}: weights do not fit {manifest.model}: {e}") from e
+
+
+def verify(name_or_path: str | Path) -> Manifest:
+    """The manifest of a checkpoint whose weights are there and are those that it means; no net is made.
+
+    Raises:
+        CheckpointError: see `read_manifest`; or weights that are absent or changed.
+    """
+    folder = find(name_or_path)
+    manifest = read_manifest(folder)
+    _weights(folder, manifest, WEIGHTS)
+    return manifest
 
 
 def _weights(folder: Path, manifest: Manifest, default: str) -> tuple[Path, bytes]:
@@ -327,17 +354,23 @@ def set_temperature(folder: str | Path, temperature: float) -> Manifest:
     return manifest
 
 
-def promote(run: str | Path, root: str | Path | None = None) -> Path:
+def promote(run: str | Path, root: str | Path | None = None, force: bool = False) -> Path:
     """Copy a finished run's checkpoint to where `fer.load(name)` finds it.
+
+    Args:
+        force: Even if its model arguments make another net than the model's own.
 
     Raises:
         CheckpointError: trained on synthetic faces (never promoted), or damaged.
+        ConfigError: an ablation, see `fer.models.ablation.require_own_net`.
     """
     run = find(run)
     _, manifest = load_any(run)
     weights = Path(str(manifest.weights["file"])).name
     if manifest.data.get("name") == "synthetic":
         raise CheckpointError(f"{run} was trained on synthetic faces; only models trained on real data are promoted")
+    if not force:
+        require_own_net(manifest.model, manifest.model_args, manifest.input, manifest.recipe.name, len(manifest.labels))
     target = (Path(root) if root else checkpoints_dir()) / manifest.model
     target.mkdir(parents=True, exist_ok=True)
     # both files are complete before either is put in place; only a power cut between two renames could part them

@@ -4,6 +4,8 @@
 Output goes to runs/<model>/<time>/ (checkpoint, history.jsonl, resume state) and logs/ (TensorBoard).
 """
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 
@@ -13,10 +15,19 @@ import argparse
 import shutil
 import time
 import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fer.command_line import run_script
-from fer.errors import ConfigError, DataError, FerError, unknown_name
+from fer.errors import ConfigError, FerError
 from fer.paths import ROOT, results_dir
+
+if TYPE_CHECKING:
+    from fer.data.dataset import Dataset
+    from fer.training import Job
+    from fer.training.events import Listener
+    from fer.training.processes import Processes
+    from fer.training.request import Request
 
 
 def parser() -> argparse.ArgumentParser:
@@ -116,6 +127,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="put the finished checkpoint into checkpoints/ and its history into results/",
     )
+    p.add_argument(
+        "--force-promote",
+        action="store_true",
+        help="promote even a net whose --model-arg make it another one than the model's own",
+    )
     return p
 
 
@@ -148,15 +164,28 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from fer.data import open_dataset
+    from fer.device import pick_device
+    from fer.models.ablation import require_own_net
     from fer.training.budget import parse_budget
     from fer.training.processes import Processes
 
     end = time.monotonic() + parse_budget(args.budget) if args.budget else None
-    jobs, failed = settle(args)
+    for option, value, least in (
+        ("--seed", args.seed, 0),
+        ("--num-workers", args.num_workers, 0),
+        ("--threads", args.threads, 1),
+    ):
+        if value is not None and not least <= value < 2**63:
+            raise ConfigError(f"{option} must be at least {least}, got {value}")
+    pick_device(args.device)
+    jobs, failed = request(args).jobs(None if args.resume == "latest" else args.resume)
+    if args.promote and not args.force_promote:
+        for job in jobs:
+            require_own_net(job.model, job.model_args, job.spec, job.recipe.name, 7)
     total = len(jobs) + len(failed)
+    processes = Processes.join(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
-    processes = Processes.join(args.device)
     data = open_dataset(args.data, splits=("train", "val"))
     for i, job in enumerate(jobs):
         seconds = None if end is None else (end - time.monotonic()) / (len(jobs) - i)
@@ -177,237 +206,102 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def settle(args: argparse.Namespace) -> tuple[list, dict[str, str]]:
-    """The jobs to do, and why others cannot be. Finds wrong options before data are read or a folder is made."""
-    from fer import checkpoint
-    from fer.device import pick_device
-    from fer.models import MODELS, RECIPES, get_preset, list_models
-    from fer.training.job import build, read_description
+def request(args: argparse.Namespace) -> Request:
+    """What the options ask for."""
+    from fer.training.request import Request
 
-    for option, value, least in (
-        ("--seed", args.seed, 0),
-        ("--num-workers", args.num_workers, 0),
-        ("--threads", args.threads, 1),
-    ):
-        if value is not None and not least <= value < 2**63:
-            raise ConfigError(f"{option} must be at least {least}, got {value}")
-    pick_device(args.device)
-    names = list_models() if args.model == "all" else [n.strip() for n in args.model.split(",") if n.strip()]
-    if not names:
-        raise ConfigError(f"--model names no model, got {args.model!r}; see --list")
-    if args.resume and args.resume != "latest":
-        begun = read_description(args.resume)["model"]
-        if args.model != "all" and names != [begun]:
-            raise ConfigError(f"{args.resume} is a run of {begun}, not of {args.model}")
-        names = [begun]
-    failed: dict[str, str] = {}
-    for name in list(names):
-        try:
-            get_preset(name, args.recipe)
-        except ConfigError as e:  # of several models, one may have no reference recipe
-            if len(names) == 1 or args.recipe not in RECIPES or name not in MODELS:
-                raise
-            failed[name] = str(e)
-    jobs = [job_of(name, args) for name in names if name not in failed]
-    if not jobs:
-        raise ConfigError("; ".join(failed.values()))
-    unused = [n for n in args.skip_phase if not any(n in job.recipe.skipped for job in jobs)]
-    if unused:
-        known = sorted({p.name for job in jobs for p in job.recipe.phases})
-        raise unknown_name("phase to skip", unused[0], known)
-    for job in jobs:
-        for other in filter(None, (job.recipe.teacher, job.recipe.init)):
-            checkpoint.read_manifest(other)
-        if not job.model_args.get("pretrained"):  # that would ask the network
-            build(job, 7)
-    return jobs, failed
-
-
-def job_of(name: str, args: argparse.Namespace):  # type: ignore[no-untyped-def]
-    """The model's own recipe and input with the options applied."""
-    from fer.models import get_model, get_preset
-    from fer.specs import override, parse_value
-    from fer.training import Job, resolve
-    from fer.training.recipes import without_phases
-
-    preset = get_preset(name, args.recipe)
-    spec, settings = preset.input or get_model(name).SPEC.input, []
-    for text in args.settings:
-        key, _, value = text.partition("=")
-        if key.strip().startswith("input."):
-            spec = override(spec, (key.strip().removeprefix("input."), value.strip()))
-        else:
-            settings.append(text)
-    recipe = resolve(
-        without_phases(preset.recipe, args.skip_phase),
-        args.epochs,
-        args.batch_size,
-        args.lr,
-        args.weight_decay,
-        args.teacher,
-        args.init,
-        settings,
+    return Request(
+        models=args.model,
+        recipe=args.recipe,
+        pretrained=not args.no_pretrained,
+        skip_phases=args.skip_phase,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        lr=args.lr,
+        weight_decay=args.weight_decay,
+        teacher=args.teacher,
+        init=args.init,
+        settings=args.settings,
+        model_args=args.model_args,
+        seed=args.seed,
     )
-    model_args = dict(preset.model_args)
-    if args.no_pretrained and "pretrained" in model_args:
-        model_args["pretrained"] = False
-    for text in args.model_args:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--model-arg takes key=value, got {text!r}; for example --model-arg attention=false")
-        model_args[key.strip()] = parse_value(value.strip())
-    return Job(name, recipe, args.seed, model_args, spec)
 
 
-def one(job, data, args, budget_s, several, processes) -> Path:  # type: ignore[no-untyped-def]
+def one(
+    job: Job, data: Dataset, args: argparse.Namespace, budget_s: float | None, several: bool, processes: Processes
+) -> Path:
     """Train one model, or take over its finished run; returns the run folder.
 
     Args:
         budget_s: Seconds for this model; None = as long as its recipe takes.
         several: Whether it is one of several: what is trained already under the same options is then left alone.
     """
-    from fer import checkpoint
     from fer.training import train
+    from fer.training.folders import as_begun, earlier_run, new_folder
     from fer.training.job import is_finished
     from fer.training.listeners import Progress, TensorBoard
+    from fer.training.request import phase_opener
+    from fer.training.timing import shortened
+    from fer.training.votes import votes_of
 
     def say(text: str) -> None:
         if processes.main:
             print(text, file=sys.stderr, flush=True)
 
-    extra = {"open_data": phase_opener(job.recipe, args), "votes": votes_of(job, data, args)}
-    sets = job.open_phases(data, extra["open_data"])
-    folder, resume = run_folder(job, data, sets, args, several, budget_s is not None, say)
-    folder = Path(processes.agreed(str(folder)))
-    if resume and is_finished(folder):
+    open_data, votes = phase_opener(job.recipe, args.data), votes_of(job.recipe, data, args.votes)
+    sets = job.open_phases(data, open_data)
+    earlier = Path(args.resume) if args.resume and args.resume != "latest" else None
+    if processes.main and earlier is None:
+        reuse = several and not args.again
+        earlier = earlier_run(args.out, job, data, sets, bool(args.resume), reuse, budget_s is not None)
+    earlier, finished = processes.agreed((earlier, earlier is not None and is_finished(earlier)))
+    folder = earlier or Path()
+    if finished:
         say(f"{job.model}: {folder} is finished; nothing to train")
     else:
-        if budget_s is not None:
-            job = begun_with(folder, job) if resume else shortened(job, data, args, budget_s, extra, processes, say)
+        if args.resume and not earlier:
+            say(f"{job.model}: no unfinished run in {args.out / job.model}; starting anew")
+        if budget_s is not None and earlier:
+            job = as_begun(earlier, job)
+        elif budget_s is not None:
+            asked = job.recipe.epochs
+            job, seconds = shortened(job, data, budget_s, args.device, args.amp, open_data, votes)
+            part = f", each with {job.recipe.epoch_share:.0%} of the faces" if job.recipe.epoch_share < 1 else ""
+            say(
+                f"{job.model}: {max(budget_s, 0) / 60:.1f} min allow {job.recipe.epochs} of {asked} epochs{part} "
+                f"({seconds:.0f} s each)"
+            )
+        if not earlier:
+            folder = processes.agreed(new_folder(args.out, job.model) if processes.main else folder)
         logs = (args.logs or args.out.resolve().parent / "logs") / job.model / folder.name
-        listeners = [Progress(), TensorBoard(logs)] if processes.main else []
-        train(job, data, folder, args.device, args.amp, args.num_workers, resume, listeners, **extra)
-    if not processes.main:
-        return folder
-    data = sets[-1]
-    temperature = calibrate(folder, data)
-    say(f"  temperature {temperature:.3f} (validation)")
-    print(folder)
-    if args.promote:
-        if data.name == "synthetic":
-            say("  not promoted: trained on synthetic faces")
-        else:
-            target = checkpoint.promote(folder)
-            results = results_dir() / data.name / job.model
-            results.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / "history.jsonl", results / "history.jsonl")
-            say(f"  promoted to {target}")
+        listeners: list[Listener] = [Progress(), TensorBoard(logs)] if processes.main else []
+        options = (args.device, args.amp, args.num_workers, bool(earlier), listeners)
+        train(job, data, folder, *options, open_data=open_data, votes=votes)
+    if processes.main:
+        finish(folder, job, sets[-1], args, say)
     return folder
 
 
-def phase_opener(recipe, args):  # type: ignore[no-untyped-def]
-    """Opens the data that a phase names; drawn faces stand in for them when everything else is drawn too."""
-    from fer.data import open_dataset
+def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say: Callable[[str], None]) -> None:
+    """Calibrate a trained model, print its folder, and promote it when that is asked for."""
+    from fer import checkpoint
 
-    def open_data(name: str):  # type: ignore[no-untyped-def]
-        kind, _, options = args.data.partition(":")
-        if kind == "synthetic":
-            return open_dataset(f"synthetic:{options},contempt=1", splits=("train", "val"))
-        try:
-            return open_dataset(name, splits=("train", "val"))
-        except DataError as e:
-            phases = [p.name for p in recipe.phases if p.data == name]
-            raise DataError(f"{e}; or leave that phase out: --skip-phase {phases[0]}") from e
-
-    return open_data
-
-
-def votes_of(job, data, args):  # type: ignore[no-untyped-def]
-    """(n_train, 8) FER+ targets of the training rows for a recipe that asks for them, else None."""
-    if not job.recipe.ferplus_weight:
-        return None
-    from fer.data.ferplus import VOTES_FILE, targets_from_votes, votes_for
-    from fer.paths import data_dir
-
-    if data.name != "fer2013":
-        raise ConfigError(f"ferplus_weight: the votes belong to the rows of the FER2013 CSV, not to {data.name}")
-    return targets_from_votes(votes_for(args.votes or data_dir() / VOTES_FILE, data["train"].rows))[0]
+    temperature = calibrate(folder, data)
+    say(f"  temperature {temperature:.3f} (validation)")
+    print(folder)
+    if not (args.promote or args.force_promote):
+        return
+    if data.name == "synthetic":
+        say("  not promoted: trained on synthetic faces")
+        return
+    target = checkpoint.promote(folder, force=args.force_promote)
+    results = results_dir() / data.name / job.model
+    results.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / "history.jsonl", results / "history.jsonl")
+    say(f"  promoted to {target}")
 
 
-def shortened(job, data, args, budget_s, extra, processes, say):  # type: ignore[no-untyped-def]
-    """The job with schedules that fit the time, after a short measurement."""
-    from dataclasses import replace
-
-    from fer.models import get_model
-    from fer.specs import Recipe, from_dict, to_dict
-    from fer.training.budget import fit
-
-    began = time.monotonic()
-    if get_model(job.model).SPEC.backend == "torch":
-        from fer.training.loop import epoch_seconds
-
-        measured = epoch_seconds(job, data, args.device, args.amp, **extra)
-        left = max(budget_s - (time.monotonic() - began), 1.0)
-        recipe, seconds = fit(job.recipe, measured, left), max(measured)
-    else:
-        from fer.training.classical import share_within
-
-        share, seconds = share_within(job, data, budget_s)
-        recipe = replace(job.recipe, epoch_share=min(share, job.recipe.epoch_share))
-    recipe = from_dict(Recipe, processes.agreed(to_dict(recipe)))
-    part = f", each with {recipe.epoch_share:.0%} of the faces" if recipe.epoch_share < 1 else ""
-    say(
-        f"{job.model}: {max(budget_s, 0) / 60:.1f} min allow {recipe.epochs} of {job.recipe.epochs} epochs{part} "
-        f"({seconds:.0f} s each)"
-    )
-    return replace(job, recipe=recipe, asked=job.recipe)
-
-
-def begun_with(folder, job):  # type: ignore[no-untyped-def]
-    """The job with the recipe under which an unfinished run was begun."""
-    from dataclasses import replace
-
-    from fer.specs import Recipe, from_dict
-    from fer.training.job import read_description
-
-    begun = read_description(folder)
-    asked = job.recipe if "asked_recipe" in begun else None
-    return replace(job, recipe=from_dict(Recipe, begun["recipe"]), asked=asked)
-
-
-def run_folder(job, data, sets, args, several, any_length, say) -> tuple[Path, bool]:  # type: ignore[no-untyped-def]
-    """(folder, whether it continues an earlier run).
-
-    --resume takes the newest run of the model: if unfinished, to go on; if finished under these very options, as it is.
-    Of several models, one that is finished under these very options is taken as it is in any case.
-    """
-    from fer.training.job import RUN, differences, is_finished, same_request
-
-    if args.resume and args.resume != "latest":
-        return Path(args.resume), True
-    base = args.out / job.model
-    begun = sorted(p.parent for p in base.glob(f"*/{RUN}"))
-    description = job.describe(data, sets)
-    done = [
-        p
-        for p in begun
-        if is_finished(p) and (same_request(p, description) if any_length else not differences(p, description))
-    ]
-    if several and not args.again and done:
-        return done[-1], True
-    if args.resume:
-        if begun and (not is_finished(begun[-1]) or begun[-1] in done):
-            return begun[-1], True
-        say(f"{job.model}: no unfinished run in {base}; starting anew")
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder, n = base / stamp, 1
-    while folder.exists():
-        n += 1
-        folder = base / f"{stamp}-{n}"
-    return folder, False
-
-
-def calibrate(folder: Path, data) -> float:  # type: ignore[no-untyped-def]
+def calibrate(folder: Path, data: Dataset) -> float:
     """Fit the temperature on the validation split and record it in the manifest.
 
     A model without a net calibrates itself while it is fitted; another fit on the same faces would make it too sure.

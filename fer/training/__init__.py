@@ -12,6 +12,8 @@ from fer.errors import FerError
 from fer.models import get_model
 from fer.training.events import Listener
 from fer.training.job import Job
+from fer.training.lock import alone
+from fer.training.processes import Processes
 from fer.training.recipes import resolve
 
 __all__ = ["Job", "resolve", "train"]
@@ -35,21 +37,24 @@ def train(
     `fer.training.classical.train_classical`) those about devices, phases and votes mean nothing.
 
     Raises:
+        CheckpointError: another process trains in this folder.
         As the two functions say.
     """
-    if get_model(job.model).SPEC.backend == "classical":
-        return _fit_once(job, data, Path(run), device, resume, listeners)
     from fer.training import loop
 
-    return loop.train(job, data, run, device, amp, workers, resume, listeners, open_data, votes)
+    run, processes = Path(run), Processes.join(device)
+    with alone(run, processes):
+        if get_model(job.model).SPEC.backend == "classical":
+            return _fit_once(job, data, run, processes, resume, listeners)
+        return loop.train(job, data, run, device, amp, workers, resume, listeners, open_data, votes)
 
 
-def _fit_once(job: Job, data: Dataset, run: Path, device: str, resume: bool, listeners: Sequence[Listener]) -> Path:
+def _fit_once(
+    job: Job, data: Dataset, run: Path, processes: Processes, resume: bool, listeners: Sequence[Listener]
+) -> Path:
     """Of several processes the first fits and writes, the others wait; what goes wrong there is raised in all."""
     from fer.training.classical import train_classical
-    from fer.training.processes import Processes
 
-    processes = Processes.join(device)
     error: FerError | None = None
     if processes.main:
         try:
@@ -60,5 +65,5 @@ def _fit_once(job: Job, data: Dataset, run: Path, device: str, resume: bool, lis
     if error is not None:
         raise error
     if said is not None:
-        raise FerError(str(said))
+        raise FerError(said)
     return run

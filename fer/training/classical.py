@@ -21,7 +21,7 @@ from fer.models.estimator import Estimator
 from fer.specs import Recipe
 from fer.training.earlier import HISTORY
 from fer.training.events import EpochEnded, Event, Listener, PhaseStarted, RunEnded, RunStarted
-from fer.training.job import RUN, Job, differences, is_finished
+from fer.training.job import Job, differences, is_finished, write_description
 from fer.transforms import prepare
 
 log = logging.getLogger(__name__)
@@ -61,9 +61,8 @@ def train_classical(
             raise ConfigError(f"{run} was begun with other options ({', '.join(differing)}); resume it with the same")
         if is_finished(run):
             raise CheckpointError(f"{run} is finished: there is nothing to resume")
-    run.mkdir(parents=True, exist_ok=True)
-    _write_json(run / RUN, description)
-    spec, commit = job.input or get_model(job.model).SPEC.input, checkpoint.git_commit()
+    write_description(run, description)
+    spec, commit = job.spec, checkpoint.git_commit()
 
     def emit(event: Event) -> None:
         for listener in listeners:
@@ -124,7 +123,7 @@ def train_classical(
         },
     )
     checkpoint.save_estimator(run, estimator.state(), manifest)
-    _write_json(run / RUN, description | {"finished": True})
+    write_description(run, description | {"finished": True})
     emit(epoch)
     emit(RunEnded(run, 1, val_accuracy, seconds, False))
     return run
@@ -140,7 +139,7 @@ def build_estimator(job: Job, n_classes: int) -> Estimator:
     if entry.SPEC.backend != "classical":
         raise ConfigError(f"{job.model} is a torch net; fer.training.train trains it")
     try:
-        return cast(Estimator, entry.build(n_classes, job.input or entry.SPEC.input, **job.model_args))
+        return cast(Estimator, entry.build(n_classes, job.spec, **job.model_args))
     except (TypeError, ValueError) as e:
         raise ConfigError(f"{job.model} does not take the arguments {job.model_args}: {e}") from e
 
@@ -164,7 +163,7 @@ def share_within(job: Job, data: Dataset, budget_s: float) -> tuple[float, float
     Extrapolated from a fit of a few faces: the cost of an SVM grows with about the square of their number.
     """
     train, val = data["train"], data["val"]
-    spec = job.input or get_model(job.model).SPEC.input
+    spec = job.spec
     few = min(len(train), _TRIED)
     part, judged = _share(train, few / len(train), job.seed), val.take(np.arange(min(len(val), few)))
     estimator = build_estimator(job, len(data.label_set))
@@ -197,7 +196,3 @@ def _scores(log_p: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
     """Cross-entropy against probability vectors, and accuracy."""
     loss = float(-(targets * log_p).sum(axis=1).mean())
     return loss, float((log_p.argmax(axis=1) == targets.argmax(axis=1)).mean())
-
-
-def _write_json(file: Path, content: dict) -> None:
-    checkpoint.write_atomic(file, (json.dumps(content, indent=2) + "\n").encode())

@@ -50,6 +50,7 @@ class Past:
     history: list[dict[str, Any]]
     teacher: str
     extra_annotation: bool = False
+    pretrained: bool = False
 
     @classmethod
     def none(cls) -> Past:
@@ -67,6 +68,7 @@ class Past:
             history,
             str(done.get("teacher", "")),
             bool(done.get("extra_annotation", False)),
+            bool(done.get("pretrained", False)),
         )
 
     @classmethod

@@ -39,6 +39,11 @@ class Job:
     input: InputSpec | None = None
     asked: Recipe | None = None
 
+    @property
+    def spec(self) -> InputSpec:
+        """The input that the net gets."""
+        return self.input or get_model(self.model).SPEC.input
+
     def open_phases(self, data: Dataset, open_data: Callable[[str], Dataset] | None = None) -> list[Dataset]:
         """The data set of every phase: `data`, or what `open_data` opens under the name that the phase gives.
 
@@ -64,7 +69,7 @@ class Job:
             "model_args": self.model_args,
             "recipe": specs.to_dict(self.recipe),
             "seed": self.seed,
-            "input": specs.to_dict(self.input or get_model(self.model).SPEC.input),
+            "input": specs.to_dict(self.spec),
             "data": {"name": data.name, "fingerprint": data.fingerprint},
             "phase_data": [s.fingerprint for s in sets if s is not data],
             "teacher_sha256": _sha256(self.recipe.teacher),
@@ -74,6 +79,11 @@ class Job:
 
 def _sha256(name: str) -> str:
     return str(checkpoint.read_manifest(name).weights.get("sha256", "")) if name else ""
+
+
+def write_description(run: str | Path, description: dict[str, Any]) -> None:
+    """Replace run.json."""
+    checkpoint.write_atomic(Path(run) / RUN, (json.dumps(description, indent=2) + "\n").encode())
 
 
 def read_description(run: str | Path) -> dict[str, Any]:
@@ -121,9 +131,8 @@ def build(job: Job, n_classes: int) -> nn.Module:
     Raises:
         ConfigError: model arguments that it does not take.
     """
-    entry = get_model(job.model)
     torch.manual_seed(job.seed)
     try:
-        return entry.build(n_classes, job.input or entry.SPEC.input, **job.model_args)
+        return get_model(job.model).build(n_classes, job.spec, **job.model_args)
     except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as e:
         raise ConfigError(f"{job.model} does not take the arguments {job.model_args}: {e}") from e

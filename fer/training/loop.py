@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,14 @@ from fer.errors import ConfigError, DataError
 from fer.models import get_model
 from fer.specs import Phase
 from fer.training import state as resume_state
-from fer.training.earlier import HISTORY, Past, Teacher
+from fer.training import votes as extra_votes
+from fer.training.earlier import Past, Teacher
 from fer.training.events import EpochEnded, Event, Listener, PhaseStarted, RunEnded, RunStarted, StepEnded
-from fer.training.job import RUN, Job, build, differences
+from fer.training.job import Job, build, differences, write_description
 from fer.training.losses import LOSSES, class_weights
 from fer.training.optim import Schedule, build_optimizer, train_mode
 from fer.training.processes import Processes
+from fer.training.record import Record
 from fer.training.step import Stepper
 from fer.training.stream import AugmentedStream, evaluate
 
@@ -43,8 +43,8 @@ def train(
     """Train one net and write the checkpoint of its best validation epoch to `run`.
 
     Reads only the train and val splits. After an interrupt, `resume=True` continues from the last full epoch; on the
-    CPU with the same number of threads the result equals that of an uninterrupted run. Where torchrun or accelerate
-    launch started several processes, they share every batch, and the first of them writes.
+    CPU with the same number of threads and processes the result equals that of an uninterrupted run. Where torchrun or
+    accelerate launch started several processes, they share every batch, and the first of them writes.
 
     Args:
         run: Folder for checkpoint, history.jsonl and resume state; made when absent.
@@ -57,33 +57,17 @@ def train(
         ConfigError: --resume under another recipe, seed or data; a teacher that does not fit; loss not finite; votes or
             data of a phase that are asked for and not given.
     """
-    return _Trainer(job, data, Path(run), Processes.join(device), amp, workers, listeners, open_data, votes).fit(resume)
+    return Trainer(job, data, Path(run), Processes.join(device), amp, workers, listeners, open_data, votes).fit(resume)
 
 
-def epoch_seconds(
-    job: Job,
-    data: Dataset,
-    device: str = "auto",
-    amp: bool = False,
-    open_data: Callable[[str], Dataset] | None = None,
-    votes: np.ndarray | None = None,
-    patience_s: float = 4.0,
-) -> list[float]:
-    """Seconds that an epoch of each phase will take here, extrapolated from a few steps. Writes nothing.
+class Trainer:
+    """One run of a net: its arguments are those of `train`.
 
-    Args:
-        patience_s: Time to measure, per phase; two steps are measured in any case.
+    Attributes:
+        sets: Data set of every phase.
+        now, stepper, stream: Of the phase that is open: data set, net that moves, augmented batches.
     """
-    trainer = _Trainer(job, data, Path(), Processes.join(device), amp, 0, (), open_data, votes)
-    out = []
-    for number, phase in enumerate(job.recipe.phases):
-        if not number or trainer.sets[number] is not trainer.now:
-            trainer._open(number, None)
-        out.append(trainer.measure(phase, patience_s))
-    return out
 
-
-class _Trainer:
     def __init__(
         self,
         job: Job,
@@ -99,40 +83,23 @@ class _Trainer:
         self.job, self.run, self.processes = job, run, processes
         self.listeners = listeners if processes.main else ()
         self.recipe, self.amp, self.workers, self.data = job.recipe, amp, workers, data
-        entry = get_model(job.model)
-        self.spec, self.head = job.input or entry.SPEC.input, entry.SPEC.head
+        self.spec, self.head = job.spec, get_model(job.model).SPEC.head
         self.sets = job.open_phases(data, open_data)
-        self.votes = self._checked(votes)
+        self.votes = extra_votes.checked(votes, job.recipe, data, self.sets)
+        teacher = checkpoint.read_manifest(self.recipe.teacher) if self.recipe.teacher else None
+        self.teacher_model = teacher.model if teacher else ""
         # a phase on other classes than the teacher knows goes without; one that fits no phase is an error in the first
-        self.taught = checkpoint.read_manifest(self.recipe.teacher).labels if self.recipe.teacher else None
+        self.taught = teacher.labels if teacher else None
         if all(s.label_set.names != self.taught for s in self.sets):
             self.taught = None
-        self.past = Past.none()
-        self.parameters = 0
-        self.best_state: dict[str, torch.Tensor] = {}
-        self.best: dict[str, Any] = {}
-        self.history: list[dict[str, Any]] = []
-        self.seconds = 0.0
+        self.record = Record(job, run, self.sets, self.spec, processes, self.votes is not None)
         self.stopped_early = False
-        self.commit = checkpoint.git_commit()
-
-    def _checked(self, votes: np.ndarray | None) -> np.ndarray | None:
-        n = len(self.data["train"])
-        if not self.recipe.ferplus_weight:
-            return None
-        if votes is None:
-            raise ConfigError("ferplus_weight needs the FER+ votes of the training rows: fer2013new.csv, see --votes")
-        if any(s is not self.data for s in self.sets):
-            raise ConfigError("ferplus_weight needs phases that all train on FER2013")
-        if votes.ndim != 2 or len(votes) != n:
-            raise ConfigError(f"expected votes of {n} training rows, got shape {votes.shape}")
-        return votes
 
     def emit(self, event: Event) -> None:
         for listener in self.listeners:
             listener(event)
 
-    def _open(self, number: int, begin_with: dict[str, torch.Tensor] | None) -> None:
+    def open(self, number: int, begin_with: dict[str, torch.Tensor] | None) -> None:
         """Net, batches and teacher for the data of a phase.
 
         Args:
@@ -146,7 +113,7 @@ class _Trainer:
         names = data.label_set.names
         module = build(self.job, len(names))
         if number == 0 and self.recipe.init:
-            self.past = Past.load(self.recipe.init, module, self.job.model, names, self._in_head)
+            self.record.past = Past.load(self.recipe.init, module, self.job.model, names, self._in_head)
         if begin_with is not None:
             same = self.sets[number - 1].label_set.names == names
             kept = {k: v for k, v in begin_with.items() if same or not self._in_head(k)}
@@ -156,33 +123,35 @@ class _Trainer:
                 raise ConfigError(f"{self.job.model}: {', '.join(wrong[:3])} cannot move to {len(names)} classes")
         if self.processes.rank:
             torch.manual_seed(self.job.seed + 1_000_003 * self.processes.rank)
-        self.parameters = sum(p.numel() for p in module.parameters())
         device = self.processes.device
         self.stream = AugmentedStream(
             data["train"], self.spec, self.recipe, self.job.seed, device, self.workers, self.votes, self.processes
         )
         targets = self.stream.targets[:, : len(names)]
-        teaches = self.recipe.teacher and (self.taught is None or self.taught == names)
-        self.teacher = Teacher(self.recipe.teacher, self.spec, names, device) if teaches else None
+        teacher = Teacher(self.recipe.teacher, self.spec, names, device) if self._is_taught(data) else None
         self.stepper = Stepper(
             self.processes.prepare(module),
             self.recipe,
             len(names),
             self.stream.targets.shape[1] - len(names),
             class_weights(targets, self.recipe.class_weights),
-            self.teacher,
+            teacher,
             self.processes,
             self.amp,
         )
-        self.best = {"epoch": 0, "accuracy": -1.0, "loss": float("inf")}
-        self.best_state = {}
+        so_far = any(self._is_taught(s) for s in self.sets[: number + 1])
+        self.record.begin(data, self.stepper, self.teacher_model if so_far else "")
 
     def _in_head(self, key: str) -> bool:
         return any(key == h or key.startswith(h + ".") for h in self.head)
 
+    def _is_taught(self, data: Dataset) -> bool:
+        return bool(self.recipe.teacher) and (self.taught is None or self.taught == data.label_set.names)
+
     def fit(self, resume: bool) -> Path:
+        """All phases, or what is left of them."""
         description = self.job.describe(self.data, self.sets)
-        state = None
+        record, state = self.record, None
         if resume:
             if differing := differences(self.run, description):
                 raise ConfigError(
@@ -190,27 +159,25 @@ class _Trainer:
                 )
             state = resume_state.read(self.run)
         if state is None:
-            self._open(0, None)
-            self._write(RUN, description)
-        else:
-            self._open(state["phase"], None)
-            if self.recipe.init:
-                self.past = Past.of(self.recipe.init)
-            self.stepper.load_state_dict(state["stepper"])
-            self.history, self.best = json.loads(state["history"]), json.loads(state["best"])
-            self.seconds, self.stopped_early = state["seconds"], state["stopped_early"]
-            # the files may be one epoch ahead of the state
-            self.best_state, self.commit = state["best_state"], state["commit"]
+            self.open(0, None)
             if self.processes.main:
-                checkpoint.save(self.run, self.best_state, self._manifest())
+                write_description(self.run, description)
+        else:
+            self.open(state["phase"], None)
+            if self.recipe.init:
+                record.past = Past.of(self.recipe.init)
+            self.stepper.load_state_dict(state["stepper"])
+            self.stopped_early = state["stopped_early"]
+            record.load_state_dict(state)
+            record.write_best()  # the files may be one epoch ahead of the state
         splits = self.now["train"], self.now["val"]
         started = RunStarted(
             self.job.model,
             self.run,
-            self.parameters,
+            record.parameters,
             str(self.processes.device),
             self.recipe.epochs,
-            len(self.history) + 1,
+            len(record.history) + 1,
             len(splits[0]),
             len(splits[1]),
         )
@@ -221,12 +188,13 @@ class _Trainer:
                 self._phase(number, phase, state["first"], state)
                 continue
             if number and self.sets[number] is not self.now:
-                self._open(number, self.best_state)
-            self._phase(number, phase, len(self.history) + 1, None)
-        self._write(RUN, description | {"finished": True})
+                self.open(number, record.best_state)
+            self._phase(number, phase, len(record.history) + 1, None)
         if self.processes.main:
+            write_description(self.run, description | {"finished": True})
             (self.run / resume_state.STATE).unlink(missing_ok=True)
-        self.emit(RunEnded(self.run, self.best["epoch"], self.best["accuracy"], self.seconds, self.stopped_early))
+        best = record.best
+        self.emit(RunEnded(self.run, best["epoch"], best["accuracy"], record.seconds, self.stopped_early))
         return self.run
 
     def _phase(self, number: int, phase: Phase, first: int, state: dict[str, Any] | None) -> None:
@@ -239,12 +207,13 @@ class _Trainer:
         optimizer = build_optimizer(self.stepper.module, phase, self.stepper.extra)
         schedule = Schedule(phase, len(self.stream))
         self.stepper.begin_phase()
+        processes = self.processes
         phase_best, bad, start, last = float("-inf"), 0, first, first + phase.epochs - 1
         if state is not None:
             optimizer.load_state_dict(state["optimizer"])
             schedule.load_state_dict(state["schedule"])
-            if self.processes.main:
-                torch.set_rng_state(state["rng"])
+            if processes.rank < len(state["random"]):
+                resume_state.set_random_state(state["random"][processes.rank], processes.device)
             phase_best, bad, start = state["phase_best"], state["bad"], state["epoch"] + 1
             if self.stopped_early:
                 start = last + 1
@@ -258,7 +227,8 @@ class _Trainer:
             phase_best = max(rises, phase_best)
             schedule.epoch_ended(score)
             self.stopped_early = bool(phase.early_stopping and bad >= phase.early_stopping)
-            if self.processes.main:
+            random = processes.gathered(resume_state.random_state(processes.device))
+            if processes.main:
                 resume_state.write(
                     self.run,
                     {
@@ -270,14 +240,10 @@ class _Trainer:
                         "stepper": self.stepper.state_dict(),
                         "optimizer": optimizer.state_dict(),
                         "schedule": schedule.state_dict(),
-                        "rng": torch.get_rng_state(),
-                        "seconds": self.seconds,
+                        "random": random,
                         "stopped_early": self.stopped_early,
-                        "history": json.dumps(self.history),
-                        "best": json.dumps(self.best),
-                        "best_state": self.best_state,
-                        "commit": self.commit,
-                    },
+                    }
+                    | self.record.state_dict(),
                 )
             if self.stopped_early:
                 break
@@ -287,7 +253,7 @@ class _Trainer:
     ) -> tuple[float, float]:
         """Trains and validates; returns validation accuracy and loss."""
         began = time.perf_counter()
-        stepper, processes = self.stepper, self.processes
+        stepper, processes, record = self.stepper, self.processes, self.record
         train_mode(stepper.module, phase.freeze)
         mixing = epoch - first < phase.epochs * (1 - self.recipe.mix_off)
         steps, done = len(self.stream), (epoch - first) * len(self.stream)
@@ -297,7 +263,7 @@ class _Trainer:
         rate = mean_loss = accuracy = 0.0
         seen = 0
         # counted over --init as well: a run that goes on with another's weights sees views that were not drawn before
-        for i, (x, y) in enumerate(self.stream.epoch(self.past.epochs + epoch, mixing)):
+        for i, (x, y) in enumerate(self.stream.epoch(record.past.epochs + epoch, mixing)):
             rate = schedule.rate(done + i)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["lr_factor"]
@@ -317,14 +283,9 @@ class _Trainer:
         targets = torch.from_numpy(val.targets)
         val_loss = LOSSES[self.recipe.loss](self.recipe)(logits, targets, None, 0.0).item()
         val_accuracy = (logits.argmax(1) == targets.argmax(1)).double().mean().item()
-        val_accuracy, val_loss = processes.agreed((val_accuracy, val_loss))  # type: ignore[misc]
+        val_accuracy, val_loss = processes.agreed((val_accuracy, val_loss))
         if not val_loss < float("inf"):
             raise ConfigError(f"the validation loss is {val_loss} in epoch {epoch}: lower --lr, or set clip_norm")
-        self.seconds += time.perf_counter() - began
-        better = (val_accuracy, -val_loss) > (self.best["accuracy"], -self.best["loss"])
-        if better:
-            self.best_state = {k: v.detach().cpu().clone() for k, v in stepper.judged.state_dict().items()}
-            self.best = {"epoch": epoch, "accuracy": val_accuracy, "loss": val_loss}
         event = EpochEnded(
             phase.name,
             epoch,
@@ -335,107 +296,8 @@ class _Trainer:
             rate,
             seen / train_seconds,
             time.perf_counter() - began,
-            better,
+            record.improves(val_accuracy, val_loss),
         )
-        row = asdict(event)
-        row.pop("best")
-        self.history.append(row)
-        if processes.main:
-            self._write_checkpoint(better)
+        record.add(event, stepper.judged)
         self.emit(event)
         return val_accuracy, val_loss
-
-    def measure(self, phase: Phase, patience_s: float) -> float:
-        """Seconds of one epoch with its validation, from a few steps that move the weights by nothing."""
-        optimizer = build_optimizer(self.stepper.module, phase, self.stepper.extra)
-        self.stepper.begin_phase()
-        train_mode(self.stepper.module, phase.freeze)
-        for group in optimizer.param_groups:
-            group["lr"] = 0.0
-        times: list[float] = []
-        began = time.perf_counter()
-        enough = False
-        while not enough:
-            for x, y in self.stream.epoch(1):
-                loss, _ = self.stepper.step(x, y, 1.0, optimizer)
-                loss.item()  # waits for the device
-                times.append(time.perf_counter())
-                tired = len(times) >= 3 and (times[-1] - began > patience_s or len(times) >= 50)
-                enough = bool(self.processes.agreed(tired))  # all stop after the same step
-                if enough:
-                    break
-        step_s = (times[-1] - times[0]) / (len(times) - 1)  # the first one warms up
-        val = self.now["val"]
-        few = val.take(np.arange(min(len(val), 256)))
-        began = time.perf_counter()
-        evaluate(self.stepper.judged, few, self.spec, self.processes.device)
-        seconds = step_s * len(self.stream) + (time.perf_counter() - began) * len(val) / len(few)
-        return float(self.processes.agreed(seconds))  # type: ignore[arg-type]
-
-    def _write(self, name: str, content: dict[str, Any]) -> None:
-        if self.processes.main:
-            self.run.mkdir(parents=True, exist_ok=True)
-            checkpoint.write_atomic(self.run / name, (json.dumps(content, indent=2) + "\n").encode())
-
-    def _write_checkpoint(self, better: bool) -> None:
-        """history.jsonl and manifest after every epoch; the weights when they are the best so far."""
-        rows = self.past.history + [row | {"epoch": row["epoch"] + self.past.epochs} for row in self.history]
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        checkpoint.write_atomic(self.run / HISTORY, lines.encode())
-        manifest = self._manifest()
-        if better:
-            checkpoint.save(self.run, self.best_state, manifest)
-        else:
-            weights = checkpoint.read_manifest(self.run).weights
-            checkpoint.write_manifest(self.run, replace(manifest, weights=weights))
-
-    def _manifest(self) -> checkpoint.Manifest:
-        rates = [row["images_per_second"] for row in self.history]
-        others = [
-            {"phase": p.name, "name": s.name, "fingerprint": s.fingerprint, "n_train": len(s["train"])}
-            for p, s in zip(self.recipe.phases, self.sets, strict=True)
-            if s is not self.now
-        ]
-        return checkpoint.Manifest(
-            model=self.job.model,
-            model_args=self.job.model_args,
-            labels=self.now.label_set.names,
-            label_set=self.now.label_set.name,
-            input=self.spec,
-            recipe=self.recipe,
-            data={
-                "name": self.now.name,
-                "fingerprint": self.now.fingerprint,
-                "n_train": len(self.now["train"]),
-                "n_val": len(self.now["val"]),
-            }
-            | ({"other_phases": others} if others else {}),
-            seed=self.job.seed,
-            git_commit=self.commit,
-            versions=checkpoint.versions(),
-            created=checkpoint.now(),
-            weights={"parameters": self.parameters},
-            training={
-                "epochs": self.past.epochs + len(self.history),
-                "seconds": round(self.past.seconds + self.seconds, 1),
-                "device": self._device_title(),
-                "images_per_second": round(sum(rates) / len(rates), 1),
-                "best_epoch": self.past.epochs + self.best["epoch"],
-                "val_accuracy": round(self.best["accuracy"], 6),
-                "teacher": self.teacher.name if self.teacher else self.past.teacher,
-                "precision": self.stepper.precision,
-                "pretrained": bool(self.job.model_args.get("pretrained", False)),
-                "extra_annotation": self.votes is not None or self.past.extra_annotation,
-            },
-        )
-
-    def _device_title(self) -> str:
-        device, count = self.processes.device, self.processes.count
-        if device.type == "cuda":
-            title = torch.cuda.get_device_name()
-        elif device.type == "cpu":
-            n = torch.get_num_threads()
-            title = f"cpu, {n} thread{'s' if n > 1 else ''}"
-        else:
-            title = device.type
-        return title if count == 1 else f"{count} x {title}"

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from fer.device import pick_device
+from fer.errors import ConfigError
 from fer.torchvision_repair import import_repaired
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+# where torchrun and the kinds of MPI say how many processes there are
+_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 # how long processes wait for the one that fits a model without a net, or downloads weights
 _PATIENCE = timedelta(hours=2)
@@ -37,15 +46,43 @@ class Processes:
         """What the launcher's environment says; a plain start is one process.
 
         Raises:
-            ConfigError: a device that is not there.
+            ConfigError: a device that is not there, or several processes that cannot work together.
         """
-        if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-            return cls(0, 1, pick_device(device))
+        on_cpu_only = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1")  # accelerate launch --cpu
+        chosen = pick_device("cpu" if device == "auto" and on_cpu_only else device)
+        asked = max(int(os.environ.get(name) or 1) for name in _SIZES)
+        if asked < 2:
+            if on_cpu_only and "MASTER_ADDR" in os.environ:
+                log.warning(
+                    "one process trains: on CPUs accelerate launch starts several through mpirun only "
+                    "(--mpirun_hostfile); torchrun --nproc-per-node N needs no mpirun"
+                )
+            return cls(0, 1, chosen)
         from accelerate import PartialState
 
-        on_cpu = pick_device(device).type == "cpu"
-        state = PartialState(cpu=on_cpu, timeout=_PATIENCE)
-        return cls(state.process_index, state.num_processes, torch.device("cpu") if on_cpu else state.device)
+        on_cpu = chosen.type == "cpu"
+        try:
+            state = PartialState(cpu=on_cpu, timeout=_PATIENCE)
+        except ValueError as e:
+            raise ConfigError(f"{asked} processes cannot train together: {e}") from e
+        if state.num_processes != asked:
+            raise ConfigError(
+                f"{asked} processes were started, and on {chosen.type} they cannot find each other; start them with "
+                "torchrun, and without CUDA with --device cpu"
+            )
+        return cls(state.process_index, state.num_processes, chosen if on_cpu else state.device)
+
+    @property
+    def title(self) -> str:
+        """What computes, in words: "cpu, 2 threads", or "4 x " and the name of the GPU."""
+        if self.device.type == "cuda":
+            title = torch.cuda.get_device_name()
+        elif self.device.type == "cpu":
+            n = torch.get_num_threads()
+            title = f"cpu, {n} thread{'s' if n > 1 else ''}"
+        else:
+            title = self.device.type
+        return title if self.count == 1 else f"{self.count} x {title}"
 
     @property
     def main(self) -> bool:
@@ -81,13 +118,21 @@ class Processes:
         """The sum over all processes."""
         return _summed(values) if self.count > 1 else values
 
-    def agreed(self, value: object) -> object:
-        """What the main process says (numbers, text, None)."""
+    def agreed(self, value: T) -> T:
+        """What the main process says (plain Python objects)."""
         if self.count == 1:
             return value
         box = [value]
         torch.distributed.broadcast_object_list(box, src=0)
         return box[0]
+
+    def gathered(self, value: T) -> list[T]:
+        """What every process says, in the order of their ranks."""
+        if self.count == 1:
+            return [value]
+        box: list[Any] = [None] * self.count
+        torch.distributed.all_gather_object(box, value)
+        return box
 
 
 class _Sum(torch.autograd.Function):

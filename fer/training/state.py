@@ -17,6 +17,25 @@ from fer.training.job import is_finished
 STATE = "state.pt"
 
 
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """Where the random numbers of dropout stand in this process, by kind of device."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Inverse of `random_state`; what was kept of another kind of device is left alone."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+    elif device.type == "mps" and "mps" in state:
+        torch.mps.set_rng_state(state["mps"])
+
+
 def write(run: Path, state: dict[str, Any]) -> None:
     """Replace the state in one piece. Tensors, numbers, text and plain containers only: it is read without pickle."""
     buffer = io.BytesIO()
@@ -41,6 +60,6 @@ def read(run: Path) -> dict[str, Any] | None:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as e:
         raise CheckpointError(f"{file}: damaged resume state ({e}); start the run anew") from e
-    if not {"stepper", "first"} <= set(state):
+    if not {"stepper", "first", "random"} <= set(state):
         raise CheckpointError(f"{file}: written by another version of this project; start the run anew")
     return state

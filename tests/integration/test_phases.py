@@ -236,6 +236,12 @@ def test_a_teacher_teaches_the_phases_on_its_own_classes(seven, eight, tmp_path)
     taught = dataclasses.replace(SMALL_TWO, recipe=dataclasses.replace(SMALL_TWO.recipe, teacher=str(teacher)))
     run = train(taught, seven, tmp_path / "r", "cpu", open_data=lambda name: eight)
     assert checkpoint.read_manifest(run).training["teacher"] == "custom_cnn"
+    backwards = dataclasses.replace(taught.recipe, phases=taught.recipe.phases[::-1])
+    last = train(
+        dataclasses.replace(taught, recipe=backwards), seven, tmp_path / "b", "cpu", open_data=lambda name: eight
+    )
+    assert checkpoint.read_manifest(last).labels == AFFECTNET8.names
+    assert checkpoint.read_manifest(last).training["teacher"] == "custom_cnn", "the phase before was taught"
     only_eight = dataclasses.replace(taught, recipe=dataclasses.replace(taught.recipe, phases=taught.recipe.phases[:1]))
     with pytest.raises(ConfigError, match=r"teacher .* knows"):
         train(only_eight, seven, tmp_path / "s", "cpu", open_data=lambda name: eight)

@@ -13,6 +13,9 @@ import torch
 
 import fer
 from fer import checkpoint
+from fer.training.job import write_description
+from fer.training.lock import alone
+from fer.training.processes import Processes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +25,38 @@ OPTIONS = """
 --model-arg drop_path=0 --set phases.0.optimizer=sgd --set mixup=0.4 --set cutmix=1 --set clip_norm=1
 """
 
+
+# dropout, whose random numbers each process draws for itself; a process that dies leaves the other one waiting
+CUT_AND_RESUMED = """
+import dataclasses, sys
+from pathlib import Path
+import torch
+from fer.data import open_dataset
+from fer.specs import InputSpec, Phase, Recipe
+from fer.training import Job, loop, train
+
+class Stop(Exception):
+    pass
+
+out, data = Path(sys.argv[1]), open_dataset("synthetic:n=4,seed=1", splits=("train", "val"))
+recipe = Recipe(phases=(Phase(epochs=3, optimizer="sgd", lr=0.05, schedule="constant"),), batch_size=14)
+job = Job("custom_cnn", recipe, model_args={"dropout": 0.5}, input=InputSpec(32, 1, 32))
+torch.set_num_threads(1)
+train(job, data, out / "whole", "cpu")
+real = loop.Trainer._epoch
+
+def cut(self, phase, first, epoch, *rest):
+    if epoch == 3:
+        raise Stop
+    return real(self, phase, first, epoch, *rest)
+
+loop.Trainer._epoch = cut
+try:
+    train(job, data, out / "cut", "cpu")
+except Stop:
+    loop.Trainer._epoch = real
+train(job, data, out / "cut", "cpu", resume=True)
+"""
 
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -35,8 +70,12 @@ def two_processes():
 
 
 def start(launcher, options, out):
-    command = [*launcher, str(ROOT / "scripts" / "train.py"), *options.split(), "--out", str(out)]
-    return subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=300, check=False)
+    return started([*launcher, str(ROOT / "scripts" / "train.py"), *options.split(), "--out", str(out)])
+
+
+def started(command, **environment):
+    env = {**ENV, **environment}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +118,43 @@ def test_uneven_parts_a_budget_and_a_fit_end_well_in_two_processes(tmp_path):
         faces = np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
         assert fer.load(run).predict_proba(faces).shape == (3, 7)
     assert done.stderr.count("min allow") == 2
+
+
+def test_a_resumed_run_of_two_processes_equals_an_uninterrupted_one(tmp_path):
+    code = tmp_path / "cut_and_resumed.py"
+    code.write_text(CUT_AND_RESUMED)
+    done = started([*two_processes(), str(code), str(tmp_path)], PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stderr[-3000:]
+    a, b = (checkpoint.load_module(tmp_path / n)[0].state_dict() for n in ("whole", "cut"))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    rows = [json.loads((tmp_path / n / "history.jsonl").read_text().splitlines()[2]) for n in ("whole", "cut")]
+    assert rows[0]["train_loss"] == rows[1]["train_loss"] and rows[0]["epoch"] == 3
+
+
+def test_two_processes_leave_a_run_alone_that_another_one_trains(runs, tmp_path):
+    """The one that asks for the lock tells the other, which would wait for it for ever."""
+    (run,) = (runs[0] / "one" / "vit_tiny").glob("*/")
+    with alone(run, Processes(0, 1, torch.device("cpu"))):
+        description = json.loads((run / "run.json").read_text())
+        write_description(run, {k: v for k, v in description.items() if k != "finished"})
+        done = start(two_processes(), f"{OPTIONS} --resume {run}", tmp_path)
+        write_description(run, description)
+    assert done.returncode != 0 and "Traceback" not in done.stderr.split("ChildFailedError")[0]
+    assert done.stderr.count("is being trained by another process") == 2
+
+
+@pytest.mark.parametrize(
+    ("environment", "device", "expected"),
+    [
+        # as mpirun sets it, for the second of two
+        ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}, "cpu", "2 processes cannot train together"),
+        ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}, "auto", "one process trains"),
+    ],
+)
+def test_processes_that_cannot_find_each_other_say_so(environment, device, expected):
+    code = (
+        "from fer.errors import ConfigError\nfrom fer.training.processes import Processes\n"
+        f"try:\n    print(Processes.join({device!r}))\nexcept ConfigError as e:\n    print(e)"
+    )
+    done = started([sys.executable, "-c", code], PYTHONPATH=str(ROOT), **environment)
+    assert done.returncode == 0 and expected in done.stdout + done.stderr, done.stderr

@@ -1,0 +1,64 @@
+"""Which folder a run goes to: that of an earlier run, or a new one, named after the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fer.data.dataset import Dataset
+from fer.specs import Recipe, from_dict
+from fer.training.job import RUN, Job, differences, is_finished, read_description, same_request
+
+
+def earlier_run(
+    out: Path,
+    job: Job,
+    data: Dataset,
+    sets: Sequence[Dataset],
+    resume: bool = False,
+    reuse: bool = False,
+    any_length: bool = False,
+) -> Path | None:
+    """A run in OUT/<model>/ that makes a new one needless; None = there is none.
+
+    Args:
+        sets: Data set of every phase.
+        resume: Take the newest run if it was cut, or if it is finished under these very options.
+        reuse: Take any run that is finished under these very options.
+        any_length: These options are the same however short a budget made the run.
+    """
+    begun = sorted(file.parent for file in (out / job.model).glob(f"*/{RUN}"))
+    description = job.describe(data, sets)
+    alike = same_request if any_length else lambda run, wanted: not differences(run, wanted)
+    done = [run for run in begun if is_finished(run) and alike(run, description)]
+    if reuse and done:
+        return done[-1]
+    if resume and begun and (not is_finished(begun[-1]) or begun[-1] in done):
+        return begun[-1]
+    return None
+
+
+def new_folder(out: Path, model: str) -> Path:
+    """Makes OUT/<model>/<time>. Of two processes that begin in the same second each gets its own."""
+    stamp, n = time.strftime("%Y%m%d-%H%M%S"), 1
+    folder = out / model / stamp
+    while True:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+            n += 1
+            folder = out / model / f"{stamp}-{n}"
+        else:
+            return folder
+
+
+def as_begun(run: Path, job: Job) -> Job:
+    """The job with the recipe under which a run was begun, where a budget had shortened that one."""
+    begun = read_description(run)
+    if "asked_recipe" not in begun:
+        return job
+    return replace(job, recipe=from_dict(Recipe, begun["recipe"]), asked=job.recipe)

@@ -1,0 +1,103 @@
+"""How long training will take here, and a job that fits a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fer.data.dataset import Dataset
+from fer.models import get_model
+from fer.specs import Phase, Recipe, from_dict, to_dict
+from fer.training.budget import fit
+from fer.training.classical import share_within
+from fer.training.job import Job
+from fer.training.loop import Trainer
+from fer.training.optim import build_optimizer, train_mode
+from fer.training.processes import Processes
+from fer.training.stream import evaluate
+
+
+def shortened(
+    job: Job,
+    data: Dataset,
+    budget_s: float,
+    device: str = "auto",
+    amp: bool = False,
+    open_data: Callable[[str], Dataset] | None = None,
+    votes: np.ndarray | None = None,
+) -> tuple[Job, float]:
+    """The job with schedules that should end within a time, after a short measurement, which counts too.
+
+    Args:
+        budget_s: Seconds.
+        device, amp, open_data, votes: As for `fer.training.train`.
+
+    Returns:
+        The job, `asked` being its recipe as it was, and the seconds that the longest of its epochs would have taken.
+    """
+    began = time.monotonic()
+    if get_model(job.model).SPEC.backend == "torch":
+        measured = epoch_seconds(job, data, device, amp, open_data, votes)
+        left = max(budget_s - (time.monotonic() - began), 1.0)
+        recipe, seconds = fit(job.recipe, measured, left), max(measured)
+    else:
+        share, seconds = share_within(job, data, budget_s)
+        recipe = replace(job.recipe, epoch_share=min(share, job.recipe.epoch_share))
+    recipe = from_dict(Recipe, Processes.join(device).agreed(to_dict(recipe)))
+    return replace(job, recipe=recipe, asked=job.recipe), seconds
+
+
+def epoch_seconds(
+    job: Job,
+    data: Dataset,
+    device: str = "auto",
+    amp: bool = False,
+    open_data: Callable[[str], Dataset] | None = None,
+    votes: np.ndarray | None = None,
+    patience_s: float = 4.0,
+) -> list[float]:
+    """Seconds that an epoch of each phase will take here, extrapolated from a few steps. Writes nothing.
+
+    Args:
+        patience_s: Time to measure, per phase; two steps are measured in any case.
+    """
+    trainer = Trainer(job, data, Path(), Processes.join(device), amp, 0, (), open_data, votes)
+    out = []
+    for number, phase in enumerate(job.recipe.phases):
+        if not number or trainer.sets[number] is not trainer.now:
+            trainer.open(number, None)
+        out.append(_measured(trainer, phase, patience_s))
+    return out
+
+
+def _measured(trainer: Trainer, phase: Phase, patience_s: float) -> float:
+    """Seconds of one epoch with its validation, from a few steps that move the weights by nothing."""
+    stepper, stream, processes = trainer.stepper, trainer.stream, trainer.processes
+    optimizer = build_optimizer(stepper.module, phase, stepper.extra)
+    stepper.begin_phase()
+    train_mode(stepper.module, phase.freeze)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    times: list[float] = []
+    began = time.perf_counter()
+    enough = False
+    while not enough:
+        for x, y in stream.epoch(1):
+            loss, _ = stepper.step(x, y, 1.0, optimizer)
+            loss.item()  # waits for the device
+            times.append(time.perf_counter())
+            tired = len(times) >= 3 and (times[-1] - began > patience_s or len(times) >= 50)
+            enough = processes.agreed(tired)  # all stop after the same step
+            if enough:
+                break
+    step_s = (times[-1] - times[0]) / (len(times) - 1)  # the first one warms up
+    val = trainer.now["val"]
+    few = val.take(np.arange(min(len(val), 256)))
+    began = time.perf_counter()
+    evaluate(stepper.judged, few, trainer.spec, processes.device)
+    seconds = step_s * len(stream) + (time.perf_counter() - began) * len(val) / len(few)
+    return processes.agreed(seconds)

@@ -1,0 +1,286 @@
+"""scripts/train.py from the command line: it resumes, survives interrupts, promotes, and never opens the test split."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fer
+from fer import checkpoint
+from fer.data import dataset
+from fer.data.dataset import Dataset, Split
+from fer.labels import FER7
+from fer.models import list_models
+from fer.training.events import EpochEnded
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def packed(blob_data, tmp_path):
+    return dataset.save(blob_data, tmp_path / "blobs.npz")
+
+
+def test_training_never_opens_the_test_split(blob_data, tmp_path, monkeypatch):
+    """Which members of the packed file are read, seen from inside NumPy."""
+    n = 7
+    broken = Split(np.zeros((n, 48, 48), np.uint8), np.eye(7, dtype=np.float32), np.arange(n, dtype=np.int64))
+    path = dataset.save(Dataset("blobs", FER7, {**blob_data.splits, "test": broken}), tmp_path / "d.npz")
+    opened = []
+    real = np.lib.npyio.NpzFile.__getitem__
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda self, key: (opened.append(key), real(self, key))[1])
+    code = script("train").main(
+        [
+            "--model",
+            "baseline_cnn",
+            "--data",
+            str(path),
+            "--epochs",
+            "1",
+            "--out",
+            str(tmp_path / "runs"),
+            "--device",
+            "cpu",
+        ]
+    )
+    assert code == 0
+    assert any(k.startswith("train_") for k in opened) and any(k.startswith("val_") for k in opened)
+    assert not [k for k in opened if k.startswith("test_")]
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["--model", "vit"], "did you mean 'vit_tiny'"),
+        (["--data", "no/such/file.npz"], "no such file"),
+        (["--device", "quantum", "--data", "synthetic"], "device must be"),
+        (["--set", "augment.flop=1", "--data", "synthetic"], "did you mean 'flip'"),
+        (["--epochs", "0", "--data", "synthetic"], "at least 1"),
+        (["--teacher", "nobody", "--data", "synthetic", "--epochs", "1"], "unknown model 'nobody'"),
+        (["--resume", "/no/such/run", "--data", "synthetic"], "no run here"),
+        (["--model", ""], "names no model"),
+        (["--seed", "-1"], "--seed must be at least 0"),
+        (["--seed", "9" * 25], "--seed must be at least 0"),
+        (["--model", "resnet34_attention", "--model-arg", "kernel_size=4"], "kernel_size must be odd"),
+        (["--model", "emotionnet", "--model-arg", "heads=0"], "heads"),
+        (["--model-arg", "hidden=-1"], "does not take the arguments"),
+        (["--model", "vgg8", "--recipe", "reference"], "vgg8 has no reference recipe"),
+        (["--recipe", "refrence"], "did you mean 'reference'"),
+        (["--num-workers", "-1"], "--num-workers must be"),
+        (["--threads", "0"], "--threads must be"),
+        (["--batch-size", "0"], "batch_size must be"),
+        (["--model-arg", "foo=1"], "does not take the arguments"),
+        (["--model-arg", "dropout=7"], "does not take the arguments"),
+        (["--model-arg", "foo"], "key=value"),
+        (["--set", "input.size=48"], "did you mean 'size_px'"),
+        (["--model", "vit_tiny", "--set", "input.size_px=44"], "multiple"),
+        (["--data", "synthetic:n=7", "--set", 'phases.0.freeze=["nose"]'], "unknown part to freeze"),
+    ],
+)
+def test_bad_arguments_end_in_one_line(args, expected, capsys, tmp_path):
+    base = [] if "--model" in args else ["--model", "baseline_cnn"]
+    assert script("train").main([*base, *args, "--out", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert expected in err and "Traceback" not in err
+
+
+def test_an_output_place_that_cannot_be_written(packed, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    assert (
+        script("train").main(
+            ["--model", "baseline_cnn", "--data", str(packed), "--epochs", "1", "--out", str(tmp_path / "file")]
+        )
+        == 2
+    )
+    assert "error:" in capsys.readouterr().err
+
+
+def test_resume_of_all_goes_on_where_it_was_cut_and_trains_nothing_twice(packed, tmp_path, monkeypatch, capsys):
+    import fer.models
+    import fer.training
+
+    monkeypatch.setattr(fer.models, "MODELS", {k: fer.models.MODELS[k] for k in ("baseline_cnn", "attention_cnn")})
+    main, out = script("train").main, tmp_path / "runs"
+    command = ["--data", str(packed), "--epochs", "2", "--batch-size", "70", "--out", str(out), "--device", "cpu"]
+    real = fer.training.train
+
+    def interrupted(job, *a, **kw):
+        def cut(event):
+            if job.model == "attention_cnn" and isinstance(event, EpochEnded):
+                raise KeyboardInterrupt
+
+        return real(job, *a[:-1], [*a[-1], cut], **kw)
+
+    monkeypatch.setattr(fer.training, "train", interrupted)
+    assert main(command) == 130
+    monkeypatch.setattr(fer.training, "train", real)
+    before = (out / "baseline_cnn").stat().st_mtime_ns
+    assert main([*command, "--resume"]) == 0
+    err = capsys.readouterr().err
+    assert "is finished; nothing to train" in err
+    for name in ("baseline_cnn", "attention_cnn"):
+        (run,) = (out / name).iterdir()
+        assert [json.loads(line)["epoch"] for line in (run / "history.jsonl").read_text().splitlines()] == [1, 2]
+        assert checkpoint.read_manifest(run).temperature != 1.0
+    assert (out / "baseline_cnn").stat().st_mtime_ns == before
+    assert main([*command, "--model", "baseline_cnn", "--resume", str(next((out / "attention_cnn").iterdir()))]) == 2
+    assert "is a run of attention_cnn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "expected"), [("false", 0), ("False", 0), ("true", 4)])
+def test_attention_is_one_argument_away(packed, tmp_path, text, expected):
+    main = script("train").main
+    assert (
+        main(
+            [
+                "--model",
+                "attention_cnn",
+                "--data",
+                str(packed),
+                "--epochs",
+                "1",
+                "--out",
+                str(tmp_path / "r"),
+                "--model-arg",
+                f"attention={text}",
+            ]
+        )
+        == 0
+    )
+    (run,) = (tmp_path / "r" / "attention_cnn").iterdir()
+    module = checkpoint.load_module(run)[0]
+    assert sum(type(m).__name__ == "CBAM" for m in module.modules()) == expected
+
+
+def test_list_names_every_model(capsys):
+    assert script("train").main(["--list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in list_models())
+
+
+def test_promote_puts_checkpoint_and_history_in_place(packed, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    main = script("train").main
+    assert (
+        main(
+            [
+                "--model",
+                "baseline_cnn",
+                "--data",
+                str(packed),
+                "--epochs",
+                "1",
+                "--out",
+                str(tmp_path / "runs"),
+                "--promote",
+            ]
+        )
+        == 0
+    )
+    assert checkpoint.trained_models() == ["baseline_cnn"]
+    assert (tmp_path / "results/blobs/baseline_cnn/history.jsonl").is_file()
+    assert fer.load("baseline_cnn").temperature != 1.0
+
+
+def test_an_ablation_is_not_trained_to_be_promoted(tmp_path, capsys):
+    """It is found out before data are read and hours are spent."""
+    options = ["--model", "attention_cnn", "--data", "no/such/file.npz", "--model-arg", "attention=false", "--promote"]
+    main = script("train").main
+    assert main([*options, "--out", str(tmp_path / "runs")]) == 2
+    err = capsys.readouterr().err
+    assert "attention_cnn with attention=False is another net" in err and "--force-promote" in err
+    assert not (tmp_path / "runs").exists()
+    for allowed in (["--force-promote"], ["--model-arg", "attention=true"], ["--model-arg", "dropout=0.1"]):
+        left = options[:4] if allowed[0] == "--model-arg" else options
+        assert main([*left, *allowed, "--promote", "--out", str(tmp_path / "runs")]) == 2
+        assert "no such file" in capsys.readouterr().err, allowed
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_run_is_left_alone_while_it_trains_and_resumes_after_a_kill(packed, tmp_path, capsys):
+    """kill -9 from outside, then --resume through the command line: three epochs, none twice."""
+    out = tmp_path / "runs"
+    command = [
+        sys.executable,
+        str(ROOT / "scripts/train.py"),
+        "--model",
+        "attention_cnn",
+        "--data",
+        str(packed),
+        "--epochs",
+        "3",
+        "--batch-size",
+        "8",
+        "--out",
+        str(out),
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while not list(out.glob("*/*/state.pt")) and time.time() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGSTOP)  # it stands still, and is not dead
+    (run,) = out.glob("attention_cnn/*")
+    for resume in (["--resume"], ["--resume", str(run)]):
+        assert script("train").main([*command[2:], *resume]) == 2
+        err = capsys.readouterr().err
+        assert f"{run} is being trained by another process" in err and "Traceback" not in err
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = len((run / "history.jsonl").read_text().splitlines())
+    assert before >= 1
+    assert script("train").main([*command[2:], "--resume"]) == 0
+    history = [json.loads(line)["epoch"] for line in (run / "history.jsonl").read_text().splitlines()]
+    assert history == [1, 2, 3]
+    assert list(out.glob("attention_cnn/*")) == [run]
+    assert fer.load(run).name == "attention_cnn"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_says_how_to_go_on(packed, tmp_path):
+    out = tmp_path / "runs"
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            str(ROOT / "scripts/train.py"),
+            "--model",
+            "attention_cnn",
+            "--data",
+            str(packed),
+            "--epochs",
+            "50",
+            "--out",
+            str(out),
+            "--threads",
+            "1",
+        ],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    deadline = time.time() + 120
+    while not list(out.glob("*/*/state.pt")) and time.time() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "--resume" in err and "Traceback" not in err

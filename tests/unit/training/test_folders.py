@@ -1,0 +1,69 @@
+"""Where a run goes, and what is asked of an earlier one."""
+
+import dataclasses
+
+import pytest
+
+from fer.data import dataset
+from fer.specs import Phase, Recipe
+from fer.training import Job
+from fer.training.folders import as_begun, earlier_run, new_folder
+from fer.training.job import differences, write_description
+from fer.training.request import phase_opener
+
+LONG = Job("custom_cnn", Recipe(phases=(Phase(epochs=9),)))
+SHORT = dataclasses.replace(LONG, recipe=Recipe(phases=(Phase(epochs=2),)), asked=LONG.recipe)
+
+
+def begun(run, job, data, finished=False):
+    write_description(run, job.describe(data) | ({"finished": True} if finished else {}))
+    return run
+
+
+def test_two_that_begin_in_the_same_second_get_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda form: "20260101-120000")
+    made = [new_folder(tmp_path, "custom_cnn") for _ in range(3)]
+    assert [p.name for p in made] == ["20260101-120000", "20260101-120000-2", "20260101-120000-3"]
+    assert all(p.is_dir() for p in made)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OSError):
+        new_folder(tmp_path / "file", "custom_cnn")
+
+
+def test_which_earlier_run_is_taken(tmp_path, blob_data):
+    out, sets = tmp_path / "custom_cnn", [blob_data]
+    ask = lambda job=LONG, **how: earlier_run(tmp_path, job, blob_data, sets, **how)  # noqa: E731
+    assert ask(resume=True, reuse=True) is None
+    done = begun(out / "1", LONG, blob_data, finished=True)
+    (out / "0").mkdir()  # no run.json: claimed by a run that never began
+    assert ask() is None and ask(reuse=True) == ask(resume=True) == done
+    other = dataclasses.replace(LONG, seed=7)
+    assert ask(other, reuse=True) is None and ask(other, resume=True) is None
+    cut = begun(out / "2", LONG, blob_data)
+    assert ask(resume=True) == ask(other, resume=True) == cut, "other options are refused later, with their names"
+    assert ask(reuse=True) == ask(resume=True, reuse=True) == done
+    short = begun(out / "3", SHORT, blob_data, finished=True)
+    assert ask(reuse=True) == done and ask(reuse=True, any_length=True) == short
+
+
+def test_a_shortened_run_goes_on_as_it_was_begun(tmp_path, blob_data):
+    run = begun(tmp_path / "short", SHORT, blob_data)
+    assert as_begun(run, LONG) == SHORT
+    assert differences(run, as_begun(run, LONG).describe(blob_data)) == []
+    quick = dataclasses.replace(LONG, recipe=dataclasses.replace(LONG.recipe, batch_size=7))
+    assert differences(run, as_begun(run, quick).describe(blob_data)) == ["asked_recipe"]
+
+
+def test_a_run_begun_without_a_budget_does_not_hide_other_options(tmp_path, blob_data):
+    run = begun(tmp_path / "whole", LONG, blob_data)
+    quick = dataclasses.replace(LONG, recipe=dataclasses.replace(LONG.recipe, batch_size=7))
+    assert differences(run, as_begun(run, LONG).describe(blob_data)) == []
+    assert differences(run, as_begun(run, quick).describe(blob_data)) == ["recipe.batch_size"]
+
+
+def test_drawn_faces_stand_in_whatever_classes_are_asked_for(blob_data, tmp_path):
+    recipe = Recipe(phases=(Phase(name="first", data="affectnet"), Phase()))
+    for spec in ("synthetic:n=1,seed=1", "synthetic:n=1,seed=1@fer7"):
+        assert "contempt" in phase_opener(recipe, spec)("affectnet").label_set.names
+    packed = dataset.save(blob_data, tmp_path / "blobs.npz")
+    assert phase_opener(recipe, "fer2013")(str(packed)).fingerprint == blob_data.fingerprint
