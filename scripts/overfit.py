@@ -21,6 +21,8 @@ from fer.command_line import run_script
 from fer.errors import ConfigError, DataError
 from fer.paths import results_dir
 
+LEAST_LOSS = 1e-3  # that the axis of the curves shows
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -34,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=42)
     p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
     p.add_argument("--threads", type=int, help="CPU threads for torch (default: all cores)")
+    p.add_argument("--draw-only", action="store_true", help="draw the curves that are stored again; train nothing")
     p.add_argument("--out", type=Path, help="default: results/overfit, runs/overfit for drawn faces")
     return p
 
@@ -58,6 +61,9 @@ def run(args: argparse.Namespace) -> int:
     for option, value in (("--faces", args.faces), ("--epochs", args.epochs), ("--threads", args.threads or 1)):
         if value < 1:
             raise ConfigError(f"{option} must be at least 1, got {value}")
+    if args.draw_only:
+        print(f"Written: {draw(args.out or results_dir() / 'overfit')}")
+        return 0
     if args.threads:
         torch.set_num_threads(args.threads)
     data = slice_of(open_dataset(args.data, splits="train"), args.faces, args.seed)
@@ -142,7 +148,7 @@ def fitted(name: str, data, run_folder: str) -> list[dict[str, float]]:  # type:
     faces, labels = data["train"].faces, data["train"].labels
     probs = load(run_folder).predict_proba(faces).astype(float)
     loss = -np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-12)).mean()
-    return [{"epoch": 1, "loss": float(loss), "accuracy": float((probs.argmax(1) == labels).mean())}]
+    return [{"epoch": 1, "loss": float(loss) + 0.0, "accuracy": float((probs.argmax(1) == labels).mean())}]
 
 
 def draw(out: Path) -> Path:
@@ -152,15 +158,27 @@ def draw(out: Path) -> Path:
     from fer.models import list_models
     from fer.viz import model_color
 
+    stored = {name: out / f"{name}.jsonl" for name in list_models()}
+    curves = {
+        name: [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        for name, file in stored.items()
+        if file.is_file()
+    }
+    if not curves:
+        raise DataError(f"{out}: no curves here; leave --draw-only out to make some")
+    # a logarithmic axis has no zero: what is below the others' least loss by far is drawn at the foot, as an arrow
+    losses = [row["loss"] for rows in curves.values() for row in rows if row["loss"] > LEAST_LOSS]
+    foot = min(losses, default=1.0) / 2
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for name in list_models():
-        file = out / f"{name}.jsonl"
-        if file.is_file():
-            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-            marker = "o" if len(rows) == 1 else None
-            x, y = ([row[key] for row in rows] for key in ("epoch", "loss"))
-            axes.plot(x, y, label=name, color=model_color(name), marker=marker, zorder=3 if marker else 2)
+    for name, rows in curves.items():
+        x, y = [row["epoch"] for row in rows], [row["loss"] for row in rows]
+        label, marker = name, None
+        if len(rows) == 1:
+            below = y[0] <= LEAST_LOSS
+            marker, y = "v" if below else "o", [foot if below else y[0]]
+            label = f"{name}: one fit, loss {abs(rows[0]['loss']):.2g}"
+        axes.plot(x, y, label=label, color=model_color(name), marker=marker, zorder=3 if marker else 2, markersize=9)
     axes.set(
         xlabel="epoch", ylabel="cross-entropy on the slice", title="Every model learns a slice of the training faces"
     )

@@ -34,6 +34,32 @@ def test_a_net_and_an_svm_learn_and_leave_their_curves(script, blob_data, tmp_pa
     assert (tmp_path / "out" / "curves.png").stat().st_size > 5000
 
 
+def test_a_single_fit_without_loss_is_seen_in_the_picture(script, tmp_path, monkeypatch, capsys):
+    """A logarithmic axis has no place for 0."""
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    rows = [{"epoch": e, "loss": 2.0 / e, "accuracy": 0.1 * e} for e in (1, 2, 3)]
+    (tmp_path / "custom_cnn.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    (tmp_path / "hog_svm.jsonl").write_text(json.dumps({"epoch": 1, "loss": 0.0, "accuracy": 1.0}) + "\n")
+    shown = {}
+    real = Figure.savefig
+
+    def look(figure, *args, **kw):
+        (axes,) = figure.axes
+        assert isinstance(axes, Axes) and axes.get_yscale() == "log"
+        real(figure, *args, **kw)
+        low, high = axes.get_ylim()
+        for line in axes.lines:
+            shown[line.get_label()] = [low < y < high for y in line.get_ydata()]
+
+    monkeypatch.setattr(Figure, "savefig", look)
+    assert script.main(["--draw-only", "--out", str(tmp_path)]) == 0
+    assert shown == {"custom_cnn": [True] * 3, "hog_svm: one fit, loss 0": [True]}
+    assert script.main(["--draw-only", "--out", str(tmp_path / "nowhere")]) == 2
+    assert "no curves here" in capsys.readouterr().err
+
+
 def test_a_net_whose_input_never_arrives_is_found_out(script, blob_data, tmp_path, capsys, monkeypatch):
     class Deaf(nn.Module):
         def __init__(self):
