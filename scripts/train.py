@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fer.command_line import run_script
-from fer.errors import ConfigError, FerError
+from fer.errors import ConfigError, FerError, HubError
 from fer.paths import ROOT, results_dir
 
 if TYPE_CHECKING:
@@ -192,7 +192,9 @@ def run(args: argparse.Namespace) -> int:
         try:
             one(job, data, args, seconds, len(jobs) > 1, processes)
         except Exception as e:  # out of memory, say: the others may still fit
-            if total == 1 or (processes.count > 1 and not isinstance(e, FerError)):
+            # of several processes, one alone may run out of memory or fail to download: the others cannot go on with it
+            together = isinstance(e, FerError) and not isinstance(e, HubError)
+            if total == 1 or (processes.count > 1 and not together):
                 raise
             failed[job.model] = str(e) or type(e).__name__
             if not isinstance(e, FerError):
