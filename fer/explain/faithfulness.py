@@ -151,7 +151,7 @@ def box_share(heat: np.ndarray, box: tuple[float, float, float, float]) -> float
     return float(inside.sum(dtype=np.float64)) / total if total > 0 else 0.0
 
 
-def reinitialised(predictor: Predictor, seed: int) -> Predictor:
+def reinitialised(predictor: Predictor, seed: int) -> TorchPredictor:
     """The same net as if it had never been trained; the given one is not changed.
 
     Every layer draws its weights anew as its own class does (`reset_parameters`); parameters that belong to no such
@@ -163,8 +163,10 @@ def reinitialised(predictor: Predictor, seed: int) -> Predictor:
     """
     import torch
 
-    other = cast("TorchPredictor", copy.copy(predictor))
-    net = copy.deepcopy(other.module)
+    from fer.inference.predictor import TorchPredictor
+
+    trained = cast("TorchPredictor", predictor)
+    net = copy.deepcopy(trained.module)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         for module in net.modules():
@@ -173,8 +175,7 @@ def reinitialised(predictor: Predictor, seed: int) -> Predictor:
             else:
                 for parameter in module.parameters(recurse=False):
                     torch.nn.init.normal_(parameter, std=0.02)
-    other.module = net.eval()
-    return cast("Predictor", other)
+    return TorchPredictor(net, trained.manifest, str(getattr(trained, "device", "cpu")))
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:

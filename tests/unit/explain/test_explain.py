@@ -143,7 +143,7 @@ def test_the_default_target_is_the_predicted_class():
 
 def test_a_net_without_convolutions_says_so():
     predictor = StandIn(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 7)), InputSpec(16, 1, 16))
-    assert methods_for(predictor) == ["occlusion"]
+    assert methods_for(predictor) == ["occlusion", "integrated_gradients"]
     with pytest.raises(ConfigError, match=r"grad_cam needs a convolutional net .* 'stand_in' has none"):
         explain(predictor, np.zeros((16, 16), np.uint8), "grad_cam")
 
@@ -265,8 +265,9 @@ def test_rollout_of_a_timm_net_reads_the_tokens_that_are_classified(changes, row
 
 def test_grad_cam_on_a_transformer_names_the_method_that_works():
     predictor = StandIn(timm_vit(), InputSpec(24, 1, 24))
-    assert methods_for(predictor) == ["rollout", "occlusion"] and resolve(predictor) == "rollout"
-    with pytest.raises(ConfigError, match="can be explained by: rollout, occlusion"):
+    assert set(methods_for(predictor)) == {"rollout", "gradient_rollout", "occlusion", "integrated_gradients"}
+    assert resolve(predictor) == "rollout"
+    with pytest.raises(ConfigError, match="can be explained by: rollout, occlusion, gradient_rollout"):
         explain(predictor, np.zeros((24, 24), np.uint8), "grad_cam")
 
 
@@ -337,14 +338,16 @@ def test_unknown_names_are_refused(quadrant):
 
 # --- the project's own models -----------------------------------------------------------------------------------------
 
+CNN = ["grad_cam", "occlusion", "grad_cam_pp", "layer_cam", "integrated_gradients"]
+
 
 @pytest.mark.parametrize(
     ("name", "args", "methods"),
     [
-        ("baseline_cnn", {}, ["grad_cam", "occlusion"]),
-        ("attention_cnn", {}, ["cbam", "grad_cam", "occlusion"]),
-        ("attention_cnn", {"attention": False}, ["grad_cam", "occlusion"]),
-        ("vit_tiny", {}, ["rollout", "occlusion"]),
+        ("baseline_cnn", {}, CNN),
+        ("attention_cnn", {}, ["cbam", "grad_cam", "occlusion", "channel", *CNN[2:]]),
+        ("attention_cnn", {"attention": False}, CNN),
+        ("vit_tiny", {}, ["rollout", "occlusion", "gradient_rollout", "integrated_gradients"]),
     ],
 )
 def test_every_model_has_its_methods_and_repeats_itself(name, args, methods):
