@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fer.emoji import emoji_picture
-from fer.faces.types import Face
+from fer.faces.types import Box, Face, iou
 from fer.images import read_image
 from fer.inference.pipeline import FaceResult
 from fer.labels import COLORS
@@ -48,8 +48,8 @@ def draw_faces(image: np.ndarray, results: Sequence[FaceResult | Face]) -> np.nd
 def draw_live(image: np.ndarray, frame: LiveFrame, bars: bool = True) -> np.ndarray:
     """A copy of a frame with what the live pipeline saw in it: boxes, emoji, labels, a bar for each class.
 
-    The bars stand to the right of the face, to the left where there is no room; small faces have none. A person being
-    calibrated has a growing line under the box.
+    The bars stand beside the face, where they cover no other one; small faces and those without room have none. A
+    person being calibrated has a growing line under the box.
 
     Args:
         image: uint8 (H, W, 3) RGB, the frame that was looked at.
@@ -60,10 +60,13 @@ def draw_live(image: np.ndarray, frame: LiveFrame, bars: bool = True) -> np.ndar
         uint8 (H, W, 3).
     """
     drawn = draw_faces(image, frame.faces)
+    taken: list[Box] = [f.box for f in frame.faces]
     for face in frame.faces:
-        left, _, right, bottom = face.box
-        if bars and bottom - face.box[1] >= _LEAST_PX_WITH_BARS:
-            _bars(drawn, face)
+        left, top, right, bottom = face.box
+        panel = _place_for_bars(drawn, face, taken) if bars and bottom - top >= _LEAST_PX_WITH_BARS else None
+        if panel is not None:
+            _bars(drawn, face, panel)
+            taken.append(panel)
         if face.calibrating is not None:
             line = drawn[bottom : bottom + 8, left:right]
             line[:] = 40
@@ -71,17 +74,27 @@ def draw_live(image: np.ndarray, frame: LiveFrame, bars: bool = True) -> np.ndar
     return drawn
 
 
-def _bars(drawn: np.ndarray, face: LiveFace) -> None:
-    """One row a class: emoji and bar, in place."""
+def _place_for_bars(drawn: np.ndarray, face: LiveFace, taken: Sequence[Box]) -> Box | None:
     left, top, right, bottom = face.box
     height, width = drawn.shape[:2]
     row = max((min(bottom, height) - top) // len(face.labels), 8)
-    wide, gap = 4 * row, max(row // 6, 1)
-    x = right + gap if right + gap + wide <= width else left - gap - wide
-    if x < 0 or x + wide > width:  # the face fills the picture
-        x = max(right - wide - gap, 0)
-    y = max(min(top, height - row * len(face.labels)), 0)
-    panel = drawn[y : y + row * len(face.labels), x : x + wide]
+    wide, tall, gap = 4 * row, row * len(face.labels), max(row // 6, 1)
+    y = max(min(top, height - tall), 0)
+    for x in (right + gap, left - gap - wide):
+        panel = (x, y, x + wide, y + tall)
+        if x >= 0 and x + wide <= width and all(iou(panel, box) == 0 for box in taken):
+            return panel
+    if len(taken) > 1 or wide + gap > width:
+        return None
+    return (max(right - wide - gap, 0), y, max(right - gap, wide), y + tall)  # one face that fills the picture
+
+
+def _bars(drawn: np.ndarray, face: LiveFace, box: Box) -> None:
+    """One row a class: emoji and bar, in place."""
+    left, top, right, bottom = box
+    row = (bottom - top) // len(face.labels)
+    gap = max(row // 6, 1)
+    panel = drawn[top:bottom, left:right]
     panel[:] = panel // 3
     for i, name in enumerate(face.labels.names):
         part = panel[i * row : (i + 1) * row]
@@ -89,7 +102,7 @@ def _bars(drawn: np.ndarray, face: LiveFace) -> None:
         clear = tile[..., 3:].astype(np.float32) / 255
         under = part[: tile.shape[0], : tile.shape[1]]
         under[:] = (tile[..., :3] * clear + under * (1 - clear)).astype(np.uint8)
-        long = round(float(face.probs[i]) * (wide - row - gap))
+        long = round(float(face.probs[i]) * (right - left - row - gap))
         color = COLORS[name]
         part[gap : row - gap, row : row + max(long, 1)] = [int(color[k : k + 2], 16) for k in (1, 3, 5)]
 

@@ -244,3 +244,37 @@ def test_the_label_follows_a_change_within_half_a_second_and_does_not_flicker():
 
 def flicker(labels):
     return sum(a != b for a, b in itertools.pairwise(labels))
+
+
+def seen_at(*boxes, calibrating=None):
+    from fer.inference.live import LiveFace, LiveFrame
+
+    probs = np.eye(7, dtype=np.float32)[3]
+    faces = [
+        LiveFace(box=b, score=1.0, probs=probs, labels=FER7, id=i, raw=probs, shown=3, calibrating=calibrating)
+        for i, b in enumerate(boxes)
+    ]
+    return LiveFrame(0.0, (W, H), tuple(faces), {}, True, 20.0)
+
+
+def test_bars_stand_beside_the_face_and_never_on_another_one():
+    from fer.overlay import draw_live
+
+    ground = np.full((H, W, 3), 120, np.uint8)
+    alone = draw_live(ground, seen_at((40, 80, 140, 180)))
+    without = draw_live(ground, seen_at((40, 80, 140, 180)), bars=False)
+    changed = (alone != without).any(axis=2)
+    assert changed[80:170, 145:190].all() and not changed[:, :140].any() and (ground == 120).all()
+    happy = alone[80 + 3 * 14 + 5, 145:190].astype(int)
+    assert (np.abs(happy - (0xE6, 0x9F, 0x00)).max(axis=1) < 3).sum() > 20, "a full bar in happy's colour"
+    other = (150, 80, 250, 180)
+    both = draw_live(ground, seen_at((40, 80, 140, 180), other))
+    assert (both[110:175, 155:245] == 120).all(), "the neighbour's face stays free"
+
+
+def test_a_calibration_under_way_is_a_growing_line_under_the_box():
+    from fer.overlay import draw_live
+
+    drawn = draw_live(np.full((H, W, 3), 120, np.uint8), seen_at((40, 80, 140, 180), calibrating=0.5))
+    line = drawn[183, 40:140, 0]
+    assert (line[:50] == 255).all() and (line[50:] == 40).all()
