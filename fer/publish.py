@@ -44,30 +44,35 @@ class Prepared:
     manifest: checkpoint.Manifest
 
 
-def prepare(
-    name_or_path: str | Path,
-    namespace: str,
-    out: str | Path,
-    name: str | None = None,
-    results: str | Path | None = None,
-) -> Prepared:
-    """Write the folder of a model repository; nothing is sent.
+def repository_of(name_or_path: str | Path, namespace: str, name: str | None = None) -> str:
+    """The name, "owner/name", that a checkpoint is published under.
 
     Args:
         name_or_path: A trained model's name, or a checkpoint.
         namespace: User or organisation.
-        out: Folder to write; replaced where it is there.
         name: Of the repository; default: "fer-" and the model's name.
+
+    Raises:
+        CheckpointError, ConfigError: no checkpoint, one trained on drawn faces, or a name that the Hub does not allow.
+    """
+    return parse(f"hf:{namespace}/{name or repo_name(checkpoint.read_manifest(name_or_path))}").repo
+
+
+def prepare(name_or_path: str | Path, repo: str, out: str | Path, results: str | Path | None = None) -> Prepared:
+    """Write the folder of a model repository; nothing is sent.
+
+    Args:
+        name_or_path: A trained model's name, or a checkpoint.
+        repo: See `repository_of`.
+        out: Folder to write; replaced where it is there.
         results: Root of the results; default: the committed ones.
 
     Raises:
-        CheckpointError, ConfigError: no checkpoint, a damaged one, or one trained on drawn faces.
+        CheckpointError, ConfigError: no checkpoint, a damaged one, or a folder that holds other things.
         HubError: huggingface_hub does not accept the card.
     """
     folder = checkpoint.find(name_or_path)
-    _, manifest = checkpoint.load_any(folder)
-    repo = f"{namespace}/{name or repo_name(manifest)}"
-    parse(f"hf:{repo}")
+    module, manifest = checkpoint.load_any(folder)
     out = Path(out)
     if out.exists():
         if not (out / CARD).is_file() and any(out.iterdir()):
@@ -75,7 +80,7 @@ def prepare(
         shutil.rmtree(out)
     out.mkdir(parents=True)
     scored = scored_with(manifest, results)
-    form = timm_form(folder)
+    form = timm_form(module, manifest)
     shutil.copyfile(folder / str(manifest.weights["file"]), out / str(manifest.weights["file"]))
     if form is None:
         shutil.copyfile(folder / checkpoint.MANIFEST, out / checkpoint.MANIFEST)
@@ -124,7 +129,8 @@ def push_checkpoint(
     Args:
         name_or_path: A trained model's name, a checkpoint, or a finished run.
         namespace: User or organisation.
-        name, private, revision, on_plan: See `prepare` and `fer.hub.send_folder`.
+        name: See `repository_of`.
+        private, revision, on_plan: See `fer.hub.send_folder`.
 
     Returns:
         Address, commit and what was sent.
@@ -132,9 +138,9 @@ def push_checkpoint(
     Raises:
         As the two functions say.
     """
+    repo = repository_of(name_or_path, namespace, name)
     with tempfile.TemporaryDirectory(prefix="fer-push-") as place:
-        prepared = prepare(name_or_path, namespace, Path(place) / "repository", name)
-        return push(prepared, private, revision, on_plan)
+        return push(prepare(name_or_path, repo, Path(place) / "repository"), private, revision, on_plan)
 
 
 def scored_with(manifest: checkpoint.Manifest, root: str | Path | None = None) -> list[ModelResult]:

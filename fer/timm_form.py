@@ -9,10 +9,9 @@ from __future__ import annotations
 import inspect
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer.checkpoint import WEIGHTS, Manifest, load_module, read_manifest
+from fer.checkpoint import Manifest
 from fer.hub.pull import NESTED
 from fer.models import get_model
 from fer.torchvision_repair import import_repaired
@@ -20,6 +19,8 @@ from fer.torchvision_repair import import_repaired
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from fer.models.estimator import Estimator
 
 TIMM_WEIGHTS = "timm.safetensors"
 
@@ -52,21 +53,16 @@ It gives logits of {size[0]} x {size[1]} x {size[2]} crops; `net.pretrained_cfg`
 `label_names`. The temperature of `config.json` is not applied."""
 
 
-def timm_form(folder: str | Path) -> TimmForm | None:
+def timm_form(module: nn.Module | Estimator, manifest: Manifest) -> TimmForm | None:
     """A checkpoint as timm reads it; None where its architecture is not one of timm's.
 
     Args:
-        folder: Of the checkpoint.
-
-    Raises:
-        CheckpointError: unusable checkpoint.
+        module: What `fer.checkpoint.load_any` gives.
     """
     import torch
 
-    manifest = read_manifest(folder)
-    if get_model(manifest.model).SPEC.backend != "torch":
+    if not isinstance(module, torch.nn.Module):
         return None
-    module, manifest = load_module(folder)
     architecture = _architecture(module)
     if architecture is None:
         return None
@@ -90,7 +86,7 @@ def timm_form(folder: str | Path) -> TimmForm | None:
     config = _config(architecture, net, manifest, {k: v for k, v in arguments.items() if _plain(v)})
     if not own_names:
         config["pretrained_cfg"]["hf_hub_filename"] = TIMM_WEIGHTS
-    return TimmForm(config, None if own_names else _bytes(folder, state), more if more[1] else None)
+    return TimmForm(config, None if own_names else _bytes(state, manifest), more if more[1] else None)
 
 
 def _architecture(module: nn.Module) -> str | None:
@@ -172,13 +168,11 @@ def _config(architecture: str, net: Any, manifest: Manifest, model_args: dict[st
     }
 
 
-def _bytes(folder: str | Path, state: dict[str, torch.Tensor]) -> bytes:
+def _bytes(state: dict[str, torch.Tensor], manifest: Manifest) -> bytes:
     """The state with the types that the checkpoint's own file has."""
-    from safetensors import safe_open
     from safetensors.torch import save
 
-    with safe_open(Path(folder) / WEIGHTS, framework="pt") as stored:
-        half = any(stored.get_slice(k).get_dtype() == "F16" for k in stored.keys())  # noqa: SIM118  (no mapping)
+    half = manifest.weights.get("dtype") == "float16"
     return save(
         {k: (v.half() if half and v.is_floating_point() and v.ndim > 1 else v).contiguous() for k, v in state.items()},
         metadata={"format": "pt"},

@@ -56,19 +56,20 @@ def run(args: argparse.Namespace) -> int:
     """Write every folder first, then send them one after the other."""
     from fer import hub, publish
 
-    places = wanted(args)
     if args.out and not args.dry_run:
         raise ConfigError("--out is for --dry-run; without it, nothing is kept here")
+    places = wanted(args)
+    repos = [publish.repository_of(place, args.namespace, args.name) for place in places]
+    if twice := sorted({r for r in repos if repos.count(r) > 1}):
+        raise ConfigError(f"several of these would become {', '.join(twice)}; push them one by one with --name")
     if not args.dry_run:
         hub.check_access(args.namespace)
     with tempfile.TemporaryDirectory(prefix="fer-push-") as temporary:
         out = Path(temporary) if not args.dry_run else args.out or ROOT / "outputs" / "hub"
-        prepared = [publish.prepare(place, args.namespace, out / Path(place).name, args.name) for place in places]
-        twice = {p.repo for p in prepared if [q.repo for q in prepared].count(p.repo) > 1}
-        if twice:
-            raise ConfigError(
-                f"several of these checkpoints would become {', '.join(sorted(twice))}; push them one by one with --name"
-            )
+        prepared = [
+            publish.prepare(place, repo, out / repo.partition("/")[2])
+            for place, repo in zip(places, repos, strict=True)
+        ]
         if args.dry_run:
             for one in prepared:
                 show(one.repo, one.folder)
@@ -77,7 +78,6 @@ def run(args: argparse.Namespace) -> int:
             sent = publish.push(one, args.private, args.revision, lambda plan, repo=one.repo: announce(repo, plan))
             print(f"{sent.url} {'is up to date' if sent.plan.empty else 'sent'}, commit {sent.commit[:12]}", flush=True)
         if not args.no_collection:
-            repos = [one.repo for one in prepared]
             print(hub.collect(args.namespace, args.collection, repos, ABOUT, args.private), flush=True)
     return 0
 

@@ -1,0 +1,303 @@
+"""scripts/push_to_hub.py and fer.load("hf:...") as a user runs them, against a Hub on 127.0.0.1."""
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fer.checkpoint import read_manifest, trained_models
+from fer.evaluation.results import METRICS
+from tests.hub_look_alike import READER, REVOKED, USER, WRITER, Client, HubLookAlike
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("push_to_hub", script)
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+value = module.main(argv)
+"""
+COMPARE = """
+import fer, numpy as np
+rng = np.random.default_rng(5)
+faces = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((48, 48), (61, 50), (200, 180, 3))]
+here, there = fer.load(place), fer.load(name)
+value = [
+    here.predict_proba(faces).tobytes().hex() == there.predict_proba(faces).tobytes().hex(),
+    there.manifest == here.manifest,
+    fer.analyze(faces[2], model=name, detector="whole")[0].label,
+]
+"""
+TIMM = """
+import torch
+from fer.checkpoint import load_module
+from fer.torchvision_repair import import_repaired
+import_repaired("timm")
+made = {}
+exec(lines, made)
+module, manifest = load_module(place)
+spec = manifest.input
+x = torch.randn(3, spec.channels, spec.size_px, spec.size_px)
+with torch.inference_mode():
+    value = [torch.equal(module(x), made["net"](x)), made["net"].pretrained_cfg["label_names"], list(manifest.labels)]
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with HubLookAlike() as hub, Client(hub, tmp_path_factory.mktemp("home")) as client:
+        yield hub, client
+
+
+@pytest.fixture
+def client(server):
+    """Calls of the client, none of whose words may hold a token."""
+
+    def call(code, **options):
+        answer = server[1](code, **options)
+        told = f"{answer.value} {answer.message} {answer.traceback} {answer.said}"
+        assert not [t for t in (WRITER, READER, REVOKED) if t in told], told
+        return answer
+
+    return call
+
+
+@pytest.fixture
+def push(client):
+    """scripts/push_to_hub.py: exit status, and all it said."""
+
+    def run(*argv, **options):
+        script = str(ROOT / "scripts" / "push_to_hub.py")
+        answer = client(RUN, script=script, argv=["--namespace", USER, *map(str, argv)], **options)
+        assert not answer.error, answer.traceback
+        return answer.value, answer.said
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def bundled(server):
+    """Every bundled model, pushed with one command."""
+    hub, client = server
+    argv = ["--namespace", USER, "--model", "all", "--collection", "The nets"]
+    answer = client(RUN, script=str(ROOT / "scripts" / "push_to_hub.py"), argv=argv)
+    assert answer.value == 0, answer.said + answer.traceback
+    return {name: hub.repo(f"{USER}/fer-{name.replace('_', '-')}") for name in trained_models()}
+
+
+@pytest.mark.parametrize("name", trained_models())
+def test_round_trip_to_the_bit(name, bundled, client):
+    answer = client(COMPARE, place=name, name=f"hf:{bundled[name].name}", token=None)
+    assert not answer.error, answer.traceback
+    assert answer.value[:2] == [True, True] and answer.value[2] in read_manifest(name).labels
+
+
+@pytest.mark.parametrize("name", trained_models())
+def test_the_repository_holds_what_it_should(name, bundled):
+    files, manifest = bundled[name].files(), read_manifest(name)
+    weights = files[manifest.weights["file"]]
+    assert hashlib.sha256(weights).hexdigest() == manifest.weights["sha256"]
+    assert {"README.md", "config.json", "LICENSE", "results/history.png", "results/history.jsonl"} <= set(files)
+    assert not [p for p in files if p.endswith((".parquet", ".bin", ".pt", ".pth", ".pkl"))]
+    assert bundled[name].messages == ["initial commit", f"{name}, weights {manifest.weights['sha256'][:12]}"]
+
+
+@pytest.mark.parametrize("name", trained_models())
+def test_the_card_passes_the_checks_of_huggingface_hub(name, bundled, client):
+    code = """
+from huggingface_hub import ModelCard
+card = ModelCard.load(repo)
+card.validate()
+value = [card.data.to_dict(), card.text]
+"""
+    answer = client(code, repo=bundled[name].name)
+    assert not answer.error, answer.traceback
+    data, text = answer.value
+    assert data["license"] == "mit" and data["pipeline_tag"] == "image-classification"
+    files = bundled[name].files()
+    for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text):
+        assert files[path].startswith(b"\x89PNG"), path
+    for heading in ("Load it", "What it is for", "What it is not for", "Scores", "Data and licence"):
+        assert f"\n## {heading}\n" in text
+    scored = [json.loads(files[p]) for p in files if p.endswith(METRICS)]
+    assert ("model-index" in data) == bool(scored)
+    for metrics in scored:
+        assert metrics["checkpoint"]["sha256"] == read_manifest(name).weights["sha256"]
+        test = metrics["splits"]["test"]["single"]
+        (result,) = [r for r in data["model-index"][0]["results"] if r["dataset"]["type"] == metrics["data"]["name"]]
+        shown = {m["type"]: m["value"] for m in result["metrics"]}
+        assert shown == {"accuracy": round(test["accuracy"], 4), "f1": round(test["macro_f1"], 4)}
+        assert f"{test['accuracy']:.1%}" in text
+
+
+def test_the_collection_holds_them_all(bundled, server):
+    (collection,) = [c for c in server[0].collections.values() if c["title"] == "The nets"]
+    assert [i["id"] for i in collection["items"]] == [repo.name for repo in bundled.values()]
+
+
+def test_a_second_run_sends_nothing(bundled, server, push):
+    hub, name = server[0], trained_models()[0]
+    hub.requests.clear()
+    status, said = push("--model", name, "--no-collection")
+    assert status == 0 and "is up to date" in said and hub.uploads() == []
+
+
+def test_one_changed_byte_is_refused(bundled, server, client):
+    hub, name = server[0], trained_models()[0]
+    files = bundled[name].files()
+    weights = read_manifest(name).weights["file"]
+    files[weights] = files[weights][:-1] + bytes([files[weights][-1] ^ 1])
+    hub.put(f"{USER}/tampered", files)
+    answer = client("import fer; fer.load(name)", name=f"hf:{USER}/tampered")
+    assert answer.error == "HubError" and "damaged or was changed" in answer.message
+
+
+def test_timm_loads_the_vit_as_the_card_says(bundled, client):
+    card = bundled["vit_tiny"].files()["README.md"].decode()
+    code = re.search(r"### With timm alone\n+```python\n(.*?)```", card, re.DOTALL)[1]
+    assert f"hf-hub:{USER}/fer-vit-tiny" in code and "import fer" not in code
+    answer = client(TIMM, lines=code, place="vit_tiny")
+    assert not answer.error, answer.traceback
+    same, theirs, ours = answer.value
+    assert same and theirs == ours
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Function: (model, arguments, ...) -> folder of an untrained checkpoint."""
+    import torch
+
+    from fer import checkpoint
+    from fer.labels import FER7
+    from fer.models import get_model
+    from fer.specs import InputSpec
+
+    def make(name, spec=None, data="blobs", **args):
+        entry = get_model(name)
+        spec = spec or entry.SPEC.input
+        torch.manual_seed(1)
+        module = entry.build(7, spec, **args)
+        for m in module.modules():  # statistics that are not those of an untouched net
+            if isinstance(m, torch.nn.modules.batchnorm._BatchNorm):
+                m.running_mean.normal_(0, 0.1), m.running_var.uniform_(0.5, 1.5)
+        manifest = checkpoint.Manifest(
+            model=name,
+            labels=FER7.names,
+            label_set=FER7.name,
+            input=spec,
+            recipe=entry.RECIPE,
+            model_args=args,
+            data={"name": data},
+            weights={"parameters": sum(p.numel() for p in module.parameters())},
+        )
+        return checkpoint.save(tmp_path_factory.mktemp("made") / name, module.state_dict(), manifest)
+
+    def small(channels):
+        return InputSpec(size_px=64, channels=channels, resize_px=64)
+
+    make.small = small
+    return make
+
+
+@pytest.mark.parametrize(
+    ("model", "channels", "args", "own_file"),
+    [
+        ("resnet18_transfer", 3, {"stem": "imagenet"}, False),
+        ("resnet18_transfer", 1, {"stem": "imagenet"}, False),
+        ("vit_tiny", 3, {"stem": False, "patch_px": 16}, True),
+        ("vit_tiny", 1, {"patch_px": 8}, True),
+    ],
+)
+def test_timm_loads_what_is_its_own_by_name(model, channels, args, own_file, made, push, server, client):
+    folder = made(model, made.small(channels), **args)
+    repo = f"timm-{model}-{channels}"
+    assert push("--checkpoint", folder, "--name", repo, "--no-collection")[0] == 0
+    files = server[0].repo(f"{USER}/{repo}").files()
+    assert ("timm.safetensors" in files) != own_file
+    card = files["README.md"].decode()
+    code = re.search(r"### With timm alone\n+```python\n(.*?)```", card, re.DOTALL)[1]
+    answer = client(TIMM, lines=code, place=str(folder))
+    assert not answer.error, answer.traceback
+    assert answer.value[0] is True
+    assert client(COMPARE, place=str(folder), name=f"hf:{USER}/{repo}").value[:2] == [True, True]
+
+
+@pytest.mark.parametrize(("model", "args"), [("resnet18_transfer", {}), ("resnet34_attention", {"stem": "imagenet"})])
+def test_what_is_not_timms_does_not_claim_to_be(model, args, made, push, server):
+    repo = f"own-{model}"
+    assert push("--checkpoint", made(model, made.small(1), **args), "--name", repo, "--no-collection")[0] == 0
+    files = server[0].repo(f"{USER}/{repo}").files()
+    assert "architecture" not in json.loads(files["config.json"]) and b"timm alone" not in files["README.md"]
+
+
+def test_only_exports_of_these_weights_go_with_it(made, push, tmp_path):
+    folder = made("baseline_cnn")
+    ours = read_manifest(folder).weights["sha256"]
+    for name, made_from, data in (("fp32", ours, b"fp32"), ("int8", "0" * 64, b"int8"), ("other", ours, b"changed")):
+        (folder / f"model.{name}.onnx").write_bytes(data)
+        sha256 = hashlib.sha256(b"other" if name == "other" else data).hexdigest()
+        text = json.dumps({"checkpoint_sha256": made_from, "sha256": sha256})
+        (folder / f"model.{name}.json").write_text(text)
+    (folder / "model.bare.onnx").write_bytes(b"of nobody")
+    assert push("--checkpoint", folder, "--dry-run", "--out", tmp_path / "out")[0] == 0
+    sent = {p.name for p in (tmp_path / "out" / "fer-baseline-cnn-blobs").glob("model.*")}
+    assert sent == {"model.safetensors", "model.fp32.onnx", "model.fp32.json"}
+    assert "`model.fp32.onnx`" in (tmp_path / "out" / "fer-baseline-cnn-blobs" / "README.md").read_text()
+
+
+def test_a_dry_run_writes_the_folder_and_asks_nobody(push, server, tmp_path):
+    hub = server[0]
+    hub.requests.clear()
+    for _ in range(2):
+        status, said = push("--model", "baseline_cnn", "--dry-run", "--out", tmp_path, token=None)
+        assert status == 0 and f"{USER}/fer-baseline-cnn <- {tmp_path}" in said and "model.safetensors" in said
+    assert hub.requests == []
+    kept = tmp_path / "fer-baseline-cnn"
+    assert (kept / "README.md").is_file()
+    shutil.copytree(kept, tmp_path / "elsewhere")
+    (kept / "README.md").unlink()
+    status, said = push("--model", "baseline_cnn", "--dry-run", "--out", tmp_path)
+    assert status == 2 and "holds other things" in said and (kept / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("argv", "options", "words"),
+    [
+        ([], {}, "name what to publish"),
+        (["--model", "baseline_cnn"], {"token": None}, "no token; make one"),
+        (["--model", "baseline_cnn"], {"token": REVOKED}, "token was refused"),
+        (["--model", "baseline_cnn"], {"token": READER}, "only reads"),
+        (["--model", "baseline_cnn", "--namespace", "nobody"], {}, "may write to somebody"),
+        (["--model", "baseline_cn"], {}, "did you mean 'baseline_cnn'"),
+        (["--model", "vgg8"], {}, "has no checkpoint"),
+        (["--model", "baseline_cnn,vit_tiny", "--name", "x"], {}, "--name is for a single model"),
+        (["--model", "baseline_cnn,baseline_cnn"], {}, "several of these"),
+        (["--model", "baseline_cnn", "--name", "a b"], {}, "not a name on the Hub"),
+        (["--model", "baseline_cnn", "--out", "x"], {}, "--out is for --dry-run"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(argv, options, words, push, server):
+    hub = server[0]
+    hub.requests.clear()
+    hub.echo_tokens = True
+    status, said = push(*argv, **options)
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert status == 2 and len(errors) == 1 and words in errors[0] and "Traceback" not in said
+    assert hub.uploads() == []
+
+
+def test_drawn_faces_are_not_published(made, push, server):
+    server[0].requests.clear()
+    status, said = push("--checkpoint", made("baseline_cnn", data="synthetic"))
+    assert status == 2 and "synthetic faces" in said and server[0].uploads() == []
+
+
+def test_a_damaged_checkpoint_stops_before_anything_is_sent(made, push, server):
+    server[0].requests.clear()
+    folder = made("baseline_cnn")
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    status, said = push("--model", "baseline_cnn", "--checkpoint", folder)
+    assert status == 2 and "damaged or changed" in said and server[0].uploads() == []
