@@ -108,7 +108,7 @@ function showReading(face) {
   }
   const name = face ? state.about.labels[face.shown] : "neutral";
   if (!$("emoji").src.endsWith(`/${name}.png`)) $("emoji").src = `emoji/${name}.png`;
-  $("label").textContent = face ? name : "–";
+  $("label").textContent = face ? name : "Nobody yet";
   $("share").textContent = face ? percent(face.probs[face.shown]) + (face.probs[face.shown] < 0.45 ? ", not sure" : "") : "";
   speak(face ? name : "");
 }

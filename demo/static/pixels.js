@@ -31,37 +31,24 @@ export function greySquare(picture, box, margin) {
   return { data: grey, side };
 }
 
-/** For every target pixel its source pixels and their weights: areas when shrinking, linear when growing. */
-function taps(from, to) {
-  const scale = from / to;
-  const out = [];
-  for (let i = 0; i < to; i++) {
-    const found = [];
-    if (scale > 1) {
-      const start = i * scale;
-      const end = Math.min(start + scale, from);
-      for (let j = Math.floor(start); j < end; j++) {
-        const part = Math.min(j + 1, end) - Math.max(j, start);
-        if (part > 1e-9) found.push([j, part / (end - start)]);
-      }
-    } else {
-      const at = Math.min(Math.max((i + 0.5) * scale - 0.5, 0), from - 1);
-      const low = Math.floor(at);
-      const share = at - low;
-      found.push([low, 1 - share]);
-      if (share > 0) found.push([low + 1, share]);
-    }
-    out.push(found);
-  }
-  return out;
+/** A grey square at another size, as OpenCV does it: areas when shrinking, linear in fixed point when growing. */
+export function resize(square, to) {
+  if (square.side === to) return square;
+  return { data: square.side > to ? shrink(square, to) : grow(square, to), side: to };
 }
 
-/** A grey square at another size. */
-export function resize(square, to) {
-  const { data, side } = square;
-  if (side === to) return square;
-  const plan = taps(side, to);
-  const wide = new Float32Array(side * to);
+function shrink({ data, side }, to) {
+  const scale = side / to;
+  const plan = Array.from({ length: to }, (_, i) => {
+    const [start, end] = [i * scale, Math.min((i + 1) * scale, side)];
+    const taps = [];
+    for (let j = Math.floor(start); j < end; j++) {
+      const part = Math.min(j + 1, end) - Math.max(j, start);
+      if (part > 1e-9) taps.push([j, part / (end - start)]);
+    }
+    return taps;
+  });
+  const wide = new Float64Array(side * to);
   for (let y = 0; y < side; y++) {
     for (let x = 0; x < to; x++) {
       let sum = 0;
@@ -69,15 +56,37 @@ export function resize(square, to) {
       wide[y * to + x] = sum;
     }
   }
+  const round = scale === 2 ? (v) => Math.floor(v + 0.5) : roundHalfEven;
   const out = new Uint8Array(to * to);
   for (let y = 0; y < to; y++) {
     for (let x = 0; x < to; x++) {
       let sum = 0;
       for (const [j, weight] of plan[y]) sum += weight * wide[j * to + x];
-      out[y * to + x] = Math.min(Math.max(roundHalfEven(sum), 0), 255);
+      out[y * to + x] = round(sum);
     }
   }
-  return { data: out, side: to };
+  return out;
+}
+
+function grow({ data, side }, to) {
+  const plan = Array.from({ length: to }, (_, i) => {
+    const at = Math.min(Math.max(((i + 0.5) * side) / to - 0.5, 0), side - 1);
+    const low = Math.floor(at);
+    const share = roundHalfEven((at - low) * 2048);
+    return [low, Math.min(low + 1, side - 1), 2048 - share, share];
+  });
+  const wide = new Int32Array(side * to);
+  for (let y = 0; y < side; y++) {
+    plan.forEach(([a, b, p, q], x) => (wide[y * to + x] = data[y * side + a] * p + data[y * side + b] * q));
+  }
+  const out = new Uint8Array(to * to);
+  plan.forEach(([a, b, p, q], y) => {
+    for (let x = 0; x < to; x++) {
+      const [above, below] = [wide[a * to + x] >> 4, wide[b * to + x] >> 4];
+      out[y * to + x] = (((p * above) >> 16) + ((q * below) >> 16) + 2) >> 2;
+    }
+  });
+  return out;
 }
 
 /** The net's input of several boxes: uint8 (N, S, S), one after the other. */

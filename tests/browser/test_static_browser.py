@@ -1,0 +1,282 @@
+"""The page that runs in the visitor's own browser, in headless Chromium with a stand-in for the camera."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import io
+import os
+import shutil
+import threading
+import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fer
+from fer.data.synthetic import draw_face
+from fer.errors import HubError
+from fer.faces import crop
+from fer.hub import downloads
+
+ROOT = Path(__file__).resolve().parents[2]
+STATIC = ROOT / "demo" / "static"
+CHROMIUM = next(
+    (
+        p
+        for p in ("/usr/bin/chromium", shutil.which("chromium"), shutil.which("google-chrome"))
+        if p and Path(p).exists()
+    ),
+    None,
+)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found"),
+    pytest.mark.skipif(
+        not (STATIC / "node_modules" / "onnxruntime-web").is_dir(), reason="onnxruntime-web is not there: make static"
+    ),
+]
+pytest.importorskip("playwright", reason="playwright is not installed")
+MODEL = "attention_cnn"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE_S = 90
+YUNET_ADDRESS = "https://huggingface.co/**"
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def page_folder(tmp_path_factory):
+    """The page, built from the bundled checkpoint."""
+    spec = importlib.util.spec_from_file_location("static_build", STATIC / "build.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    out = tmp_path_factory.mktemp("static") / "page"
+    build.build(MODEL, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def address(page_folder):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=str(page_folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def play():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        yield play
+
+
+@pytest.fixture(scope="module")
+def browser(play):
+    chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield chromium
+    chromium.close()
+
+
+@pytest.fixture(scope="module")
+def yunet_file():
+    given = os.environ.get("FER_YUNET")
+    if given and Path(given).is_file():
+        return Path(given)
+    try:
+        return downloads.fetch_yunet(allow_download=False)
+    except HubError:
+        pytest.skip("YuNet's file is not there: set FER_YUNET")
+
+
+@pytest.fixture
+def visit(address, browser):
+    """Function: open the page; the Hub is out of reach, or answers what it is told to. Notes what goes elsewhere."""
+    contexts = []
+
+    def go(width=1280, scheme="light", hub=None, chromium=browser, permissions=()):
+        context = chromium.new_context(
+            viewport={"width": width, "height": 860}, color_scheme=scheme, permissions=list(permissions)
+        )
+        context.set_default_timeout(1000 * PATIENCE_S)
+        contexts.append(context)
+        answer = (
+            (lambda r: r.abort())
+            if hub is None
+            else lambda r: r.fulfill(body=hub, headers={"access-control-allow-origin": "*"})
+        )
+        context.route(YUNET_ADDRESS, answer)
+        page = context.new_page()
+        page.sent, page.wrong = [], []
+        page.on("request", lambda r: page.sent.append((r.method, r.url, r.post_data)))
+        page.on("pageerror", lambda e: page.wrong.append(str(e)))
+        page.add_init_script("window.heard = []; document.addEventListener('fer-seen', e => heard.push(e.detail))")
+        page.goto(address)
+        wait(page, "['finder', 'guide'].includes(document.body.dataset.ready)")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+def wait(page, condition: str) -> None:
+    """Until an expression holds. (Playwright's own way needs eval, which the page's security policy forbids.)"""
+    end = time.monotonic() + PATIENCE_S
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"never came true: {condition}; status: {page.inner_text('#status')}"
+        page.wait_for_timeout(100)
+
+
+def upload(page, image: np.ndarray | bytes, name: str = "face.png") -> dict:
+    """Choose a photo and return what the page says about it."""
+    data = image
+    if isinstance(image, np.ndarray):
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        data = buffer.getvalue()
+    before = page.evaluate("heard.length")
+    page.set_input_files("#file", {"name": name, "mimeType": "image/png", "buffer": data})
+    wait(page, f"heard.length > {before}")
+    return page.evaluate("heard.at(-1)")
+
+
+def drawn(expression: str, seed: int = 3, size_px: int = 400) -> np.ndarray:
+    return draw_face(expression, np.random.default_rng(seed), size_px=size_px)
+
+
+@pytest.mark.parametrize("size_px", [400, 333, 40])
+def test_probabilities_equal_pythons(visit, size_px):
+    predictor = fer.load(MODEL, backend="torch")
+    page = visit()
+    for expression in ("happy", "surprise", "sad"):
+        face = drawn(expression, size_px=size_px)
+        (seen,) = upload(page, face)["faces"]
+        expected = predictor.predict_proba([crop(face, tuple(seen["box"]), 0)])[0]
+        assert np.abs(np.array(seen["probs"]) - expected).max() < 1e-2
+        assert page.inner_text("#label").lower() == predictor.labels.names[int(expected.argmax())]
+        shares = [float(t.split()[0]) for t in page.locator("#bars .percent").all_inner_texts()]
+        assert np.abs(np.array(shares) - 100 * expected).max() < 1.6
+    assert page.wrong == []
+
+
+def test_the_frame_can_be_moved_and_decides_what_is_read(visit):
+    face = drawn("happy")
+    picture = np.full((500, 1000, 3), 128, np.uint8)
+    picture[50:450, 550:950] = face
+    predictor = fer.load(MODEL, backend="torch")
+    page = visit()
+    assert upload(page, picture)["faces"][0]["box"] == [300, 50, 700, 450]
+    page.locator("#guide").focus()
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+    wait(page, "heard.at(-1).faces[0].box[0] >= 535")
+    (seen,) = page.evaluate("heard.at(-1).faces")
+    expected = predictor.predict_proba([crop(picture, tuple(seen["box"]), 0)])[0]
+    assert np.abs(np.array(seen["probs"]) - expected).max() < 1e-2
+    assert page.inner_text("#label") == "Happy"
+
+
+def test_yunet_finds_the_faces_that_opencv_finds(visit, yunet_file):
+    picture = np.full((480, 640, 3), 120, np.uint8)
+    picture[90:330, 40:280] = drawn("happy", size_px=240)
+    picture[190:370, 400:580] = drawn("surprise", seed=5, size_px=180)
+    expected = fer.detect(picture, "yunet", path=yunet_file)
+    page = visit(hub=yunet_file.read_bytes())
+    assert page.evaluate("document.body.dataset.ready") == "finder"
+    answer = upload(page, picture)
+    assert not answer["guide"] and len(answer["faces"]) == len(expected) == 2
+    for seen, face in zip(answer["faces"], sorted(expected, key=lambda f: -f.area_px), strict=True):
+        assert np.abs(np.array(seen["box"]) - np.array(face.box)).max() <= 12
+        probs = fer.load(MODEL, backend="torch").predict_proba([crop(picture, tuple(seen["box"]))])[0]
+        assert np.abs(np.array(seen["probs"]) - probs).max() < 1e-2
+    page.locator(".face").nth(1).click()
+    assert page.inner_text("#label").lower() == probs_label(answer["faces"][1]["probs"])
+
+
+def probs_label(probs: list[float]) -> str:
+    return fer.load(MODEL).labels.names[int(np.argmax(probs))]
+
+
+def test_a_face_finder_with_another_checksum_is_not_used(visit):
+    page = visit(hub=b"something else")
+    assert page.evaluate("document.body.dataset.ready") == "guide"
+    assert upload(page, drawn("happy"))["guide"] and page.locator("#guide").is_visible()
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """A camera's pictures: the same face happy for two seconds, then surprised for two, again and again."""
+    path = tmp_path_factory.mktemp("camera") / "film.mjpeg"
+    with path.open("wb") as out:
+        for expression in ("happy", "surprise"):
+            picture = np.full((480, 640, 3), 120, np.uint8)
+            picture[40:440, 120:520] = drawn(expression)
+            buffer = io.BytesIO()
+            Image.fromarray(picture).save(buffer, "JPEG", quality=92)
+            out.write(60 * buffer.getvalue())
+    return path
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_live_camera(play, visit, film, width, scheme):
+    flags = [
+        *FLAGS,
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={film}",
+    ]
+    chromium = play.chromium.launch(executable_path=CHROMIUM, args=flags)
+    try:
+        page = visit(width, scheme, chromium=chromium, permissions=["camera"])
+        page.click("#camera")
+        wait(page, "new Set(heard.map(h => h.label)).size > 1 && heard.length > 20")
+        labels = page.evaluate("[...new Set(heard.map(h => h.label))]")
+        assert {"happy", "surprise"} <= set(labels)
+        assert page.locator("#guide").is_visible(), "without a face finder there is a frame to look into"
+        assert "pictures a second" in page.inner_text("#pace")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out sideways"
+        page.click("#camera")
+        count = page.evaluate("heard.length")
+        page.wait_for_timeout(500)
+        assert page.evaluate("heard.length") <= count + 1 and page.inner_text("#camera") == "Start the camera"
+        assert page.evaluate("document.getElementById('video').srcObject") is None
+        assert all(method == "GET" and not body for method, _, body in page.sent), "no picture leaves the device"
+        assert page.wrong == []
+    finally:
+        chromium.close()
+
+
+def test_a_refused_camera_is_told_in_words_and_photos_still_work(visit):
+    page = visit()
+    page.click("#camera")
+    wait(page, "document.getElementById('status').classList.contains('problem')")
+    assert "camera" in page.inner_text("#status")
+    assert upload(page, drawn("happy"))["faces"]
+
+
+def test_a_text_file_named_png_is_told_in_words(visit):
+    page = visit()
+    page.set_input_files("#file", {"name": "letter.png", "mimeType": "image/png", "buffer": b"dear lab"})
+    wait(page, "document.getElementById('status').textContent.includes('letter.png')")
+    assert upload(page, drawn("happy"))["faces"]
+
+
+def test_it_says_what_it_is_and_fetches_from_nowhere_else(visit, address):
+    page = visit()
+    assert page.get_by_text("No picture leaves this device").is_visible()
+    assert page.get_by_text("An expression is not a feeling").is_visible()
+    page.get_by_role("link", name="model card").click()
+    assert page.get_by_text("PublicTest").is_visible() and page.get_by_text("Not for judging people").is_visible()
+    upload(page, drawn("happy"))
+    elsewhere = [url for _, url, _ in page.sent if not url.startswith((address, "blob:", "data:"))]
+    assert elsewhere == [u for u in elsewhere if u.endswith(downloads.YUNET_FILE)] and len(elsewhere) <= 1
+    blocked = page.evaluate("fetch('https://example.org/', {method: 'POST', body: 'x'}).then(() => false, () => true)")
+    assert blocked, "the page's own policy lets nothing be sent elsewhere"
