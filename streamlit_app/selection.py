@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,7 +174,8 @@ def row(result: ModelResult) -> dict[str, Any]:
     """One model as the leaderboard has it; "" where something was not measured."""
     from fer.evaluation.leaderboard import row_of
 
-    return row_of(result)
+    # Without its folder the line holds what metrics.json holds, and a damaged file beside it does no harm.
+    return row_of(replace(result, folder=None))
 
 
 def marks(result: ModelResult) -> str:
@@ -191,6 +192,16 @@ def stored(read: Callable[..., Any], *args: Any) -> Any:
     except DataError as error:
         st.warning(str(error).replace(f"{results_dir()}/", ""), icon=":material/report:")
         return None
+
+
+def measured(read: Callable[..., Any], result: ModelResult) -> Any:
+    """A stored measurement of a model (`read_robustness`, `read_explanation`), None unless of this very checkpoint."""
+    found = stored(read, result.folder)
+    sha256 = (result.metrics.get("checkpoint") or {}).get("sha256")
+    if found and found["checkpoint_sha256"] != sha256:
+        st.caption(f"What is stored about {result.title} was measured on an earlier checkpoint and is left out.")
+        return None
+    return found
 
 
 def _data_sets(root: Path) -> list[str]:

@@ -11,7 +11,7 @@ from fer.errors import FerError
 from fer.evaluation.stored import read_explanation, read_maps
 from streamlit_app import charts, live
 from streamlit_app.picture import choose_picture
-from streamlit_app.selection import Selection, choose, marks, stored
+from streamlit_app.selection import Selection, choose, marks, measured, stored
 
 SOURCES = ("Drawn face", "Upload")
 HOW_TO = "`python scripts/explain.py` computes them once, where the pictures are at hand."
@@ -37,7 +37,7 @@ def main() -> None:
         "A heat map is a hint: it shows which part of the picture weighed in the answer, not why. Below the average "
         "maps comes whether to believe them."
     )
-    facts = {r.name: f for r in chosen.results if (f := stored(read_explanation, r.folder))}
+    facts = {r.name: f for r in chosen.results if (f := measured(read_explanation, r))}
     maps = {r.name: m for r in chosen.results if (m := stored(read_maps, r.folder))}
     _average(chosen, maps, facts)
     _faithfulness(chosen, facts)

@@ -8,9 +8,9 @@ import streamlit as st
 from fer import viz
 from fer.evaluation import ModelResult
 from fer.evaluation.seeds import seed_table
-from fer.evaluation.stored import read_ensembles, read_seeds
+from fer.evaluation.stored import read_ensembles, read_robustness, read_seeds
 from streamlit_app import charts
-from streamlit_app.selection import Selection, choose, marks, row, stored
+from streamlit_app.selection import Selection, choose, marks, measured, row, stored
 
 MOST_CARDS_IN_A_ROW = 4
 
@@ -80,6 +80,7 @@ def table_of(chosen: Selection) -> pd.DataFrame:
                 "top 2 (%)": 100 * scores["top2"],
                 "ECE (%)": 100 * scores["ece"],
                 "no copies (%)": None if without is None or chosen.view != "single" else 100 * without,
+                "corrupted (%)": None if (found := measured(read_robustness, result)) is None else 100 * found["mean"],
                 "parameters": _number(r["parameters"]),
                 "multiply-adds (M)": _number(cost.get("macs"), 1e-6),
                 "one face (ms)": _number(latency.get("batch_1")),
@@ -105,6 +106,7 @@ def _table(chosen: Selection) -> None:
         "ECE (%)": number(format="%.1f", help=f"Expected calibration error {on}: how far confidence and accuracy lie "
                           "apart; smaller is better."),
         "no copies (%)": number(format="%.1f", help=f"Accuracy {on} without the faces that have a copy in training."),
+        "corrupted (%)": number(format="%.1f", help="Mean accuracy under nine corruptions, one view."),
         "parameters": number(format="localized", help="Numbers learned in training."),
         "multiply-adds (M)": number(format="%.1f", help="Millions of multiplications and additions for one face."),
         "one face (ms)": number(format="%.1f", help=f"Time for one face alone. {'; '.join(cpus)}"),

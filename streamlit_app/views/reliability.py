@@ -9,7 +9,7 @@ import streamlit as st
 from fer import viz
 from fer.evaluation.stored import read_robustness
 from streamlit_app import charts, computed
-from streamlit_app.selection import Selection, choose, marks, stored
+from streamlit_app.selection import Selection, choose, marks, measured
 
 LEVELS = (0.8, 0.9, 0.95)
 ALL = "mean of all"
@@ -186,7 +186,7 @@ def _sets(chosen: Selection) -> None:
 
 def _robustness(chosen: Selection) -> None:
     st.subheader("When the picture gets worse")
-    found = {r.name: content for r in chosen.results if (content := stored(read_robustness, r.folder))}
+    found = {r.name: content for r in chosen.results if (content := measured(read_robustness, r))}
     if not found:
         st.info(
             "No robustness is stored for these models. `python scripts/evaluate.py --robustness` measures it once on a "

@@ -1,0 +1,97 @@
+"""Leaderboard: the numbers of metrics.json, the marks, ensembles and seeds."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.lab_driver import charts, messages, metrics, numbers, open_page, table
+from tests.stand_in_results import MODELS, TITLES
+
+pytest.importorskip("streamlit", reason="streamlit is not installed")
+pytest_plugins = ("tests.lab_fixtures",)
+
+
+@pytest.mark.parametrize(("split", "view"), [("test", "single"), ("val", "tencrop")])
+def test_the_table_shows_what_metrics_json_holds(results, split, view):
+    app = open_page()
+    app.sidebar.radio[0].set_value(split).run()
+    app.sidebar.radio[1].set_value(view).run()
+    shown = app.dataframe[0].value.set_index("model")
+    assert list(shown.index) == ["Baseline CNN", "Attention CNN", "ViT-Tiny"], "the order of every table"
+    for model, (title, *_) in MODELS.items():
+        m, row = metrics(results, model), shown.loc[title]
+        scores = m["splits"][split][view]
+        for key, name in TITLES.items():
+            assert row[f"{name} (%)"] == pytest.approx(100 * m["splits"][key][view]["accuracy"], abs=1e-3)
+        for column, key in {
+            "macro-F1": "macro_f1",
+            "balanced": "balanced_accuracy",
+            "top 2": "top2",
+            "ECE": "ece",
+        }.items():
+            assert row[f"{column} (%)"] == pytest.approx(100 * scores[key], abs=1e-3)
+        low, high = (100 * v for v in scores["accuracy_interval"])
+        assert row["95 % interval"] == f"{low:.1f} to {high:.1f}"
+        assert row["parameters"] == m["parameters"]
+        assert row["multiply-adds (M)"] == pytest.approx(m["cost"]["macs"] / 1e6, abs=1e-3)
+        assert row["one face (ms)"] == pytest.approx(m["cost"]["latency_ms"]["batch_1"], abs=1e-3)
+        assert row["of 32 (ms)"] == pytest.approx(m["cost"]["latency_ms"]["batch_32"] / 32, abs=1e-3)
+        assert row["training (min)"] == pytest.approx(m["trained"]["seconds"] / 60)
+        if view == "single":
+            assert row["no copies (%)"] == pytest.approx(100 * m["splits"][split]["leakage"]["accuracy"], abs=1e-3)
+    assert shown.loc["ViT-Tiny", "marks"] == "distilled from attention_cnn"
+    assert shown.loc["Baseline CNN", "marks"] == "–"
+
+
+def test_cards_and_dots_show_the_accuracy_of_the_chosen_split(results):
+    app = open_page()
+    accuracy = {m: metrics(results, m)["splits"]["test"]["single"]["accuracy"] for m in MODELS}
+    cards = {m.label: m.value for m in app.metric}
+    assert cards == {MODELS[m][0]: f"{100 * a:.1f} %" for m, a in accuracy.items()}
+    assert list(cards) == ["Baseline CNN", "Attention CNN", "ViT-Tiny"], "baseline, attention, ViT"
+    assert any("distilled from attention_cnn" in c.value for c in app.caption)
+    dots = charts(app)[0]["data"]
+    best_first = sorted(accuracy, key=lambda m: -accuracy[m])
+    assert [d["name"] for d in dots] == [MODELS[m][0] for m in best_first]
+    assert [numbers(d["x"])[0] for d in dots] == pytest.approx([accuracy[m] for m in best_first])
+    low, _ = metrics(results, best_first[0])["splits"]["test"]["single"]["accuracy_interval"]
+    assert numbers(dots[0]["error_x"]["arrayminus"])[0] == pytest.approx(accuracy[best_first[0]] - low)
+
+
+def test_ensembles_and_seeds_are_those_of_their_files(results):
+    app = open_page()
+    stored = json.loads((results / "fer2013" / "ensembles.json").read_text())["ensembles"]
+    shown = table(app, "members")
+    assert shown["test (%)"].tolist() == pytest.approx([100 * e["test_accuracy"] for e in stored])
+    assert shown["members"][1] == "Baseline CNN (50%) + Attention CNN (50%)"
+    lines = [line.split(",") for line in (results / "fer2013" / "seeds.csv").read_text().splitlines()[1:]]
+    runs = [float(line[5]) for line in lines if line[0] == "vit_tiny"]
+    seeds = table(app, "runs").set_index("model").loc["ViT-Tiny"]
+    assert seeds["runs"] == len(runs) == 3
+    assert seeds["test, mean (%)"] == pytest.approx(100 * np.mean(runs))
+    assert seeds["test, deviation (%)"] == pytest.approx(100 * np.std(runs, ddof=1))
+
+
+def test_a_model_that_was_not_shown_in_that_way_is_named_and_left_out(results):
+    path = results / "fer2013" / "vit_tiny" / "metrics.json"
+    changed = json.loads(path.read_text())
+    for split in changed["splits"].values():
+        split.pop("tencrop")
+    path.write_text(json.dumps(changed))
+    app = open_page()
+    app.sidebar.radio[1].set_value("tencrop").run()
+    assert app.dataframe[0].value["model"].tolist() == ["Baseline CNN", "Attention CNN"]
+    assert any("Not scored ten crops: ViT-Tiny" in c.value for c in app.caption) and "ViT" not in messages(app)
+
+
+def test_robustness_of_another_checkpoint_is_left_out(results):
+    path = results / "fer2013" / "vit_tiny" / "robustness.json"
+    stale = json.loads(path.read_text())
+    path.write_text(json.dumps(stale | {"checkpoint_sha256": "e" * 64}))
+    app = open_page()
+    shown = app.dataframe[0].value.set_index("model")["corrupted (%)"]
+    assert shown.isna().tolist() == [False, False, True]
+    assert any("ViT-Tiny was measured on an earlier checkpoint" in c.value for c in app.caption)
