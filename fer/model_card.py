@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fer.checkpoint import Manifest
 from fer.errors import ConfigError, HubError
 from fer.models import get_model
+from fer.models.ablation import changed_by
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -275,6 +277,7 @@ def _protocol(manifest: Manifest, notes: Sequence[str]) -> str:
             f"{r.name}: " + ", ".join(f"{p.epochs} epochs {p.optimizer} lr {p.lr:g} {p.schedule}" for p in r.phases),
         ),
         ("epochs in all", f"{t.get('epochs', 'unknown')}, best {t.get('best_epoch', 'unknown')}"),
+        ("arguments of the net", ", ".join(f"{k}={v}" for k, v in manifest.model_args.items()) or "its own"),
         ("began with", "the weights of an earlier run of its own" if r.init else "nothing of its own"),
         ("learnt from another net", f"distilled from `{t['teacher']}`" if t.get("teacher") else "no"),
         ("weights of others", "ImageNet weights at the start" if t.get("pretrained") else "none, from scratch"),
@@ -303,7 +306,9 @@ def _count(n: Any) -> str:
 
 
 def repo_name(manifest: Manifest) -> str:
-    """Name of a model's repository: "fer-vit-tiny"; trained on other data than FER2013, these are named too.
+    """Name of a model's repository: "fer-vit-tiny".
+
+    Other data than FER2013 and arguments that make another net than the model's own are named behind it.
 
     Raises:
         ConfigError: trained on drawn faces, which are for trying things out.
@@ -313,5 +318,7 @@ def repo_name(manifest: Manifest) -> str:
         raise ConfigError(
             f"{manifest.model} was trained on synthetic faces; only models trained on real data are published"
         )
-    name = f"fer-{manifest.model}" + ("" if data in ("", "fer2013") else f"-{data}")
-    return "".join(c if c.isalnum() or c in ".-" else "-" for c in name)
+    args = manifest.model_args
+    other = changed_by(manifest.model, args, manifest.input, manifest.recipe.name, len(manifest.labels))
+    parts = [manifest.model, *([data] if data not in ("", "fer2013") else []), *(f"{k}-{args.get(k)}" for k in other)]
+    return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(["fer", *parts])).strip("-.").lower()

@@ -28,6 +28,8 @@ LEFT_OUT = (".*", "__pycache__", "*.pyc", "*~", "*.log", "*.egg-info", "secrets.
 KEPT_HIDDEN = (".streamlit",)
 # what Hugging Face's ZeroGPU machines run, and the torchvision that goes with it
 ZERO_GPU = {"torch": "2.11.0", "torchvision": "0.26.0"}
+# where `make static` puts the page
+BUILT = ROOT / "demo" / "static" / "dist"
 NOT_IN_THE_LAB = ("gradio", "accelerate", "tensorboard")
 
 
@@ -188,11 +190,9 @@ def write_static(out: Path, names: Sequence[str], hardware: str | None) -> None:
     Raises:
         ConfigError: not built yet.
     """
-    built = ROOT / "demo" / "static"
-    if not ((built / "index.html").is_file() and any(built.rglob("*.onnx"))):
-        raise ConfigError(f"{built} has not been built: there is no page with exported nets; run: make static")
-    copy(built, out)
-    copy(ROOT / "deploy" / "static" / "README.md", out / "README.md")
+    if not (BUILT / "about.json").is_file():
+        raise ConfigError(f"the page has not been built: {BUILT} holds none; run: make static")
+    copy(BUILT, out)
 
 
 def copy_package(out: Path, names: Sequence[str]) -> None:

@@ -132,6 +132,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="promote even a net whose --model-arg make it another one than the model's own",
     )
+    p.add_argument(
+        "--push-to-hub",
+        metavar="NAMESPACE",
+        help="publish the finished checkpoint on the Hugging Face Hub, as scripts/push_to_hub.py does",
+    )
     return p
 
 
@@ -163,6 +168,7 @@ def run(args: argparse.Namespace) -> int:
     """Train what was asked for; with several models a failed one does not stop the others."""
     import torch
 
+    from fer import hub
     from fer.data import open_dataset
     from fer.device import pick_device
     from fer.models.ablation import require_own_net
@@ -182,6 +188,8 @@ def run(args: argparse.Namespace) -> int:
     if args.promote and not args.force_promote:
         for job in jobs:
             require_own_net(job.model, job.model_args, job.spec, job.recipe.name, 7)
+    if args.push_to_hub:
+        hub.check_access(args.push_to_hub)
     total = len(jobs) + len(failed)
     processes = Processes.join(args.device)
     if args.threads:
@@ -285,22 +293,37 @@ def one(
 
 
 def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say: Callable[[str], None]) -> None:
-    """Calibrate a trained model, print its folder, and promote it when that is asked for."""
+    """Calibrate a trained model, print its folder, promote and publish it when that is asked for."""
     from fer import checkpoint
 
     temperature = calibrate(folder, data)
     say(f"  temperature {temperature:.3f} (validation)")
     print(folder)
-    if not (args.promote or args.force_promote):
-        return
+    promoted = args.promote or args.force_promote
     if data.name == "synthetic":
-        say("  not promoted: trained on synthetic faces")
+        if promoted or args.push_to_hub:
+            say("  not promoted and not published: trained on synthetic faces")
         return
-    target = checkpoint.promote(folder, force=args.force_promote)
-    results = results_dir() / data.name / job.model
-    results.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / "history.jsonl", results / "history.jsonl")
-    say(f"  promoted to {target}")
+    if promoted:
+        target = checkpoint.promote(folder, force=args.force_promote)
+        results = results_dir() / data.name / job.model
+        results.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / "history.jsonl", results / "history.jsonl")
+        say(f"  promoted to {target}")
+    if args.push_to_hub:
+        publish(folder, args.push_to_hub, say)
+
+
+def publish(folder: Path, namespace: str, say: Callable[[str], None]) -> None:
+    """Send a finished run to the Hugging Face Hub; where that fails, say how to do it later."""
+    from fer.publish import push_checkpoint
+
+    try:
+        sent = push_checkpoint(folder, namespace)
+    except HubError as e:
+        later = f"python scripts/push_to_hub.py --namespace {namespace} --checkpoint {folder}"
+        raise HubError(f"{e}; the checkpoint is kept, publish it later with: {later}") from e
+    say(f"  published: {sent.url}, commit {sent.commit[:12]}")
 
 
 def calibrate(folder: Path, data: Dataset) -> float:
