@@ -24,12 +24,19 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
 ]
+# page -> (heading, charts on it)
 PAGES = {
-    "": ("Models side by side", 2),
-    "confusion": ("What gets mistaken for what", len(MODELS)),
-    "curves": ("How the training went", 2),
+    "": ("Leaderboard", 1),
+    "compare": ("Models against each other", 1),
+    "data": ("The data", 2),
+    "curves": ("How the training went", 3),
+    "errors": ("When is it wrong?", 1),
+    "attention": ("Where do they look?", 3),
+    "reliability": ("Calibration and robustness", 4),
+    "try_it": ("Try it", 0),
     "about": ("About this lab", 0),
 }
+SECTIONS = {"Confusion": 1 + len(MODELS), "ROC and PR": 2, "All pairs": 1, "Cost": 1}
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WAIT_MS = 60_000
 
@@ -82,6 +89,17 @@ def chromium():
         browser.close()
 
 
+def keep(page, name: str) -> None:
+    """A picture of the whole page in the folder FER_SCREENSHOTS, for people to look at; nothing where it is not set."""
+    if folder := os.environ.get("FER_SCREENSHOTS"):
+        tall = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+        size = page.viewport_size
+        page.set_viewport_size({"width": size["width"], "height": min(int(tall) + 60, 6000)})
+        page.wait_for_timeout(1500)
+        page.screenshot(path=Path(folder) / f"{name}.png")
+        page.set_viewport_size(size)
+
+
 @pytest.mark.parametrize(
     ("theme", "width_px"), [("light", 1400), ("dark", 1400), ("light", 390)], ids=["light", "dark", "phone"]
 )
@@ -95,14 +113,41 @@ def test_every_page_draws_its_charts_and_fits_the_screen(chromium, address, them
         page.goto(f"{address}/{path}")
         page.get_by_role("heading", name=title, exact=True).wait_for()
         if charts:
-            page.locator(".js-plotly-plot .cartesianlayer").nth(charts - 1).wait_for(state="attached")
+            page.locator(".js-plotly-plot:has(.cartesianlayer)").nth(charts - 1).wait_for(state="attached")
             assert page.locator(".js-plotly-plot").count() == charts
         assert page.locator("[data-testid=stException]").count() == 0
         main = "document.querySelector('[data-testid=stMain]')"
         assert page.evaluate(f"{main}.scrollWidth <= {main}.clientWidth + 1"), f"{title}: wider than the screen"
+        keep(page, f"{path or 'leaderboard'}_{theme}_{width_px}")
     dark = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
     assert (dark == "rgb(255, 255, 255)") == (theme == "light")
     assert [u for u in foreign if u.startswith("http")] == [], "the lab asks nobody else for anything"
+    context.close()
+
+
+def test_the_sections_of_compare_draw_when_they_are_opened(chromium, address):
+    context = chromium.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.goto(f"{address}/compare")
+    for name, charts in SECTIONS.items():
+        page.get_by_role("tab", name=name).click()
+        page.locator("[role=tabpanel]:visible .js-plotly-plot:has(.cartesianlayer)").nth(charts - 1).wait_for()
+        keep(page, f"compare_{name}")
+    assert page.locator("[data-testid=stException]").count() == 0
+    context.close()
+
+
+def test_the_numbers_of_a_chart_can_be_taken_away(chromium, address):
+    context = chromium.new_context(accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.goto(f"{address}/")
+    page.locator(".js-plotly-plot .cartesianlayer").first.wait_for(state="attached")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Data (CSV)").click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert lines[0].split(",")[:3] == ["model", "title", "accuracy"] and len(lines) == 1 + len(MODELS)
     context.close()
 
 
