@@ -12,14 +12,28 @@ WORDS = {
     "Training, PublicTest, PrivateTest": "The three splits of FER2013 (28,709, 3,589 and 3,589 faces). Models learn on "
     "the first, every choice is made on the second, the third is touched once per finished model.",
     "Accuracy": "Share of faces whose likeliest class is the label.",
-    "95 % interval": "Where the accuracy would lie in 95 of 100 test sets drawn like this one (bootstrap, 10,000 "
-    "resamples). With 3,589 faces it is about ±1.5 points.",
+    "95 % interval": "Where the accuracy would lie in 95 of 100 test sets drawn like this one (bootstrap; "
+    "for single expressions Wilson's interval). With 3,589 faces it is about ±1.5 points.",
     "Recall, precision, F1": "Of the faces that are sad, how many were called sad; of those called sad, how many are; "
     "the harmonic mean of both.",
     "Macro-F1, balanced accuracy": "Mean F1 and mean recall of the classes: the 55 disgusted faces count as much as "
     "the 880 happy ones.",
     "Distilled": "The model learned from another model's probabilities besides the labels.",
-    "p (Holm)": "How often chance alone would give a difference as large, corrected for the number of pairs.",
+    "Twin": "The same net, trained alike, with its attention switched off: what is left of the difference is what "
+    "attention bought.",
+    "McNemar, p (Holm)": "How often chance alone would give a difference as large on the same faces, corrected for the "
+    "number of pairs. It does not see the luck of one training run against another; several seeds do.",
+    "Chi-square": "Whether two models spread their mistakes over the expressions in the same way, however many they "
+    "make.",
+    "ROC, precision and recall": "One expression against all others, for every threshold; the areas sum them up.",
+    "ECE, NLL, Brier, temperature": "Three ways to measure whether a confidence of 80 % is right in 80 % of cases, and "
+    "the one number, fitted on validation, that is meant to make it so.",
+    "Risk and coverage, AURC": "Errors among the surest faces, for every share of faces answered; the area under that.",
+    "Prediction sets": "Several expressions instead of one, so that the label is among them as often as promised "
+    "(split-conformal prediction, fitted on validation).",
+    "Deletion, insertion": "How fast the probability falls when the hottest pixels of a heat map are removed, and rises "
+    "when they alone are put in; pixels in random order are the measure.",
+    "Pareto front": "The models that no other one beats in accuracy and in cost at once.",
 }
 
 LIMITS = """
@@ -48,9 +62,11 @@ def main() -> None:
     st.markdown("\n".join(f"- **{word}**: {meaning}" for word, meaning in WORDS.items()))
     st.subheader("Where everything comes from")
     st.markdown(
-        "The pages read `results/<data set>/<model>/` (`metrics.json`, `predictions.parquet`, `history.jsonl`), which "
-        "`python scripts/evaluate.py` writes; they are read again as soon as a file changes. The environment variable "
-        "`FER_RESULTS` moves that folder. *Try it* uses `checkpoints/`."
+        "The pages compute from what is stored below `results/`: `python scripts/evaluate.py` writes scores and "
+        "predictions, `python scripts/explain.py` the heat maps and their scores, training the histories. A changed "
+        "file is read again at once; the environment variable `FER_RESULTS` moves the folder. Only *Try it*, the "
+        "overlays of *Errors* and the last part of *Attention* run models, from `checkpoints/`; *Errors* shows the "
+        "faces where the prepared data lie in `data/`."
     )
     st.caption(
         f"facial-expression-lab {fer.__version__} · Python {platform.python_version()} · "
