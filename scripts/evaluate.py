@@ -222,11 +222,16 @@ def publish(out: Path, data: str, ensembles: Sequence[str]) -> None:
     found = [by_name[n] for n in model_order(by_name)]
     if not found:
         raise DataError(f"{out / data}: no readable results")
-    for r in found:
-        figures.write_all(r, r.folder)
     split = "test" if any("test" in r.splits for r in found) else "val"
-    colors = {r.name: model_color(r.name) for r in found}
-    figures.save(figures.model_comparison(found, split, colors), out / data / "model_comparison.png")
+    for r in found:
+        figures.write_all(r, r.folder, split)
+    robust = {}
+    for r in found:
+        try:
+            robust |= {r.name: content} if (content := stored.robustness_of(r)) else {}
+        except DataError as e:
+            say_left_out([str(e)])
+    figures.write_comparison(found, out / data, split, {r.name: model_color(r.name) for r in found}, robust)
     compared = report.comparison(found, split)
     results.write_json(compared, out / data / stored.COMPARISON)
     combined = combine(found, ensembles, out, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from fer.errors import DataError
 from fer.evaluation import stored
 from fer.evaluation.results import ModelResult, list_data, read_results, write_text
 
+_log = logging.getLogger(__name__)
 FILE = "leaderboard.csv"
 START, END = "<!-- leaderboard:start -->", "<!-- leaderboard:end -->"
 COLUMNS = (
@@ -76,9 +78,9 @@ def row_of(result: ModelResult) -> dict[str, Any]:
         "title": result.title,
         "parameters": m.get("parameters"),
     }
-    trained, cost = m.get("trained") or {}, m.get("cost") or {}
+    trained, cost, robust = m.get("trained") or {}, m.get("cost") or {}, _robustness(result)
     row |= {k: trained.get(k) for k in ("epochs", "seconds", "device")}
-    row |= {"trained_on": trained.get("data"), "twin_of": m.get("twin_of"), "robustness": _robustness(result)}
+    row |= {"trained_on": trained.get("data"), "twin_of": m.get("twin_of"), "robustness": robust.get("mean")}
     row |= {"macs": cost.get("macs"), "latency_ms": (cost.get("latency_ms") or {}).get("batch_1")}
     row |= {k: (m.get("marks") or {}).get(k) for k in ("distilled_from", "pretrained", "extra_annotation")}
     if "val" in m["splits"]:
@@ -105,11 +107,12 @@ def row_of(result: ModelResult) -> dict[str, Any]:
     return {k: "" if v is None else v for k, v in row.items()}
 
 
-def _robustness(result: ModelResult) -> float | None:
-    """Mean accuracy under corruptions, where it was measured of this very checkpoint."""
-    found = stored.read_robustness(result.folder) if result.folder else None
-    sha256 = (result.metrics.get("checkpoint") or {}).get("sha256")
-    return found["mean"] if found and found["checkpoint_sha256"] == sha256 else None
+def _robustness(result: ModelResult) -> dict[str, Any]:
+    try:
+        return stored.robustness_of(result) or {}
+    except DataError as e:  # the row is good without it
+        _log.warning("left out: %s", e)
+        return {}
 
 
 def build(root: str | Path | None = None, problems: list[str] | None = None) -> list[dict[str, Any]]:
@@ -119,16 +122,7 @@ def build(root: str | Path | None = None, problems: list[str] | None = None) -> 
         root: Folder of results; default: the committed ones.
         problems: Receives one line per folder that was left out.
     """
-    rows = []
-    for data in list_data(root):
-        for r in [] if is_synthetic(data) else read_results(root, data, problems):
-            try:
-                rows.append(row_of(r))
-            except DataError as e:  # a damaged robustness.json
-                if problems is None:
-                    raise
-                problems.append(str(e))
-    return rows
+    return [row_of(r) for data in list_data(root) if not is_synthetic(data) for r in read_results(root, data, problems)]
 
 
 def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 
 from fer import paths
 from fer.errors import DataError
-from fer.evaluation.results import write_json, write_text
+from fer.evaluation.results import ModelResult, write_json, write_text
 from fer.files import replacing
 
 SCHEMA = 1
@@ -66,6 +66,17 @@ def read_robustness(folder: str | Path) -> dict[str, Any] | None:
         DataError: damaged, incomplete, or a newer schema.
     """
     return _read(Path(folder) / ROBUSTNESS, _check_robustness)
+
+
+def robustness_of(result: ModelResult) -> dict[str, Any] | None:
+    """robustness.json of a model, where it was measured of the very checkpoint that was scored.
+
+    Raises:
+        DataError: damaged, incomplete, or a newer schema.
+    """
+    found = read_robustness(result.folder) if result.folder else None
+    sha256 = (result.metrics.get("checkpoint") or {}).get("sha256")
+    return found if found and found["checkpoint_sha256"] == sha256 else None
 
 
 def write_robustness(content: Mapping[str, Any], folder: str | Path) -> Path:

@@ -46,7 +46,7 @@ def place(scored, tmp_path, monkeypatch):
 def no_pictures(monkeypatch):
     """Pictures take most of the time; the tests that are not about them do without."""
     monkeypatch.setattr(figures, "write_all", lambda *a, **k: [])
-    monkeypatch.setattr(figures, "save", lambda *a, **k: None)
+    monkeypatch.setattr(figures, "write_comparison", lambda *a, **k: [])
 
 
 def test_every_trained_model_is_scored_and_stored(place):

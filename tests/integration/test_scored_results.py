@@ -24,7 +24,7 @@ def evaluate():
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     monkeypatch.setattr(figures, "write_all", lambda *a, **k: [])
-    monkeypatch.setattr(figures, "save", lambda *a, **k: None)
+    monkeypatch.setattr(figures, "write_comparison", lambda *a, **k: [])
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def scored(tmp_path_factory, evaluate):
     with pytest.MonkeyPatch.context() as patch:
         setup(patch, base)
         patch.setattr(figures, "write_all", lambda *a, **k: [])
-        patch.setattr(figures, "save", lambda *a, **k: None)
+        patch.setattr(figures, "write_comparison", lambda *a, **k: [])
         bundle(base / "checkpoints", "baseline_cnn", bold=3.0)
         bundle(base / "checkpoints", "attention_cnn", seed=1, bold=1e4, teacher="baseline_cnn")
         save(dataset(), base / "data" / "fer2013.npz")
@@ -259,3 +259,15 @@ def test_latency_is_kept_measured_again_or_left_out(place, evaluate, monkeypatch
     assert latency() is None and read(place).metrics["cost"]["macs"] > 0
     assert evaluate.main(["--model", "attention_cnn"]) == 0
     assert latency() == 3000.0
+
+
+def test_a_damaged_robustness_file_is_named_and_the_row_stays(place, evaluate, capsys):
+    path = place / "results" / "fer2013" / "attention_cnn" / stored.ROBUSTNESS
+    before = path.read_bytes()
+    path.write_text("{")
+    assert evaluate.main(["--from-predictions"]) == 0
+    assert "left out: " in (err := capsys.readouterr().err) and "--robustness" in err
+    rows = {r["model"]: r for r in leaderboard.read(place / "results")}
+    assert rows["attention_cnn"]["robustness"] == "" != rows["baseline_cnn"]["robustness"]
+    assert evaluate.main(["--robustness"]) == 0
+    assert path.read_bytes() == before

@@ -6,7 +6,7 @@ import pytest
 from scipy.special import softmax
 
 from fer.errors import DataError
-from fer.evaluation import figures, leaderboard, report, results
+from fer.evaluation import leaderboard, report, results
 from fer.labels import FER7
 
 
@@ -18,7 +18,13 @@ def store(root, model="attention_cnn", n=120, skill=2.0, parameters=1_200_000, d
         labels = np.concatenate([np.arange(7), truth.integers(0, 7, n - 7)])
         probs = softmax(rng.normal(size=(n, 7)) + skill * np.eye(7)[labels], axis=1).astype(np.float32)
         seen = np.array(["exact"] * 5 + ["near"] * 3 + [""] * (n - 8))
-        splits[key] = {"rows": np.arange(n) + 1000, "labels": labels, "single": probs, "flip": probs[:, :], "seen": seen}
+        splits[key] = {
+            "rows": np.arange(n) + 1000,
+            "labels": labels,
+            "single": probs,
+            "flip": probs[:, :],
+            "seen": seen,
+        }
     frame = results.predictions_frame(splits, FER7.names)
     metrics = report.summarise(
         frame,
@@ -244,27 +250,6 @@ def test_leaderboard_absent_or_foreign(tmp_path):
     (tmp_path / "leaderboard.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="not a leaderboard"):
         leaderboard.read(tmp_path)
-
-
-def test_pictures_are_small_readable_and_reproducible(tmp_path):
-    from PIL import Image
-
-    r = results.read_result(store(tmp_path, n=700))
-    made = figures.write_all(r, tmp_path / "a")
-    assert [p.stem for p in made] == ["confusion_matrix", "misclassification_heatmap", "per_class", "history"]
-    made.append(figures.save(figures.model_comparison([r]), tmp_path / "a" / "model_comparison.png"))
-    for path in made:
-        assert path.stat().st_size < 80_000
-        with Image.open(path) as picture:
-            assert picture.width > 600 and len(picture.convert("RGB").getcolors(1 << 16)) > 20
-    again = figures.save(figures.per_class(r), tmp_path / "b.png")
-    assert (tmp_path / "a" / "per_class.png").read_bytes() == again.read_bytes()
-
-
-def test_pictures_of_a_perfect_model_and_of_one_epoch(tmp_path):
-    folder = store(tmp_path, skill=50.0)
-    results.write_text('{"epoch": 1, "train_loss": 1.0, "val_accuracy": null, "lr": 0.1}\n', folder / "history.jsonl")
-    assert len(figures.write_all(results.read_result(folder), tmp_path / "p")) == 4
 
 
 def test_the_committed_readme_shows_the_committed_results():
