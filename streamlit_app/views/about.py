@@ -31,7 +31,7 @@ WORDS = {
     "Risk and coverage, AURC": "Errors among the surest faces, for every share of faces answered; the area under that.",
     "Prediction sets": "Several expressions instead of one, so that the label is among them as often as promised "
     "(split-conformal prediction, fitted on validation).",
-    "Deletion, insertion": "How fast the probability falls when the hottest pixels of a heat map are removed, and rises "
+    "Deletion, insertion": "How fast the probability falls when the hottest pixels of a map are removed, and rises "
     "when they alone are put in; pixels in random order are the measure.",
     "Pareto front": "The models that no other one beats in accuracy and in cost at once.",
 }
