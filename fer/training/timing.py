@@ -11,7 +11,7 @@ import numpy as np
 
 from fer.data.dataset import Dataset
 from fer.models import get_model
-from fer.specs import Phase, Recipe, from_dict, to_dict
+from fer.specs import Phase
 from fer.training.budget import fit
 from fer.training.classical import share_within
 from fer.training.job import Job
@@ -38,36 +38,32 @@ def shortened(
 
     Returns:
         The job, `asked` being its recipe as it was, and the seconds that the longest of its epochs would have taken.
+        However short the time, an epoch has one full batch.
     """
-    began = time.monotonic()
+    began, processes = time.monotonic(), Processes.join(device)
     if get_model(job.model).SPEC.backend == "torch":
-        measured = epoch_seconds(job, data, device, amp, open_data, votes)
+        trainer = Trainer(job, data, Path(), processes, amp, 0, (), open_data, votes)
+        measured = epoch_seconds(trainer)
         left = max(budget_s - (time.monotonic() - began), 1.0)
         recipe, seconds = fit(job.recipe, measured, left), max(measured)
+        batch = max(min(1.0, recipe.batch_size / len(s["train"])) for s in trainer.sets)
+        share = max(recipe.epoch_share, batch)
     else:
+        recipe = job.recipe
         share, seconds = share_within(job, data, budget_s)
-        recipe = replace(job.recipe, epoch_share=min(share, job.recipe.epoch_share))
-    recipe = from_dict(Recipe, Processes.join(device).agreed(to_dict(recipe)))
-    return replace(job, recipe=recipe, asked=job.recipe), seconds
+    recipe = replace(recipe, epoch_share=min(share, job.recipe.epoch_share))
+    return replace(job, recipe=processes.agreed(recipe), asked=job.recipe), seconds
 
 
-def epoch_seconds(
-    job: Job,
-    data: Dataset,
-    device: str = "auto",
-    amp: bool = False,
-    open_data: Callable[[str], Dataset] | None = None,
-    votes: np.ndarray | None = None,
-    patience_s: float = 4.0,
-) -> list[float]:
+def epoch_seconds(trainer: Trainer, patience_s: float = 4.0) -> list[float]:
     """Seconds that an epoch of each phase will take here, extrapolated from a few steps. Writes nothing.
 
     Args:
+        trainer: A fresh one; what it has measured it cannot train any more.
         patience_s: Time to measure, per phase; two steps are measured in any case.
     """
-    trainer = Trainer(job, data, Path(), Processes.join(device), amp, 0, (), open_data, votes)
     out = []
-    for number, phase in enumerate(job.recipe.phases):
+    for number, phase in enumerate(trainer.recipe.phases):
         if not number or trainer.sets[number] is not trainer.now:
             trainer.open(number, None)
         out.append(_measured(trainer, phase, patience_s))

@@ -75,7 +75,7 @@ def start(launcher, options, out):
 
 def started(command, **environment):
     env = {**ENV, **environment}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.fixture(scope="module")
