@@ -301,3 +301,65 @@ def test_a_damaged_checkpoint_stops_before_anything_is_sent(made, push, server):
     (folder / "model.safetensors").write_bytes(b"damaged")
     status, said = push("--model", "baseline_cnn", "--checkpoint", folder)
     assert status == 2 and "damaged or changed" in said and server[0].uploads() == []
+
+
+@pytest.fixture
+def train(client, blob_data, tmp_path):
+    """scripts/train.py on the blobs, one epoch: exit status, all it said, folder of the runs."""
+    from fer.data import save
+
+    save(blob_data, tmp_path / "blobs.npz")
+
+    def run(*argv, data=None, **options):
+        fixed = ["--model", "baseline_cnn", "--epochs", "1", "--data", data or str(tmp_path / "blobs.npz")]
+        argv = [*fixed, "--out", str(tmp_path / "runs"), *argv]
+        answer = client(RUN, script=str(ROOT / "scripts" / "train.py"), argv=argv, **options)
+        assert not answer.error, answer.traceback
+        return answer.value, answer.said, tmp_path / "runs" / "baseline_cnn"
+
+    return run
+
+
+def test_straight_from_training(train, server, client):
+    status, said, runs = train("--push-to-hub", USER)
+    assert status == 0 and "published: " in said, said
+    repo = server[0].repo(f"{USER}/fer-baseline-cnn-blobs")
+    files, (run,) = repo.files(), runs.iterdir()
+    assert files["model.safetensors"] == (run / "model.safetensors").read_bytes()
+    assert files["config.json"] == (run / "config.json").read_bytes()
+    assert "have not been scored" in files["README.md"].decode() and "results/history.png" in files
+    assert client(COMPARE, place=str(run), name=f"hf:{repo.name}").value[:2] == [True, True]
+
+
+def test_training_without_access_does_not_begin(train):
+    status, said, runs = train("--push-to-hub", USER, token=READER)
+    assert status == 2 and "only reads" in said and not runs.exists()
+
+
+def test_a_failed_push_after_training_keeps_the_checkpoint_and_says_how(train, server):
+    server[0].fail("POST", "/repos/create", status=500)
+    status, said, runs = train("--push-to-hub", USER, "--seed", "7")
+    (run,) = runs.iterdir()
+    assert status == 2 and "problem of its own" in said and read_manifest(run).seed == 7
+    assert f"push_to_hub.py --namespace {USER} --checkpoint {run}" in said
+
+
+def test_drawn_faces_are_trained_on_and_not_published(train, server):
+    server[0].requests.clear()
+    status, said, runs = train("--push-to-hub", USER, data="synthetic:n=30")
+    assert status == 0 and "not published" in said and next(runs.iterdir(), None) and server[0].uploads() == []
+
+
+def test_another_net_gets_another_name(made):
+    from fer.publish import repository_of
+
+    names = [
+        repository_of(made("attention_cnn", attention=False), USER),
+        repository_of(made("attention_cnn", data="fer2013"), USER),
+        repository_of(made("vit_tiny", data="fer2013", drop_path=0.2), USER),
+    ]
+    assert names == [
+        f"{USER}/fer-attention-cnn-blobs-attention-false",
+        f"{USER}/fer-attention-cnn",
+        f"{USER}/fer-vit-tiny",
+    ]
