@@ -8,7 +8,8 @@
 
 A picture gives one row per face: the face, then the heat map of every method laid over it. Without a picture every
 method is measured on faces of the validation split, as many of each class, and results/<data set>/<model>/ gets
-explanation.json (deletion, insertion, pointing, sanity) and maps.npz (mean map per predicted class).
+explanation.json (deletion, insertion, pointing, sanity) and maps.npz (mean map per predicted class). Methods that are not
+asked for keep what was measured on the same weights and faces before.
 """
 
 from __future__ import annotations
@@ -185,10 +186,27 @@ def study_models(args: argparse.Namespace) -> int:
             "counts": found.counts,
             "methods": found.methods,
         }
+        maps = found.maps
+        if earlier := same_study(content, folder):
+            content["methods"], maps = earlier[0] | found.methods, earlier[1] | found.maps
         stored.write_explanation(content, folder)
-        stored.write_maps(found.maps, folder)
+        stored.write_maps(maps, folder)
         print(f"written: {folder / stored.EXPLANATION}, {folder / stored.MAPS}", flush=True)
     return 0
+
+
+def same_study(content: dict[str, Any], folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+    """Methods and maps that were stored of the same weights and faces; None where there are none."""
+    from fer.evaluation import stored
+
+    try:
+        old, maps = stored.read_explanation(folder), stored.read_maps(folder)
+    except DataError:
+        return None  # a damaged file is replaced
+    same = ("checkpoint_sha256", "split", "n", "seed", "counts")
+    if old is None or maps is None or any(old[k] != content[k] for k in same):
+        return None
+    return old["methods"], maps
 
 
 def print_row(name: str, m: dict[str, Any]) -> None:

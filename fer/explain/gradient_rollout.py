@@ -51,7 +51,7 @@ def compute(module: torch.nn.Module, batch: torch.Tensor, target: int) -> np.nda
 
 METHOD = Method(
     name="gradient_rollout",
-    title="Gradient × attention rollout",
+    title="Gradient-weighted rollout",
     summary="How much of each patch reaches the answer by attention that speaks for the class asked about.",
     needs="a vision transformer built like timm's",
     supports=supports,

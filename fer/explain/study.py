@@ -79,7 +79,7 @@ def study(
     - `eyes_brows`, `mouth`, `pointing`: share of the heat in these boxes and in both, of the faces whose map is not
       empty; `area`: the same for a map that is warm everywhere the model sees, which is chance;
     - `sanity`: mean absolute rank correlation with the maps of untrained nets on at most SANITY_FACES faces; None for a
-      model without a net.
+      model without a net and where their maps are empty.
 
     What the measures mean: `fer.explain.faithfulness`.
 
@@ -170,7 +170,7 @@ def _sanity(
     targets: np.ndarray,
     seed: int,
 ) -> float | None:
-    """Mean absolute rank correlation with the maps of untrained nets; None for a model without a net."""
+    """Mean absolute rank correlation with the maps of untrained nets; None without a net or such maps."""
     if getattr(predictor, "module", None) is None:
         return None
     nets = [faithfulness.reinitialised(predictor, seed + k) for k in range(SANITY_NETS)]
@@ -178,8 +178,9 @@ def _sanity(
     found = []
     for i, heat in enumerate(heats[:SANITY_FACES]):
         other = explain(nets[i % SANITY_NETS], wholes[i], method, int(targets[i]))
-        found.append(abs(faithfulness.rank_correlation(*(faithfulness.seen(h, spec) for h in (heat, other)))))
-    return round(float(np.mean(found)), 4)
+        if other.any():  # an untrained net may answer the same whatever is covered; an empty map is no other map
+            found.append(abs(faithfulness.rank_correlation(*(faithfulness.seen(h, spec) for h in (heat, other)))))
+    return round(float(np.mean(found)), 4) if found else None
 
 
 def _mean_maps(heats: Sequence[np.ndarray], targets: np.ndarray, n_classes: int) -> np.ndarray:

@@ -45,8 +45,15 @@ def test_a_study_is_written_and_can_be_read(script, untrained, tmp_path, capsys)
     for name, m in found["methods"].items():
         assert maps[name].shape == (7, 48, 48) and name in text
         assert m["steps"][0] == 0 and m["steps"][-1] == 1 and m["deletion_curve"][0] == m["insertion_curve"][-1]
+    again = script.main([*arguments, "--n-probing", "1", "--methods", "occlusion", "--out", str(out)])
+    later = stored.read_explanation(folder)
+    assert again == 0 and set(stored.read_maps(folder)) == set(maps), "the other methods are kept"
+    assert later["methods"]["occlusion"]["n"] == 1 and later["methods"]["grad_cam"] == found["methods"]["grad_cam"]
     empty = [i for i, c in enumerate(found["counts"].values()) if c == 0]
     assert all(not maps["grad_cam"][i].any() for i in empty)
+    other = ["--model", str(untrained("baseline_cnn")), "--data", "synthetic:n=5,size_px=48", "--n", "3"]
+    assert script.main([*other, "--methods", "layer_cam", "--out", str(out)]) == 0
+    assert set(stored.read_maps(folder)) == {"layer_cam"}, "of other faces nothing is kept"
 
 
 def test_hog_svm_is_studied_without_a_net(script, untrained, tmp_path):
