@@ -81,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="of every --checkpoint keep only its line in results/<data>/seeds.csv",
     )
     p.add_argument("--votes", type=Path, metavar="PATH", help="FER+ votes (fer2013new.csv; default: the one in data/)")
-    p.add_argument("--batch-size", type=int, default=256, metavar="N", help="faces per call (default %(default)s)")
+    p.add_argument("--batch-size", type=int, default=32, metavar="N", help="faces per call (default %(default)s)")
     p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
     p.add_argument(
         "--from-predictions",
@@ -118,7 +118,8 @@ def chosen(args: argparse.Namespace) -> list[str]:
         names = trained
         if not trained and not args.checkpoint:
             raise DataError(
-                f"no trained models in {paths.checkpoints_dir()}; train one with: python scripts/train.py --model all --promote"
+                f"no trained models in {paths.checkpoints_dir()}; "
+                "train one with: python scripts/train.py --model all --promote"
             )
     for name in names:
         find(name)  # an unknown or untrained name fails here, before the first model is scored
@@ -172,7 +173,7 @@ def stored_here(args: argparse.Namespace) -> bool:
 
 
 def default_out(args: argparse.Namespace, data: str) -> Path:
-    """results/ for bundled models on real data and for seed rows; runs/results/ for drawn faces and other checkpoints."""
+    """results/ for bundled models on real data and for seed rows; runs/results/ for drawn faces and other runs."""
     bundled = args.seed_row or all(find(c).parent == paths.checkpoints_dir() for c in args.checkpoint or [])
     return paths.results_dir() if bundled and not leaderboard.is_synthetic(data) else paths.ROOT / "runs" / "results"
 
@@ -285,7 +286,8 @@ def print_tables(
         low, high = p["interval"]
         verdict = "real" if p["p_holm"] < 0.05 else "may be chance"
         print(
-            f"  {p['a']} - {p['b']}: {100 * p['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], p = {p['p_holm']:.2g} ({verdict})"
+            f"  {p['a']} - {p['b']}: {100 * p['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], "
+            f"p = {p['p_holm']:.2g} ({verdict})"
         )
 
     if combined:

@@ -1,4 +1,4 @@
 """From checkpoint and faces to what results/ stores: answers, cost, robustness, facts of the data.
 
-Sits above `inference` and `evaluation`, which do not know each other. `score` is the one call the scripts need.
+Sits above `inference` and `evaluation`, which do not know each other. `score.Scorer` is what the scripts call.
 """

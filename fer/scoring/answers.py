@@ -15,8 +15,10 @@ from fer.inference.predictor import Predictor
 from fer.labels import LabelSet, project
 from fer.transforms import ten_crop
 
+BATCH_SIZE = 32  # on a CPU faster than 256, by a tenth (nets) to four fifths (hog_svm): it stays in the cache
 
-def answers(predictor: Predictor, faces: np.ndarray, label_set: LabelSet, batch_size: int = 256) -> np.ndarray:
+
+def answers(predictor: Predictor, faces: np.ndarray, label_set: LabelSet, batch_size: int = BATCH_SIZE) -> np.ndarray:
     """Probabilities without the checkpoint's temperature, matched to other classes by name.
 
     Args:
@@ -41,7 +43,9 @@ def mirrored(faces: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(faces[:, :, ::-1])
 
 
-def ten_crop_answers(predictor: Predictor, faces: np.ndarray, label_set: LabelSet, batch_size: int = 256) -> np.ndarray:
+def ten_crop_answers(
+    predictor: Predictor, faces: np.ndarray, label_set: LabelSet, batch_size: int = BATCH_SIZE
+) -> np.ndarray:
     """`answers` to the ten crops of every face: (10, N, C) float32."""
     cropped = copy.copy(predictor)  # the crops have the net's size already and are not to be resized and cropped again
     cropped.input_spec = replace(predictor.input_spec, resize_px=predictor.input_spec.size_px)

@@ -9,14 +9,14 @@ import numpy as np
 from fer.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from fer.data import Dataset
 from fer.inference.predictor import Predictor
-from fer.scoring.answers import answers
+from fer.scoring.answers import BATCH_SIZE, answers
 
 FACES = 1_000
 SEED = 0
 
 
 def robustness(
-    predictor: Predictor, dataset: Dataset, split: str = "test", n: int = FACES, batch_size: int = 256
+    predictor: Predictor, dataset: Dataset, split: str = "test", n: int = FACES, batch_size: int = BATCH_SIZE
 ) -> dict[str, Any]:
     """Accuracy of every corruption at every strength, on a seeded subset that is the same for every model.
 

@@ -39,7 +39,7 @@ class Options:
     """
 
     device: str = "auto"
-    batch_size: int = 256
+    batch_size: int = ask.BATCH_SIZE
     again: bool = False
     ten_crop: bool = False
     robustness: bool = False
