@@ -144,17 +144,17 @@ def push_checkpoint(
 
 
 def scored_with(manifest: checkpoint.Manifest, root: str | Path | None = None) -> list[ModelResult]:
-    """What was scored with exactly these weights, the data set they were trained on first."""
+    """What was scored with exactly these weights, one result per data set, the one they were trained on first."""
     base, sha256 = Path(root or paths.results_dir()), manifest.weights.get("sha256")
-    found = []
+    found: dict[str, ModelResult] = {}
     for path in sorted(base.glob(f"*/*/{METRICS}")):
         try:
             result = read_result(path.parent)
         except DataError:  # somebody else's, or an unfinished one: it cannot be of these weights
             continue
         if (result.metrics.get("checkpoint") or {}).get("sha256") == sha256:
-            found.append(result)
-    return sorted(found, key=lambda r: r.metrics["data"]["name"] != manifest.data.get("name"))
+            found.setdefault(str(result.metrics["data"]["name"]), result)
+    return sorted(found.values(), key=lambda r: r.metrics["data"]["name"] != manifest.data.get("name"))
 
 
 def _copy_exports(folder: Path, manifest: checkpoint.Manifest, out: Path) -> list[str]:

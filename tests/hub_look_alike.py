@@ -159,6 +159,7 @@ class HubLookAlike:
             | {
                 "HF_ENDPOINT": self.address,
                 "HF_HOME": str(home),
+                "FER_CACHE": str(home / "fer"),
                 "HF_HUB_DISABLE_XET": "1",
                 "HF_HUB_DISABLE_TELEMETRY": "1",
                 "HF_HUB_ETAG_TIMEOUT": "5",

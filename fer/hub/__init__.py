@@ -13,7 +13,7 @@ from fer.hub.downloads import (
     kaggle_dataset,
     pretrained_net,
 )
-from fer.hub.pull import fetch_checkpoint, is_hub_name
+from fer.hub.pull import fetch_checkpoint, is_cached, is_hub_name
 from fer.hub.push import Plan, Sent, check_access, collect, send_folder
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "fetch_checkpoint",
     "fetch_yunet",
     "hub_dataset",
+    "is_cached",
     "is_hub_name",
     "kaggle_competition",
     "kaggle_dataset",

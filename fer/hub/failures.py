@@ -15,8 +15,8 @@ from fer.errors import HubError
 
 TOKEN_PAGE = "https://huggingface.co/settings/tokens"
 LOG_IN = "run: hf auth login (or set HF_TOKEN)"
-# the first part is what every Hub token begins with; the second one is that of an OAuth or organisation token
-_TOKEN = re.compile(r"\b(?:hf|api_org|hf_oauth)_[A-Za-z0-9_]{16,}")
+# of a user, an organisation, a log-in through the browser
+_TOKEN = re.compile(r"\b(?:hf|api_org|hf_oauth|hf_jwt)_[A-Za-z0-9]{20,}[\w.-]*")
 _HIDDEN = "hf_***"
 _NO_CONNECTION = {
     "ConnectError",

@@ -42,6 +42,11 @@ def is_hub_name(name: object) -> bool:
     return str(name).startswith(PREFIX)
 
 
+def is_cached(folder: Path) -> bool:
+    """Whether a folder is one that `fetch_checkpoint` gave, in the Hub's cache."""
+    return folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
+
+
 def parse(name: str) -> HubName:
     """The parts of a "hf:" name.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from fer import checkpoint
+from fer import checkpoint, hub
 from fer.errors import ConfigError, ExportError, unknown_name
 from fer.labels import LabelSet
 from fer.paths import checkpoints_dir
@@ -134,11 +134,11 @@ def _auto(folder: Path, device: str, threads: int | None) -> Predictor:
         return _torch(folder, device, threads)
     from fer.inference.onnx import load_onnx
 
-    bundled = folder.resolve().parent == checkpoints_dir().resolve()
+    stays = hub.is_cached(folder) or folder.resolve().parent == checkpoints_dir().resolve()
     try:
-        return load_onnx(folder, "fp32", threads, make=bundled)
+        return load_onnx(folder, "fp32", threads, make=stays)
     except (ExportError, ConfigError) as e:
-        _log.log(logging.WARNING if bundled else logging.DEBUG, "%s runs on torch: %s", folder.name, e)
+        _log.log(logging.WARNING if stays else logging.DEBUG, "%s runs on torch: %s", folder.name, e)
         return _torch(folder, device, threads)
 
 
@@ -158,18 +158,21 @@ def load(
         fer.load("attention_cnn").predict_proba(faces)
 
     Args:
-        name_or_path: Name from `fer.list_models()` with a checkpoint, or path of a checkpoint.
+        name_or_path: Name from `fer.list_models()` with a checkpoint, path of a checkpoint, or "hf:NAME/repo" on the
+            Hugging Face Hub, with "@revision" behind it for a branch, tag or commit.
         device: cpu (default), cuda, mps or auto. `hog_svm` always runs on the CPU.
         backend: "torch" (`hog_svm`: scikit-learn), "onnx" (ONNX Runtime on the CPU, probabilities within 1e-4 of
             torch's; the export is made and cached on first use), "onnx-int8" (a bundled export; faster still, at most
-            0.3 points of accuracy lost on validation) or "auto": "onnx" on the CPU for bundled models and wherever a
-            float32 export is there already, "torch" otherwise. Never int8 unasked: published scores are float32's.
+            0.3 points of accuracy lost on validation) or "auto": "onnx" on the CPU for bundled and published models and
+            wherever a float32 export is there already, "torch" otherwise. Never int8 unasked: published scores are
+            float32's.
         threads: Of ONNX Runtime; None = as many as torch uses.
 
     Raises:
         ConfigError: unknown model or backend; names the nearest one. Or a device that is not there, or one that the
             backend cannot use.
         CheckpointError: absent, damaged, foreign or newer checkpoint.
+        HubError: a repository that cannot be had.
         ExportError: no usable ONNX file for a backend that was asked for by name.
     """
     if backend not in BACKENDS:
