@@ -35,11 +35,8 @@ def show(figure: Figure, data: pd.DataFrame | Callable[[], pd.DataFrame], name: 
     figure.update_layout(font={"family": FONT, "color": None}, hoverlabel_font_family=FONT)
     figure.update_layout(legend={"y": 1.0, "yanchor": "bottom", "x": 0, "font_color": None})
     figure.update_annotations(font_color=None)
-    entries = (
-        sum(bool(t.name) and t.showlegend is not False for t in figure.data)
-        if figure.layout.showlegend is not False
-        else 0
-    )
+    listed = [t for t in figure.data if t.name and t.type != "heatmap" and t.showlegend is not False]
+    entries = 0 if figure.layout.showlegend is False else len(listed)
     # A long legend breaks into lines above the drawing: it gets room of its own.
     figure.update_layout(height=figure.layout.height + LEGEND_LINE_PX * max(0, entries - 3))
     st.plotly_chart(

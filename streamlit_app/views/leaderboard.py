@@ -163,7 +163,7 @@ def _ensembles(chosen: Selection) -> None:
         "The mean of several models' stored probabilities; the weights were chosen on the validation split. "
         f"Accuracy on {chosen.title}."
     )
-    titles = chosen.titles
+    titles, marked = chosen.titles, _marked(chosen)
     table = pd.DataFrame(
         [
             {
@@ -175,6 +175,7 @@ def _ensembles(chosen: Selection) -> None:
                 "test (%)": 100 * e["test_accuracy"],
                 "95 % interval": "{:.1f} to {:.1f}".format(*(100 * v for v in e["test_interval"])),
                 "NLL (nats)": e["test_nll"],
+                "marks": "; ".join(dict.fromkeys(v for m in e["members"] if (v := marked.get(m, "–")) != "–")) or "–",
             }
             for e in found
         ]
@@ -194,7 +195,7 @@ def _ensembles(chosen: Selection) -> None:
 def _seeds(chosen: Selection) -> None:
     """Spread over training runs that differ in the seed only, of the models trained more than once."""
     runs = stored(lambda: seed_table(read_seeds(chosen.root, chosen.data))) or []
-    lines = []
+    lines, marked = [], _marked(chosen)
     for summary in runs:
         if len(summary.seeds) < 2:
             continue
@@ -203,7 +204,7 @@ def _seeds(chosen: Selection) -> None:
             if spread is not None:
                 line |= {f"{name}, mean (%)": 100 * spread.mean, f"{name}, deviation (%)": 100 * spread.std}
                 line |= {f"{name}, range": f"{100 * spread.low:.1f} to {100 * spread.high:.1f}"}
-        lines.append(line | {"seeds": ", ".join(map(str, summary.seeds))})
+        lines.append(line | {"seeds": ", ".join(map(str, summary.seeds)), "marks": marked.get(summary.model, "–")})
     if not lines:
         return
     st.subheader("The luck of the seed")
@@ -216,6 +217,10 @@ def _seeds(chosen: Selection) -> None:
         f"{chosen.data}_seeds",
         "One row per model: mean, standard deviation and range of its accuracy over several training runs.",
     )
+
+
+def _marked(chosen: Selection) -> dict[str, str]:
+    return {r.name: marks(r) for r in chosen.results}
 
 
 def _number(value: object, factor: float = 1) -> float | int | None:

@@ -23,11 +23,11 @@ def test_reliability_and_risk_are_those_of_the_stored_predictions(results):
     probs, labels = result.probs("test"), result.labels("test")
     bins = reliability(probs, labels)
     drawn, risk = charts(app)[:2]
-    line = next(t for t in drawn["data"] if t["name"] == "ViT-Tiny")
+    line = next(t for t in drawn["data"] if t.get("name") == "ViT-Tiny")
     keep = bins.counts >= 10
     assert numbers(line["x"]) == pytest.approx(bins.confidence[keep])
     assert numbers(line["y"]) == pytest.approx(bins.accuracy[keep])
-    curve = next(t for t in risk["data"] if t["name"] == "ViT-Tiny")
+    curve = next(t for t in risk["data"] if t.get("name") == "ViT-Tiny")
     assert numbers(curve["y"])[-1] == pytest.approx((probs.argmax(axis=1) != labels).mean()), "all answered: the error"
     shown = table(app, "AURC (%)").set_index("model").loc["ViT-Tiny", "AURC (%)"]
     assert shown == pytest.approx(100 * risk_coverage(probs, labels).aurc)
@@ -42,9 +42,9 @@ def test_the_temperature_can_be_taken_away(results):
     assert facts.loc["ViT-Tiny", "temperature"] == 2
     assert facts.loc["ViT-Tiny", "NLL as it is (nats)"] != facts.loc["ViT-Tiny", "NLL calibrated (nats)"]
     assert facts.loc["Baseline CNN", "NLL as it is (nats)"] == facts.loc["Baseline CNN", "NLL calibrated (nats)"]
-    calibrated = numbers(next(t for t in charts(app)[0]["data"] if t["name"] == "ViT-Tiny")["x"])
+    calibrated = numbers(next(t for t in charts(app)[0]["data"] if t.get("name") == "ViT-Tiny")["x"])
     app.segmented_control(key="temperature").set_value("uncalibrated").run()
-    raw = numbers(next(t for t in charts(app)[0]["data"] if t["name"] == "ViT-Tiny")["x"])
+    raw = numbers(next(t for t in charts(app)[0]["data"] if t.get("name") == "ViT-Tiny")["x"])
     assert raw.max() > calibrated.max(), "dividing by a temperature of 2 made it less sure"
 
 
