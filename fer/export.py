@@ -28,6 +28,7 @@ from fer.transforms import Faces, normalise, prepare
 
 if TYPE_CHECKING:
     import onnx
+    import onnxruntime
     from torch import nn
 
 FP32, INT8 = "fp32", "int8"
@@ -215,15 +216,37 @@ def write(data: bytes, info: ExportInfo, path: Path) -> Path:
     return path
 
 
+def open_session(model: str | bytes, threads: int = 0) -> onnxruntime.InferenceSession:
+    """ONNX Runtime on the CPU.
+
+    Args:
+        model: Path or bytes of a file.
+        threads: 0 = ONNX Runtime decides.
+
+    Raises:
+        ExportError: not a file that it can run.
+        ImportError: onnxruntime is not installed.
+    """
+    import onnxruntime as ort
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # threads that wait by spinning take the cores from every other session and from the camera
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    own = tuple(e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception))
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except own as e:  # they have no base class of their own
+        raise ExportError(f"not a file that ONNX Runtime {ort.__version__} can run ({str(e).splitlines()[0]})") from e
+
+
 class _Runner:
     """Prepared faces in, logits out, through ONNX Runtime."""
 
     def __init__(self, data: bytes):
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        self.session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        self.session = open_session(data)
 
     def __call__(self, faces: np.ndarray) -> np.ndarray:
         return self.session.run([OUTPUT], {INPUT: np.ascontiguousarray(faces)})[0]

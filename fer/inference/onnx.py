@@ -10,7 +10,7 @@ import sys
 import tempfile
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -51,7 +51,10 @@ class OnnxPredictor:
             ConfigError: onnxruntime is not installed, or no positive number of threads.
         """
         self.threads = _threads(threads)
-        self._session = _open(file, self.threads)
+        try:
+            self._session = export.open_session(str(file), self.threads)
+        except ImportError as e:
+            raise _not_installed(e) from e
         info = export.read_info(self._session.get_modelmeta().custom_metadata_map.get(export.METADATA))
         if not info.fits(manifest):
             raise ExportError(
@@ -143,7 +146,7 @@ def load_onnx(folder: Path, precision: str, threads: int | None = None, make: bo
 
 
 def cache_path(manifest: checkpoint.Manifest) -> Path:
-    """Where the float32 export of a checkpoint is kept: another place for other weights and for other code of the nets."""
+    """Where the float32 export of a checkpoint is kept: elsewhere for other weights, and for other code of the nets."""
     made_from = [export.SCHEMA, manifest.weights.get("sha256"), manifest.model_args, specs.to_dict(manifest.input)]
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode())
     for file in sorted(Path(str(models.__file__)).parent.glob("*.py")):
@@ -165,22 +168,6 @@ def _make(folder: Path, file: Path) -> None:
             os.replace(part, file)
     except OSError as e:
         raise ExportError(f"{file}: the export cannot be written ({e.strerror or e}); set FER_CACHE") from e
-
-
-def _open(file: Path, threads: int) -> Any:
-    try:
-        import onnxruntime as ort
-    except ImportError as e:
-        raise _not_installed(e) from e
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    # threads that wait by spinning take the cores from every other session and from the camera
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except (RuntimeError, ValueError) as e:  # ONNX Runtime's errors derive from RuntimeError
-        raise ExportError(f"not a file that ONNX Runtime {ort.__version__} can read ({str(e).splitlines()[0]})") from e
 
 
 def _not_installed(error: ImportError) -> ConfigError:
