@@ -10,7 +10,7 @@ from fer import checkpoint
 from fer.data import open_dataset
 from fer.data.dataset import Dataset
 from fer.errors import ConfigError, DataError, unknown_name
-from fer.models import MODELS, RECIPES, get_model, get_preset, list_models
+from fer.models import RECIPES, get_model, get_preset, list_models
 from fer.specs import Recipe, override, parse_value
 from fer.training.job import Job, build, read_description
 from fer.training.recipes import resolve, without_phases
@@ -80,7 +80,7 @@ class Request:
             try:
                 get_preset(name, self.recipe)
             except ConfigError as e:  # of several models, one may have no reference recipe
-                if len(names) == 1 or self.recipe not in RECIPES or name not in MODELS:
+                if len(names) == 1 or self.recipe not in RECIPES or name not in list_models():
                     raise
                 failed[name] = str(e)
         jobs = [self.job(name) for name in names if name not in failed]

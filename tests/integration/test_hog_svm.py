@@ -303,7 +303,7 @@ def test_threads_share_one_predictor(folder, blob_data):
 
 def test_occlusion_finds_the_spot_that_decides(folder, blob_data):
     predictor = fer.load(folder)
-    assert methods_for(predictor) == ["occlusion"]
+    assert methods_for(predictor)[0] == "occlusion"
     for label, row, column in ((1, 35, 33), (3, 30, 11), (6, 13, 33)):
         face = blob_data["val"].faces[blob_data["val"].labels == label][0]
         heat = explain(predictor, face, target=label)
@@ -325,7 +325,7 @@ def test_predict_and_evaluate_take_its_checkpoint(blob_data, folder, tmp_path, c
     out = tmp_path / "results"
     argv = ["--checkpoint", str(folder), "--data", "synthetic:n=70", "--out", str(out)]
     assert script("evaluate").main(argv) == 0
-    metrics = json.loads((out / "synthetic" / "hog_svm" / "metrics.json").read_text())
-    assert metrics["title"] == "HOG + SVM" and metrics["parameters"] > 1000
+    metrics = json.loads((out / "synthetic" / "hog_svm@blobs" / "metrics.json").read_text())
+    assert metrics["title"] == "HOG + SVM (from blobs)" and metrics["parameters"] > 1000
     single, mirrored = (metrics["splits"]["test"][k]["accuracy"] for k in ("single", "flip"))
     assert single == mirrored, "it answers mirrored faces alike"
