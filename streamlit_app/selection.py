@@ -85,7 +85,8 @@ def choose(split: bool = True, view: bool = False) -> Selection:
     """Draw the pickers in the side bar and return what was chosen; without results, say so and end the page.
 
     Args:
-        split: Offer the splits; otherwise the first one in SPLIT_ORDER is meant.
+        split: Offer the splits and keep the models scored on the chosen one; otherwise all models are meant, whatever
+            they were scored on.
         view: Offer the ways of looking at a face; otherwise "single" is meant.
     """
     root, data = choose_data()
@@ -110,14 +111,18 @@ def choose(split: bool = True, view: bool = False) -> Selection:
             )
         chosen_view = _view(results, chosen_split, data) if view else "single"
         wanted = _models(results, data)
-    picked = [r for r in results if r.name in wanted and chosen_split in r.splits]
-    chosen = tuple(r for r in picked if chosen_view in r.views(chosen_split))
+    picked = [r for r in results if r.name in wanted]
+    if split:
+        if absent := [r.title for r in picked if chosen_split not in r.splits]:
+            st.caption(f"Not scored on {titles[chosen_split]}: {', '.join(absent)}.")
+        picked = [r for r in picked if chosen_split in r.splits]
+    chosen = tuple(r for r in picked if chosen_view == "single" or chosen_view in r.views(chosen_split))
     if without := [r.title for r in picked if r not in chosen]:
         st.caption(f"Not scored {VIEWS[chosen_view]}: {', '.join(without)}.")
     if not chosen:
         st.info("Choose at least one model in the side bar.", icon=":material/touch_app:")
         st.stop()
-    n = max(r.metrics["splits"][chosen_split]["n"] for r in chosen)
+    n = max(r.metrics["splits"].get(chosen_split, {"n": 0})["n"] for r in chosen)
     return Selection(root, data, chosen_split, titles[chosen_split], chosen_view, n, chosen, seen)
 
 

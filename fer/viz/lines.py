@@ -94,11 +94,11 @@ def line_figure(
         )  # fmt: skip
     hover = f"%{{x{':.1%' if share_x else ''}}}, %{{y{':.1%' if share_y else ':.4g'}}}"
     for model in model_order(lines):
-        at, values = (np.asarray(v, dtype=np.float64) for v in lines[model])
-        keep = thin(at, values)
+        xs, ys = (np.asarray(v, dtype=np.float64) for v in lines[model])
+        keep = thin(xs, ys)
         fig.add_scatter(
-            x=at[keep],
-            y=values[keep],
+            x=xs[keep],
+            y=ys[keep],
             mode="lines+markers" if markers or len(keep) == 1 else "lines",
             name=shown(model, titles),
             line={"color": model_color(model), "dash": model_dash(model), "width": 2},

@@ -41,7 +41,7 @@ MARKERS = (
     "pentagon",
     "hexagon",
     "triangle-down",
-    "bowtie",
+    "hexagram",
 )
 DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot")
 INK = "#7A828C"

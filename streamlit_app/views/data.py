@@ -152,10 +152,11 @@ def _crowd(chosen: Selection, facts: dict[str, Any] | None, titles: dict[str, st
     if split:
         c = crowd[split]
         st.markdown(
-            f"Ten people voted on each face (FER+). On {titles.get(split, split)} a random voter gives the crowd's "
-            f"majority for **{100 * c['agreement']:.1f} %** of the faces; the data set's own label is it for "
-            f"**{100 * c['label_agreement']:.1f} %**. All agree on {c['unanimous_n']:,} of {c['n']:,} faces. A model "
-            "scored by these labels cannot honestly get far beyond that: this is the ceiling."
+            f"Ten people voted on each face (FER+). On {titles.get(split, split)} the crowd's majority is the label of "
+            f"the data set for **{100 * c['label_agreement']:.1f} %** of the faces: so much the crowd would score "
+            "by these labels, and a model that scores more has learnt the labels' habits. A random voter gives the "
+            f"majority for **{100 * c['agreement']:.1f} %**: the ceiling when models are measured by the crowd. All "
+            f"agree on {c['unanimous_n']:,} of {c['n']:,} faces."
         )
         values = {
             titles.get(s, s): {k: v for k, v in crowd[s]["agreement_per_class"].items() if v is not None}

@@ -95,3 +95,23 @@ def test_robustness_of_another_checkpoint_is_left_out(results):
     shown = app.dataframe[0].value.set_index("model")["corrupted (%)"]
     assert shown.isna().tolist() == [False, False, True]
     assert any("ViT-Tiny was measured on an earlier checkpoint" in c.value for c in app.caption)
+
+
+def test_a_model_that_was_not_tested_yet_is_named_here_and_kept_where_no_split_matters(results):
+    import pandas as pd
+
+    folder = results / "fer2013" / "attention_cnn"
+    stored = json.loads((folder / "metrics.json").read_text())
+    del stored["splits"]["test"]
+    (folder / "metrics.json").write_text(json.dumps(stored))
+    frame = pd.read_parquet(folder / "predictions.parquet")
+    frame[frame["split"] == "val"].to_parquet(folder / "predictions.parquet")
+    app = open_page()
+    assert app.dataframe[0].value["model"].tolist() == ["Baseline CNN", "ViT-Tiny"]
+    assert any("Not scored on PrivateTest: Attention CNN" in c.value for c in app.caption)
+    app.sidebar.radio[0].set_value("val").run()
+    assert "Attention CNN" in app.dataframe[0].value["model"].tolist() and not app.error
+    for page in ("curves", "data", "attention"):
+        app.switch_page(f"views/{page}.py").run()
+        assert not app.exception and not app.error
+        assert any("Attention CNN" in d.value.get("model", pd.Series(dtype=str)).tolist() for d in app.dataframe), page
