@@ -90,7 +90,8 @@ class Scorer:
         earlier = _earlier(folder)
         checkpoint, manifest = find(target), read_manifest(target)
         predictor = cache(lambda: load(target, device=options.device))
-        kept = earlier if earlier and not options.again and is_unchanged(earlier, manifest, self.dataset) else None
+        unchanged = earlier if earlier and is_unchanged(earlier, manifest, self.dataset) else None
+        kept = None if options.again else unchanged
         lacking = [c for c in self.dataset.label_set.names if c not in manifest.labels]
         if lacking:
             self.note(f"{name} knows no {', '.join(lacking)}: such faces count as errors")
@@ -99,6 +100,8 @@ class Scorer:
             frame, temperature = kept.predictions, kept.metrics["temperature"]
         else:
             frame, temperature = self._ask(predictor(), name, options, mirror=True)
+            if unchanged and not options.ten_crop:
+                frame = self._with_kept_ten_crop(frame, unchanged)
         assert frame is not None
         if options.ten_crop and results.VIEWS["tencrop"] + self.dataset.label_set.names[0] not in frame:
             frame = self._with_ten_crop(frame, predictor(), temperature["value"], name, options)
@@ -165,6 +168,13 @@ class Scorer:
             mean = np.mean([calibration.apply_temperature(p, temperature) for p in crops], axis=0, dtype=np.float64)
             frame.loc[frame["split"] == k, columns] = mean.astype(np.float32)
         self.say(f"{name}: ten crops of every face")
+        return frame
+
+    def _with_kept_ten_crop(self, frame: pd.DataFrame, unchanged: results.ModelResult) -> pd.DataFrame:
+        frame = frame.copy()
+        columns = [results.VIEWS["tencrop"] + c for c in self.dataset.label_set.names]
+        for k in self.splits if all("tencrop" in unchanged.views(k) for k in self.splits) else ():
+            frame.loc[frame["split"] == k, columns] = unchanged.probs(k, "tencrop")
         return frame
 
     def _cost(

@@ -108,6 +108,18 @@ def test_what_is_stored_of_the_same_checkpoint_is_used_again(place, evaluate):
         evaluate.main(["--again"])
 
 
+def test_asked_again_the_ten_crops_stay_unless_they_are_asked_for_too(place, evaluate, monkeypatch):
+    before, path = read(place), place / "results" / "fer2013" / "attention_cnn" / "predictions.parquet"
+    changed = before.predictions.copy()
+    changed[[f"p_{c}" for c in FER7.names]] = changed[SEVEN] = np.float32(1 / 7)
+    results.write_predictions(changed, path.parent)
+    assert evaluate.main(["--model", "attention_cnn", "--again"]) == 0
+    assert read(place).probs("test") == pytest.approx(before.probs("test"), abs=1e-6)
+    assert read(place).probs("test", "tencrop") == pytest.approx(1 / 7)
+    assert evaluate.main(["--model", "attention_cnn", "--again", "--ten-crop"]) == 0
+    assert read(place).probs("val", "tencrop") == pytest.approx(before.probs("val", "tencrop"), abs=1e-6)
+
+
 def test_another_checkpoint_is_asked_and_loses_what_was_of_the_old_one(place, evaluate):
     bundle(place / "checkpoints", "attention_cnn", seed=9, bold=1e4)
     assert evaluate.main(["--model", "attention_cnn"]) == 0
