@@ -22,7 +22,7 @@ from fer.checkpoint import find, read_manifest, trained_models
 from fer.command_line import run_script
 from fer.data import open_dataset
 from fer.errors import DataError, unknown_name
-from fer.evaluation import figures, leaderboard, report, results, stored
+from fer.evaluation import figures, leaderboard, readme, report, results, stored
 
 README = paths.ROOT / "README.md"
 
@@ -94,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         const=README,
         metavar="FILE",
-        help="also put the leaderboard between the README's markers",
+        help="also put the leaderboard, and what attention bought, between the README's markers",
     )
     p.add_argument(
         "--check-readme",
@@ -316,7 +316,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Check the README, or score, draw and print."""
     if args.check_readme:
-        current = leaderboard.readme_is_current(args.check_readme, args.out)
+        current = readme.is_current(args.check_readme, args.out)
         verdict = "up to date" if current else "out of date; run scripts/evaluate.py --from-predictions --readme"
         print(f"{args.check_readme}: {verdict}")
         return 0 if current else 1
@@ -325,8 +325,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     publish(*(summarise_again(args) if args.from_predictions else score_all(args)), args.ensemble or [])
     if args.readme:
-        changed = leaderboard.update_readme(args.readme, args.out)
-        print(f"{args.readme}: {'table replaced' if changed else 'table was up to date'}")
+        changed = readme.update(args.readme, args.out)
+        print(f"{args.readme}: {'brought up to date' if changed else 'was up to date'}")
     return 0
 
 

@@ -16,7 +16,6 @@ from fer.evaluation.results import ModelResult, list_data, read_results, write_t
 
 _log = logging.getLogger(__name__)
 FILE = "leaderboard.csv"
-START, END = "<!-- leaderboard:start -->", "<!-- leaderboard:end -->"
 COLUMNS = (
     "data",
     "model",
@@ -202,46 +201,6 @@ def _floor(rows: Sequence[Mapping[str, Any]], data: str) -> str:
         f"\n\nAlways answering *{r['majority']}*, the commonest class in training, would be right in "
         f"{percent(r['majority_accuracy'])} % (macro-F1 {percent(r['majority_macro_f1'])})."
     )
-
-
-def readme_text(text: str, rows: Sequence[Mapping[str, Any]], name: str = "README") -> str:
-    """A README's text with the table between its markers replaced.
-
-    Raises:
-        DataError: a marker is missing, doubled, or they stand in the wrong order.
-    """
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise DataError(f"{name}: needs exactly one {START} followed by one {END}")
-    before, rest = text.split(START)
-    return f"{before}{START}\n{readme_table(rows)}\n{END}{rest.split(END)[1]}"
-
-
-def update_readme(path: str | Path, root: str | Path | None = None) -> bool:
-    """Replace the README's table by that of <root>/leaderboard.csv.
-
-    Returns:
-        Whether anything changed.
-
-    Raises:
-        DataError: no README, no markers or no leaderboard.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    old = path.read_text(encoding="utf-8")
-    new = readme_text(old, read(root), str(path))
-    if new != old:
-        write_text(new, path)
-    return new != old
-
-
-def readme_is_current(path: str | Path, root: str | Path | None = None) -> bool:
-    """Is the README's table that of <root>/leaderboard.csv?"""
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    text = path.read_text(encoding="utf-8")
-    return readme_text(text, read(root), str(path)) == text
 
 
 def _millions(parameters: Any) -> str:

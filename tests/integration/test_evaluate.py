@@ -9,6 +9,7 @@ import pytest
 from fer import checkpoint, paths
 from fer.data import Dataset, save
 from fer.evaluation import figures, leaderboard, results
+from fer.evaluation.readme import markers
 from fer.labels import FER7, FERPLUS8, LabelSet
 from tests.small_checkpoints import bundle, dataset, script, setup
 
@@ -98,7 +99,7 @@ def test_made_again_from_predictions_without_models_or_data(place, evaluate, cap
 @pytest.mark.usefixtures("no_pictures")
 def test_readme_equals_what_is_printed(place, evaluate, capsys):
     readme = place / "README.md"
-    readme.write_text(f"x\n{leaderboard.START}\n{leaderboard.END}\n")
+    readme.write_text("x\n" + "\n".join(markers("leaderboard")) + "\n")
     assert evaluate.main(["--check-readme", str(readme)]) == 1
     assert evaluate.main(["--from-predictions", "--readme", str(readme)]) == 0
     printed = capsys.readouterr().out

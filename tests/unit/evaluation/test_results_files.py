@@ -6,7 +6,7 @@ import pytest
 from scipy.special import softmax
 
 from fer.errors import DataError
-from fer.evaluation import leaderboard, report, results
+from fer.evaluation import leaderboard, readme, report, results
 from fer.labels import FER7
 
 
@@ -223,27 +223,6 @@ def test_marks_are_shown(tmp_path):
     assert "pretrained" not in leaderboard.readme_table(leaderboard.read(tmp_path))
 
 
-def test_readme_is_replaced_between_its_markers_only(tmp_path):
-    store(tmp_path)
-    leaderboard.write(tmp_path)
-    readme = tmp_path / "README.md"
-    readme.write_text(f"# Title\n{leaderboard.START}\nold\n{leaderboard.END}\nrest é\n", encoding="utf-8")
-    assert not leaderboard.readme_is_current(readme, tmp_path)
-    assert leaderboard.update_readme(readme, tmp_path) and leaderboard.readme_is_current(readme, tmp_path)
-    assert not leaderboard.update_readme(readme, tmp_path)
-    text = readme.read_text(encoding="utf-8")
-    assert text.startswith("# Title\n<!--") and text.endswith("-->\nrest é\n") and "old" not in text
-
-
-@pytest.mark.parametrize("text", ["none", leaderboard.START, f"{leaderboard.END} {leaderboard.START}"])
-def test_readme_without_markers(tmp_path, text):
-    store(tmp_path)
-    leaderboard.write(tmp_path)
-    (tmp_path / "README.md").write_text(text)
-    with pytest.raises(DataError, match="exactly one"):
-        leaderboard.update_readme(tmp_path / "README.md", tmp_path)
-
-
 def test_leaderboard_absent_or_foreign(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         leaderboard.read(tmp_path)
@@ -255,12 +234,12 @@ def test_leaderboard_absent_or_foreign(tmp_path):
 def test_the_committed_readme_shows_the_committed_results():
     from fer import paths
 
-    readme = paths.ROOT / "README.md"
+    front = paths.ROOT / "README.md"
     if not results.list_data():
         pytest.skip("no results committed yet")
     committed = (paths.results_dir() / leaderboard.FILE).read_text(encoding="utf-8")
     assert leaderboard.to_csv(leaderboard.build()) == committed
-    assert leaderboard.readme_is_current(readme), "run: python scripts/evaluate.py --from-predictions --readme"
+    assert readme.is_current(front), "run: python scripts/evaluate.py --from-predictions --readme"
 
 
 def test_the_committed_metrics_follow_from_the_committed_predictions():
