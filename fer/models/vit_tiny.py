@@ -17,7 +17,7 @@ SPEC = ModelSpec(
     summary="timm's ViT-Tiny (12 blocks, width 192) on 5x5 tokens from a convolutional stem",
     input=InputSpec(size_px=40, channels=1, resize_px=44),
     source="Dosovitskiy et al. 2021; stem after Xiao et al. 2021, Early Convolutions Help Transformers See Better",
-    attention="rollout",
+    attention="gradient_rollout",
     head=("head",),
 )
 
