@@ -1,10 +1,11 @@
 // The page: camera or photo in, boxes, emoji and bars out. What takes time is in worker.js.
 
+import { best, follow } from "./faces.js";
+import { ask, look } from "./net.js";
+
 const $ = (id) => document.getElementById(id);
 const LONGEST_PHOTO_PX = 1280;
 const LONGEST_FRAME_PX = 640;
-const TIME_CONSTANT_S = 0.25;
-const HYSTERESIS = 0.08;
 const FIND_EVERY_MS = 250;
 
 const state = {
@@ -16,30 +17,6 @@ const state = {
   chosen: 0,
   guide: { x: 0.5, y: 0.5, size: 0.8 }, // centre and size as shares of the picture; size of its shorter side
 };
-
-// --- the worker -------------------------------------------------------------------------------------------------------
-
-const worker = new Worker("worker.js", { type: "module" });
-const waiting = new Map();
-let asked = 0;
-worker.onmessage = ({ data: { id, output, error } }) => {
-  const { resolve, reject } = waiting.get(id);
-  waiting.delete(id);
-  if (error) reject(new Error(error));
-  else resolve(output);
-};
-
-function ask(task, input, transfer = []) {
-  return new Promise((resolve, reject) => {
-    waiting.set(++asked, { resolve, reject });
-    worker.postMessage({ id: asked, task, input }, transfer);
-  });
-}
-
-/** Wait for the boxes' probabilities. The picture's pixels are handed over. */
-function look(picture, boxes, find, guide) {
-  return ask("look", { picture, boxes, find, guide }, [picture.data.buffer]);
-}
 
 // --- the frame to look into -------------------------------------------------------------------------------------------
 
@@ -153,31 +130,6 @@ function showFaces(width, height, guided) {
   showReading(state.faces[state.chosen]);
 }
 
-function overlap(a, b) {
-  const w = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
-  const h = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
-  const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
-  return w > 0 && h > 0 ? (w * h) / (area(a) + area(b) - w * h) : 0;
-}
-
-const best = (probs) => probs.indexOf(Math.max(...probs));
-
-/** New probabilities, each smoothed with those of the face that was there before. */
-function remember(found, seconds) {
-  const keep = Math.exp(-seconds / TIME_CONSTANT_S);
-  const before = [...state.faces];
-  state.faces = found.map(({ box, probs }) => {
-    const rank = before.map((face) => overlap(face.box, box));
-    const i = best(rank);
-    if (!(rank[i] > 0.2)) return { box, probs, shown: best(probs) };
-    const [old] = before.splice(i, 1);
-    const smooth = probs.map((p, k) => keep * old.probs[k] + (1 - keep) * p);
-    const top = best(smooth);
-    const shown = smooth[top] - smooth[old.shown] > HYSTERESIS ? top : old.shown;
-    return { box: box.map((v, k) => Math.round(0.5 * old.box[k] + 0.5 * v)), probs: smooth, shown };
-  });
-}
-
 const tell = (detail) => document.dispatchEvent(new CustomEvent("fer-seen", { detail }));
 
 // --- camera -----------------------------------------------------------------------------------------------------------
@@ -258,7 +210,7 @@ async function watch(run) {
     last = now;
     fps = fps ? 0.9 * fps + 0.1 / seconds : 1 / seconds;
     if (find) pause = Math.max(FIND_EVERY_MS, 4 * answer.ms); // a slow device spends its time on faces, not on finding
-    remember(answer.faces, seconds);
+    state.faces = follow(state.faces, answer.faces, seconds);
     showGuide(guide, w, h);
     showFaces(w, h, guide);
     if (state.finder) say(state.faces.length ? "" : "No face in sight.");

@@ -25,7 +25,7 @@ from fer.faces.crop import MARGIN
 from fer.hub import downloads
 from fer.models import get_model
 
-PAGE = ("index.html", "style.css", "app.js", "worker.js", "pixels.js", "yunet.js", "README.md")
+PAGE = ("index.html", "style.css", "app.js", "faces.js", "net.js", "worker.js", "pixels.js", "yunet.js", "README.md")
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 DATA = "fer2013"
 MOST_PARAMETERS = 1_200_000

@@ -1,5 +1,7 @@
 // Finding faces with YuNet (Wu et al. 2023), fetched once from the Hugging Face Hub and used only if its SHA-256 is right.
 
+import { overlap } from "./faces.js";
+
 const SIDE = 640; // the file's own input size
 const CACHE = "facial-expression-lab";
 
@@ -54,14 +56,6 @@ function frame(picture) {
 }
 
 const limit = (v) => Math.min(Math.max(v, 0), 1);
-
-function overlap(a, b) {
-  const w = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
-  const h = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
-  if (w <= 0 || h <= 0) return 0;
-  const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
-  return (w * h) / (area(a) + area(b) - w * h);
-}
 
 /** Faces as boxes in pixels of the picture, the largest first. */
 export async function findFaces(ort, session, picture, minScore = 0.6) {
