@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,7 +19,7 @@ from fer.hub.pull import NESTED
 from fer.labels import LABEL_SETS, LabelSet
 from fer.models import MODELS, get_model
 from fer.models.ablation import require_own_net
-from fer.paths import ROOT, checkpoints_dir
+from fer.paths import checkpoints_dir
 from fer.specs import InputSpec, Recipe
 
 if TYPE_CHECKING:
@@ -384,31 +381,3 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write bytes in one piece."""
     with replacing(path) as part:
         part.write_bytes(data)
-
-
-def git_commit() -> str:
-    """Commit of the code, "+changes" when the tree differs from it, "" outside git."""
-    try:
-        run = lambda *a: subprocess.run(  # noqa: E731
-            ["git", "-C", str(ROOT), *a], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
-        return run("rev-parse", "HEAD") + ("+changes" if run("status", "--porcelain", "--", "fer", "scripts") else "")
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
-def versions(libraries: Sequence[str] = ("torch", "timm", "numpy")) -> dict[str, str]:
-    """Versions of Python and of the libraries that matter to a result."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
-    out = {"python": platform.python_version()}
-    for name in libraries:
-        with suppress(PackageNotFoundError):
-            out[name] = version(name)
-    return out
-
-
-def now() -> str:
-    """UTC, to the second, ISO 8601."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from fer import checkpoint
+from fer import checkpoint, provenance
 from fer.data.dataset import Dataset, Split
 from fer.errors import CheckpointError, ConfigError, DataError
 from fer.models import get_model
@@ -62,7 +62,7 @@ def train_classical(
         if is_finished(run):
             raise CheckpointError(f"{run} is finished: there is nothing to resume")
     write_description(run, description)
-    spec, commit = job.spec, checkpoint.git_commit()
+    spec, commit = job.spec, provenance.git_commit()
 
     def emit(event: Event) -> None:
         for listener in listeners:
@@ -106,8 +106,8 @@ def train_classical(
         data={"name": data.name, "fingerprint": data.fingerprint, "n_train": len(train), "n_val": len(val)},
         seed=job.seed,
         git_commit=commit,
-        versions=checkpoint.versions(LIBRARIES),
-        created=checkpoint.now(),
+        versions=provenance.versions(LIBRARIES),
+        created=provenance.now(),
         weights={"parameters": estimator.n_parameters},
         training={
             "epochs": 1,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fer import checkpoint
+from fer import checkpoint, provenance
 from fer.data.dataset import Dataset
 from fer.specs import InputSpec
 from fer.training.earlier import HISTORY, Past
@@ -52,7 +52,7 @@ class Record:
         self.past = Past.none()
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
-        self.commit = checkpoint.git_commit()
+        self.commit = provenance.git_commit()
 
     def begin(self, data: Dataset, stepper: Stepper, teacher: str) -> None:
         """A net on other data than before: no epoch of it is the best yet.
@@ -137,8 +137,8 @@ class Record:
             data=data | ({"other_phases": others} if others else {}),
             seed=job.seed,
             git_commit=self.commit,
-            versions=checkpoint.versions(),
-            created=checkpoint.now(),
+            versions=provenance.versions(),
+            created=provenance.now(),
             weights={"parameters": self.parameters},
             training={
                 "epochs": past.epochs + len(self.history),

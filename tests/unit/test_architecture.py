@@ -14,7 +14,7 @@ PACKAGE = ROOT / "fer"
 
 # who may import whom: only the same or a lower floor
 FLOORS = [
-    {"errors", "paths", "files"},
+    {"errors", "paths", "files", "provenance"},
     {"labels", "command_line"},
     {"specs", "images", "device", "torchvision_repair", "hub"},
     {"transforms", "corruptions", "emoji"},
