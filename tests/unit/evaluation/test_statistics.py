@@ -67,6 +67,19 @@ def test_mcnemar_counts_only_the_images_on_which_two_models_differ():
     assert t.interval.low == pytest.approx(0.02, abs=0.012) and t.interval.high == pytest.approx(0.19, abs=0.012)
 
 
+@pytest.mark.parametrize(("only_a", "only_b", "n"), [(244, 203, 3589), (15, 5, 100), (3, 0, 8), (0, 1, 1)])
+def test_the_interval_is_that_of_all_resamples_and_mirrors_when_the_models_change_places(only_a, only_b, n):
+    a, b = (np.arange(n) < only_a), (np.arange(n) >= only_a) & (np.arange(n) < only_a + only_b)
+    chance = np.ones(1)
+    for _ in range(n):
+        chance = np.convolve(chance, [only_b / n, 1 - (only_a + only_b) / n, only_a / n])
+    sums, below = np.arange(-n, n + 1), np.cumsum(chance)
+    found, back = st.mcnemar(a, b).interval, st.mcnemar(b, a).interval
+    low, high = sums[below >= 0.025][0] / n, sums[np.concatenate([[0], below[:-1]]) <= 0.975][-1] / n
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert (back.low, back.high) == (-found.high, -found.low)
+
+
 def test_equal_models_differ_by_nothing():
     a = np.array([True, False, True])
     t = st.mcnemar(a, a)
