@@ -150,11 +150,12 @@ def tile(face: np.ndarray, heat: np.ndarray | None, caption: str) -> np.ndarray:
 
 def study_models(args: argparse.Namespace) -> int:
     from fer import paths
-    from fer.checkpoint import find, read_manifest, trained_models
+    from fer.checkpoint import find, trained_models
     from fer.data import open_dataset
     from fer.evaluation import results, stored
     from fer.explain.study import choose, study
     from fer.inference import load
+    from fer.scoring.card import row_names
 
     names = listed(args.model) or ["all"]
     if "all" in names:
@@ -171,14 +172,14 @@ def study_models(args: argparse.Namespace) -> int:
     faces = data[args.split].faces[choose(data[args.split], args.n, args.seed)]
     bundled = all(find(name).parent == paths.checkpoints_dir() for name in names) and data.name != "synthetic"
     out = args.out or (paths.results_dir() if bundled else paths.ROOT / "runs" / "results")
-    for name in names:
+    for name, row in row_names(names, data.name).items():  # as scripts/evaluate.py names the folder of its scores
         predictor = load(name, device=args.device)
         methods = wanted_methods(listed(args.methods) or ["all"], predictor)
         print(f"{name}: {len(faces)} faces, {', '.join(methods)}", flush=True)
         found = study(predictor, faces, methods, args.n_probing, args.seed, print_row)
-        folder = results.folder_of(data.name, read_manifest(find(name)).model, out)
+        folder = results.folder_of(data.name, row, out)
         content = {
-            "model": predictor.name,
+            "model": row,
             "checkpoint_sha256": predictor.manifest.weights.get("sha256", ""),
             "split": args.split,
             "n": len(faces),

@@ -35,9 +35,9 @@ def test_a_study_is_written_and_can_be_read(script, untrained, tmp_path, capsys)
     arguments = ["--model", str(untrained("baseline_cnn")), "--data", "synthetic:n=5,size_px=48", "--n", "9"]
     assert script.main([*arguments, "--n-probing", "2", "--out", str(out)]) == 0
     text = capsys.readouterr().out
-    folder = out / "synthetic" / "baseline_cnn"
+    folder = out / "synthetic" / "baseline_cnn@blobs"  # trained on other faces: where evaluate.py puts its scores
     found, maps = stored.read_explanation(folder), stored.read_maps(folder)
-    assert found["model"] == "baseline_cnn" and found["split"] == "val" and found["n"] == 9
+    assert found["model"] == "baseline_cnn@blobs" and found["split"] == "val" and found["n"] == 9
     assert sum(found["counts"].values()) == 9 and len(found["checkpoint_sha256"]) == 64
     assert set(found["methods"]) == set(maps)
     assert set(maps) == {"grad_cam", "grad_cam_pp", "layer_cam", "integrated_gradients", "occlusion"}
@@ -59,7 +59,7 @@ def test_a_study_is_written_and_can_be_read(script, untrained, tmp_path, capsys)
 def test_hog_svm_is_studied_without_a_net(script, untrained, tmp_path):
     arguments = ["--model", str(untrained("hog_svm")), "--data", "synthetic:n=5", "--n", "2", "--methods", "hog"]
     assert script.main([*arguments, "--out", str(tmp_path)]) == 0
-    (method,) = stored.read_explanation(tmp_path / "synthetic" / "hog_svm")["methods"].values()
+    (method,) = stored.read_explanation(tmp_path / "synthetic" / "hog_svm@blobs")["methods"].values()
     assert method["sanity"] is None and method["title"] == "HOG picture"
 
 
