@@ -32,7 +32,7 @@ WORDS = {
     "Prediction sets": "Several expressions instead of one, so that the label is among them as often as promised "
     "(split-conformal prediction, fitted on validation).",
     "Deletion, insertion": "How fast the probability falls when the hottest pixels of a map are removed, and rises "
-    "when they alone are put in; pixels in random order are the measure.",
+    "when they alone are put in; random maps, as smooth as the nets' own, are the measure.",
     "Pareto front": "The models that no other one beats in accuracy and in cost at once.",
 }
 

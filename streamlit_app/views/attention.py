@@ -27,6 +27,7 @@ HELP = {
     "learned, near 1 it does not.",
     "time (ms)": "Per face.",
 }
+RANDOM = "The same for a random map, as smooth as the nets' own: what knowing nothing gives."
 
 
 def main() -> None:
@@ -38,7 +39,8 @@ def main() -> None:
         "maps comes whether to believe them."
     )
     facts = {r.name: f for r in chosen.results if (f := measured(read_explanation, r))}
-    maps = {r.name: m for r in chosen.results if (m := stored(read_maps, r.folder))}
+    # The maps carry no checksum; that of the scores written with them says which weights they show.
+    maps = {r.name: m for r in chosen.results if r.name in facts and (m := stored(read_maps, r.folder))}
     _average(chosen, maps, facts)
     _faithfulness(chosen, facts)
     _one_face(chosen)
@@ -59,10 +61,10 @@ def _average(chosen: Selection, maps: dict[str, dict[str, np.ndarray]], facts: d
     rows = {m: found[picked] for m, found in maps.items() if picked in found}
     classes = by_name[next(iter(rows))].class_names
     rows = {m: v for m, v in rows.items() if by_name[m].class_names == classes}
-    n = max((f["n"] for f in facts.values()), default=0)
+    n = max(facts[m]["methods"].get(picked, {}).get("n", facts[m]["n"]) for m in rows)
     st.caption(
-        f"Mean map of the faces that the model called so{f' ({n:,} faces, seeded)' if n else ''}. Yellow: looked at "
-        "most, dark blue: not at all. Empty: no face was called so."
+        f"Mean map of the faces that the model called so ({n:,} faces, seeded). Yellow: looked at most, dark blue: not "
+        "at all. Empty: no face was called so."
     )
     charts.show(
         viz.map_grid({chosen.titles[m]: v for m, v in rows.items()}, classes),
@@ -110,7 +112,7 @@ def _faithfulness(chosen: Selection, facts: dict[str, dict[str, Any]]) -> None:
     forms = {"time (ms)": "%.1f"} | {c: "%.1f" for c in HELP if c.endswith("(%)")}
     config = {c: st.column_config.NumberColumn(format=forms.get(c, "%.2f"), help=text) for c, text in HELP.items()}
     for kind in ("deletion", "insertion"):
-        config[f"{kind}, random"] = st.column_config.NumberColumn(format="%.2f", help="Pixels in random order.")
+        config[f"{kind}, random"] = st.column_config.NumberColumn(format="%.2f", help=RANDOM)
     charts.table(
         pd.DataFrame(lines),
         f"{chosen.data}_faithfulness",

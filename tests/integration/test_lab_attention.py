@@ -35,6 +35,29 @@ def test_a_method_that_one_model_has_is_shown_for_that_one(results):
     assert [t["name"] for t in charts(app)[1]["data"]] == ["Attention CNN"]
 
 
+def test_maps_of_another_checkpoint_are_left_out_with_their_scores(results):
+    path = results / "fer2013" / "vit_tiny" / "explanation.json"
+    stale = json.loads(path.read_text())
+    path.write_text(json.dumps(stale | {"checkpoint_sha256": "e" * 64}))
+    app = open_page("attention")
+    assert len(charts(app)[0]["data"]) == 6 * (len(MODELS) - 1)
+    assert "ViT-Tiny" not in table(app, "deletion")["model"].tolist()
+    assert any("ViT-Tiny was measured on an earlier checkpoint" in c.value for c in app.caption)
+
+
+def test_the_number_of_faces_is_that_of_the_method(results):
+    for model in MODELS:
+        path = results / "fer2013" / model / "explanation.json"
+        content = json.loads(path.read_text())
+        content["methods"]["occlusion"]["n"] = 35
+        path.write_text(json.dumps(content))
+    app = open_page("attention")
+    app.pills(key="average_method").set_value("grad_cam").run()
+    assert any("(300 faces, seeded)" in c.value for c in app.caption)
+    app.pills(key="average_method").set_value("occlusion").run()
+    assert any("(35 faces, seeded)" in c.value for c in app.caption)
+
+
 def test_scores_and_curves_are_those_of_explanation_json(results):
     app = open_page("attention")
     stored = json.loads((results / "fer2013" / "attention_cnn" / "explanation.json").read_text())["methods"]
