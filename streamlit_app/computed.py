@@ -25,7 +25,7 @@ class Aligned:
     Attributes:
         rows: (N,) int64, positions in the data set's source.
         labels: (N,) int64, true classes.
-        seen: (N,) str, "exact" or "near" where a copy of the face lies in the training split, else "".
+        seen: (N,) str, "exact" or "near" where a copy of the face lies in the data's training split, else "".
         probs: Model -> (N, C) float32.
         names: C class names.
         left_out: Titles of models that have no predictions or other classes.
@@ -68,7 +68,7 @@ def aligned(key: tuple, _results: tuple[ModelResult, ...]) -> Aligned:
     for r in usable[1:]:
         shared = np.intersect1d(shared, r.rows(split))
     shared = np.sort(shared)
-    probs, labels = {}, None
+    probs, labels, seen = {}, None, np.full(len(shared), "")
     for r in usable:
         rows = r.rows(split)
         order = np.argsort(rows, kind="stable")
@@ -78,8 +78,8 @@ def aligned(key: tuple, _results: tuple[ModelResult, ...]) -> Aligned:
             row = int(shared[(mine != labels).argmax()])
             raise DataError(f"{r.name}: row {row} has another label than for another model; evaluate again")
         labels, probs[r.name] = mine, r.probs(split, view)[at]
-    frame = usable[-1].frame(split)
-    seen = frame["seen"].fillna("").to_numpy(dtype=str)[at] if "seen" in frame else np.full(len(shared), "")
+        if "seen" in (frame := r.frame(split)):  # a model trained on other data has none
+            seen = frame["seen"].fillna("").to_numpy(dtype=str)[at]
     return Aligned(shared, labels, seen, probs, names, left_out)
 
 

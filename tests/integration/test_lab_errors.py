@@ -77,6 +77,16 @@ def test_filters_hold_and_an_empty_answer_says_so(results, answers):
     assert (table(app, "called")["called"].str.split().str[-1] == "fear").all(), "right answers are among all faces"
 
 
+def test_copies_in_training_are_told_beside_a_model_that_was_trained_on_other_data(results, answers):
+    import pandas as pd
+
+    path = results / "fer2013" / "vit_tiny" / "predictions.parquet"
+    pd.read_parquet(path).drop(columns="seen").to_parquet(path)
+    shown = table(open_page("errors", errors_kind="all"), "copy in training").set_index("row")["copy in training"]
+    frame = answers["baseline_cnn"].frame("test").set_index("row")["seen"].replace("", "–")
+    assert shown.tolist() == frame[shown.index].tolist() and "exact" in shown.tolist()
+
+
 @pytest.mark.parametrize("kind", ["disagree", "labels"])
 def test_the_gallery_is_the_packages_own(results, answers, kind):
     from fer.evaluation.gallery import disagreements, label_errors
