@@ -338,7 +338,7 @@ def calibrate(folder: Path, data: Dataset) -> float:
     from fer.inference import load
     from fer.models import get_model
 
-    predictor = load(folder)
+    predictor = load(folder, backend="torch")
     if get_model(predictor.manifest.model).SPEC.backend == "classical":
         return predictor.temperature
     if predictor.labels.names != data.label_set.names:

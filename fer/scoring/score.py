@@ -89,7 +89,7 @@ class Scorer:
         folder = results.folder_of(self.dataset.name, name, self.out)
         earlier = _earlier(folder)
         checkpoint, manifest = find(target), read_manifest(target)
-        predictor = cache(lambda: load(target, device=options.device))
+        predictor = cache(lambda: load(target, device=options.device, backend="torch"))
         unchanged = earlier if earlier and is_unchanged(earlier, manifest, self.dataset) else None
         kept = None if options.again else unchanged
         lacking = [c for c in self.dataset.label_set.names if c not in manifest.labels]
@@ -122,7 +122,7 @@ class Scorer:
 
     def score_in_passing(self, target: str, name: str, options: Options) -> Scored:
         """The scores of a checkpoint, without mirror images, cost and a folder of results: enough for seeds.csv."""
-        predictor = load(target, device=options.device)
+        predictor = load(target, device=options.device, backend="torch")
         frame, temperature = self._ask(predictor, name, options, mirror=False)
         card = card_for(predictor.manifest, name, self.dataset) | {"temperature": temperature}
         return Scored(predictor.manifest, report.summarise(frame, card))
@@ -190,7 +190,7 @@ class Scorer:
         measure = options.latency == "again" or (options.latency == "keep" and not known.get("latency_ms"))
         if known and not measure:
             return known
-        on_cpu = predictor() if options.device == "cpu" or not measure else load(target, device="cpu")
+        on_cpu = predictor() if options.device == "cpu" or not measure else load(target, device="cpu", backend="torch")
         return cost(on_cpu, checkpoint, measure)
 
     def _crowd(self, frame: pd.DataFrame, kept: results.ModelResult | None) -> dict[str, dict[str, Any] | None]:
