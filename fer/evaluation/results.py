@@ -208,6 +208,13 @@ def _check_metrics(metrics: Mapping[str, Any]) -> None:
         raise ValueError("splits")
     if not float(metrics["temperature"]["value"]) > 0:
         raise ValueError("temperature")
+    parts = {key: metrics.get(key) or {} for key in ("trained", "marks", "cost", "checkpoint")}
+    parts["latency_ms"] = parts["cost"].get("latency_ms") or {}
+    if wrong := [key for key, part in parts.items() if not isinstance(part, dict)]:
+        raise TypeError(wrong[0])
+    _number_or_none(parts["trained"], "epochs", "seconds")
+    _number_or_none(parts["cost"], "parameters", "macs")
+    _number_or_none(parts["latency_ms"], "batch_1", "batch_32")
     for split in metrics["splits"].values():
         for scores in (split["single"], *(split[v] for v in list(VIEWS)[1:] if split.get(v))):
             low, high = scores["accuracy_interval"]
@@ -220,6 +227,19 @@ def _check_metrics(metrics: Mapping[str, Any]) -> None:
                 raise ValueError("confusion")
         if leakage := split.get("leakage"):
             leakage["exact"] + leakage["near"], leakage["accuracy"]
+            _number_or_none(leakage, "exact", "near", "accuracy")
+        if majority := split.get("majority"):
+            majority["label"], majority["accuracy"] + majority["macro_f1"]
+        if crowd := split.get("crowd"):
+            crowd["crowd_entropy"], crowd["cross_entropy"]
+            _number_or_none(crowd, *crowd)
+
+
+def _number_or_none(part: Mapping[str, Any], *keys: str) -> None:
+    """Raise a TypeError that names the first of the keys which holds something else; an absent one is fine."""
+    for key in keys:
+        if not isinstance(part.get(key) or 0, (int, float)):
+            raise TypeError(key)
 
 
 def _read_predictions(path: Path, metrics: Mapping[str, Any]) -> pd.DataFrame:
