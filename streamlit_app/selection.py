@@ -201,10 +201,13 @@ def stored(read: Callable[..., Any], *args: Any) -> Any:
 
 def measured(read: Callable[..., Any], result: ModelResult) -> Any:
     """A stored measurement of a model (`read_robustness`, `read_explanation`), None unless of this very checkpoint."""
+    from fer.evaluation.stored import fits
+
     found = stored(read, result.folder)
-    sha256 = (result.metrics.get("checkpoint") or {}).get("sha256")
-    if found and found["checkpoint_sha256"] != sha256:
-        st.caption(f"What is stored about {result.title} was measured on an earlier checkpoint and is left out.")
+    if found and not fits(found, result):
+        st.caption(
+            f"What is stored about {result.title} was measured on an earlier checkpoint or other faces and is left out."
+        )
         return None
     return found
 

@@ -69,14 +69,22 @@ def read_robustness(folder: str | Path) -> dict[str, Any] | None:
 
 
 def robustness_of(result: ModelResult) -> dict[str, Any] | None:
-    """robustness.json of a model, where it was measured of the very checkpoint that was scored.
+    """robustness.json of a model, where it was measured of the very checkpoint and data that were scored.
 
     Raises:
         DataError: damaged, incomplete, or a newer schema.
     """
     found = read_robustness(result.folder) if result.folder else None
-    sha256 = (result.metrics.get("checkpoint") or {}).get("sha256")
-    return found if found and found["checkpoint_sha256"] == sha256 else None
+    return found if found and fits(found, result) else None
+
+
+def fits(measured: Mapping[str, Any], result: ModelResult) -> bool:
+    """Was this (robustness.json, explanation.json) measured of the checkpoint and, as far as it says, data scored?"""
+    sha256, fingerprint = (
+        (result.metrics.get("checkpoint") or {}).get("sha256"),
+        result.metrics["data"].get("fingerprint"),
+    )
+    return measured["checkpoint_sha256"] == sha256 and measured.get("fingerprint", fingerprint) == fingerprint
 
 
 def write_robustness(content: Mapping[str, Any], folder: str | Path) -> Path:

@@ -212,10 +212,10 @@ class Scorer:
             old = stored.read_robustness(folder)
         except DataError:
             old = None  # a damaged file is replaced
-        sha256 = manifest.weights.get("sha256", "")
-        if old is None or old["checkpoint_sha256"] != sha256:
+        same = {"checkpoint_sha256": manifest.weights.get("sha256", ""), "fingerprint": self.dataset.fingerprint}
+        if old is None or same != {"fingerprint": self.dataset.fingerprint} | {k: old[k] for k in same if k in old}:
             found = robustness(predictor(), self.dataset, batch_size=options.batch_size)
-            stored.write_robustness({"model": name, "checkpoint_sha256": sha256} | found, folder)
+            stored.write_robustness({"model": name} | same | found, folder)
             self.say(f"{name}: {found['n']:,} faces under every corruption, mean accuracy {found['mean']:.3f}")
 
 

@@ -87,10 +87,11 @@ def test_a_model_that_was_not_shown_in_that_way_is_named_and_left_out(results):
     assert any("Not scored ten crops: ViT-Tiny" in c.value for c in app.caption) and "ViT" not in messages(app)
 
 
-def test_robustness_of_another_checkpoint_is_left_out(results):
+@pytest.mark.parametrize("changed", ["checkpoint_sha256", "fingerprint"])
+def test_robustness_of_another_checkpoint_or_of_other_faces_is_left_out(results, changed):
     path = results / "fer2013" / "vit_tiny" / "robustness.json"
     stale = json.loads(path.read_text())
-    path.write_text(json.dumps(stale | {"checkpoint_sha256": "e" * 64}))
+    path.write_text(json.dumps(stale | {changed: "e" * 64}))
     app = open_page()
     shown = app.dataframe[0].value.set_index("model")["corrupted (%)"]
     assert shown.isna().tolist() == [False, False, True]

@@ -19,7 +19,7 @@ from fer.scoring import answers as ask
 from fer.scoring import card, facts
 from fer.scoring.cost import cost, multiply_adds
 from fer.scoring.robustness import robustness
-from fer.scoring.score import add_seed_rows
+from fer.scoring.score import Options, Scorer, add_seed_rows
 from fer.specs import InputSpec
 
 
@@ -135,6 +135,25 @@ def test_robustness_of_a_model_that_looks_at_brightness_only():
     assert cells.shape == (9, 5) and found["mean"] == pytest.approx(cells.mean(), abs=1e-6)
     assert robustness(Brightness(), dataset(n=40), n=25) == found
     assert robustness(Brightness(), dataset(n=40), n=99)["n"] == 40
+
+
+def test_robustness_is_kept_for_the_same_weights_and_faces_only(tmp_path, monkeypatch):
+    asked = []
+
+    def ask_again(first, sha256="a"):
+        scorer = Scorer(first, tmp_path, None, asked.append, asked.append)
+        scorer._robustness(Brightness, manifest(weights={"sha256": sha256}), "x", tmp_path, Options())
+        return len(asked), stored.read_robustness(tmp_path)
+
+    monkeypatch.setenv("FER_DATA", str(tmp_path / "no votes"))
+    count, found = ask_again(dataset(n=8))
+    assert count == 1 and found["fingerprint"] == dataset(n=8).fingerprint
+    assert ask_again(dataset(n=8))[0] == 1
+    assert ask_again(dataset(n=8, seed=1))[0] == 2, "other faces"
+    assert ask_again(dataset(n=8, seed=1), "b")[0] == 3, "other weights"
+    del found["fingerprint"]
+    stored.write_robustness(found, tmp_path)
+    assert ask_again(dataset(n=8))[0] == 3, "a file that does not say is taken at its word"
 
 
 @pytest.mark.parametrize(
