@@ -4,7 +4,7 @@ A reader gives None (a list: nothing) where a file is absent and raises a DataEr
 where it is damaged, incomplete or newer. A writer checks what it is given in the same way.
 
 results/<data>/<model>/: robustness.json, explanation.json, maps.npz;
-results/<data>/: comparison.json, ensembles.json, data.json, seeds.csv.
+results/<data>/: comparison.json, ensembles.json, data.json, seeds.csv, and notes.json, which people write.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from fer.files import replacing
 SCHEMA = 1
 ROBUSTNESS, EXPLANATION, MAPS = "robustness.json", "explanation.json", "maps.npz"
 COMPARISON, ENSEMBLES, DATA, SEEDS = "comparison.json", "ensembles.json", "data.json", "seeds.csv"
+NOTES = "notes.json"
 SEED_COLUMNS = {
     "model": str,
     "twin_of": str,
@@ -47,6 +48,7 @@ _MAKERS = {
     MAPS: "make it again with scripts/explain.py",
     ENSEMBLES: "make it again with scripts/evaluate.py --ensemble",
     DATA: "delete it and score once more with scripts/evaluate.py, where the data are at hand",
+    NOTES: "it is written by hand: an object of SHA-256 -> text",
 }
 _FORMATS = {
     ROBUSTNESS: "fer-robustness",
@@ -171,6 +173,15 @@ def read_data(root: str | Path | None, data: str) -> dict[str, Any] | None:
 def write_data(content: Mapping[str, Any], root: str | Path | None, data: str) -> Path:
     """Write data.json; format and schema are added."""
     return _write(content, _place(root, data) / DATA, _check_data)
+
+
+def read_notes(root: str | Path | None, data: str) -> dict[str, str]:
+    """What a reader of the scores should know of a checkpoint: SHA-256 of its weights -> text; empty without a file.
+
+    Raises:
+        DataError: damaged.
+    """
+    return _read(_place(root, data) / NOTES, lambda content: _names(*content.values())) or {}
 
 
 def read_seeds(root: str | Path | None, data: str) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from fer.labels import EMOJI, FER7
 
 WORDS = {
     "Training, PublicTest, PrivateTest": "The three splits of FER2013 (28,709, 3,589 and 3,589 faces). Models learn on "
-    "the first, every choice is made on the second, the third is touched once per finished model.",
+    "the first, every choice is made on the second, the third is touched once per finished model; "
+    "exceptions are told below the leaderboard.",
     "Accuracy": "Share of faces whose likeliest class is the label.",
     "95 % interval": "Where the accuracy would lie in 95 of 100 test sets drawn like this one (bootstrap; "
     "for single expressions Wilson's interval). With 3,589 faces it is about ±1.5 points.",

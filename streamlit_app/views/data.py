@@ -15,7 +15,7 @@ ORDER = ("train", "val", "test")
 USE = {
     "train": "what the models learn from",
     "val": "what every choice is made on",
-    "test": "touched once per finished model",
+    "test": "touched once per finished model; exceptions are told below the leaderboard",
 }
 
 

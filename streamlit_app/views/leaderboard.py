@@ -8,7 +8,7 @@ import streamlit as st
 from fer import viz
 from fer.evaluation import ModelResult
 from fer.evaluation.seeds import seed_table
-from fer.evaluation.stored import read_ensembles, read_robustness, read_seeds
+from fer.evaluation.stored import read_ensembles, read_notes, read_robustness, read_seeds
 from streamlit_app import charts
 from streamlit_app.selection import Selection, choose, marks, measured, row, stored
 
@@ -120,6 +120,10 @@ def _table(chosen: Selection) -> None:
         "One row per model with its scores and its cost.",
         {k: v for k, v in config.items() if k in table},
     )
+    notes = stored(read_notes, chosen.root, chosen.data) or {}
+    for result in chosen.results:
+        if note := notes.get((result.metrics.get("checkpoint") or {}).get("sha256", "")):
+            st.caption(f"**{result.title}**: {note}")
 
 
 def _measured_on(result: ModelResult) -> str:

@@ -87,6 +87,17 @@ def test_a_model_that_was_not_shown_in_that_way_is_named_and_left_out(results):
     assert any("Not scored ten crops: ViT-Tiny" in c.value for c in app.caption) and "ViT" not in messages(app)
 
 
+def test_a_note_on_a_checkpoint_stands_below_the_table(results):
+    sha256 = metrics(results, "vit_tiny")["checkpoint"]["sha256"]
+    path = results / "fer2013" / "notes.json"
+    path.write_text(json.dumps({sha256: "Scored twice.", "e" * 64: "Of weights that are gone."}))
+    told = [c.value for c in open_page().caption]
+    assert "**ViT-Tiny**: Scored twice." in told and not any("gone" in c for c in told)
+    path.write_text(json.dumps({sha256: 3}))
+    app = open_page()
+    assert "notes.json" in app.warning[0].value and not app.error and app.dataframe
+
+
 @pytest.mark.parametrize("changed", ["checkpoint_sha256", "fingerprint"])
 def test_robustness_of_another_checkpoint_or_of_other_faces_is_left_out(results, changed):
     path = results / "fer2013" / "vit_tiny" / "robustness.json"
