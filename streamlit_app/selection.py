@@ -166,12 +166,17 @@ def stamp(folder: Path) -> Stamp:
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the results …")
 def load(root: str, data: str, stamp: Stamp) -> tuple[list[ModelResult], list[str]]:
-    """Results of one data set and one line per folder that had to be left out; read again when `stamp` changes."""
+    """Results of one data set and one line per folder that had to be left out; read again when `stamp` changes.
+
+    Of results that share a title, two runs of one model for example, the titles get the names behind them.
+    """
     from fer.evaluation import read_results
     from fer.viz import model_order
 
     problems: list[str] = []
     found = {r.name: r for r in read_results(root, data, problems)}
+    titles = [r.title for r in found.values()]
+    found = {n: r if titles.count(r.title) == 1 else replace(r, title=f"{r.title}, {n}") for n, r in found.items()}
     return [found[name] for name in model_order(found)], [p.replace(f"{root}/", "") for p in problems]
 
 

@@ -87,6 +87,14 @@ def test_a_model_that_was_not_shown_in_that_way_is_named_and_left_out(results):
     assert any("Not scored ten crops: ViT-Tiny" in c.value for c in app.caption) and "ViT" not in messages(app)
 
 
+def test_two_runs_of_one_model_are_told_apart(results):
+    path = results / "fer2013" / "vit_tiny" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"title": MODELS["attention_cnn"][0]}))
+    app = open_page()
+    expected = {"Baseline CNN", "Attention CNN, attention_cnn", "Attention CNN, vit_tiny"}
+    assert set(app.dataframe[0].value["model"]) == expected == {t["y"][0] for t in charts(app)[0]["data"]}
+
+
 def test_a_note_on_a_checkpoint_stands_below_the_table(results):
     sha256 = metrics(results, "vit_tiny")["checkpoint"]["sha256"]
     path = results / "fer2013" / "notes.json"
