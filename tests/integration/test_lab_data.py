@@ -51,6 +51,7 @@ def test_the_crowd_sets_the_ceiling(results):
     crowd = stored["crowd"]["test"]
     text = "\n".join(m.value for m in app.markdown)
     assert f"**{100 * crowd['agreement']:.1f} %**" in text and f"**{100 * crowd['label_agreement']:.1f} %**" in text
+    assert "no answer agrees with single voters more often" in text
     assert f"{crowd['unanimous_n']:,} of {crowd['n']:,} faces all votes that count" in text and "contempt" in text
     bars = {t["name"]: numbers(t["y"]) for t in charts(app)[1]["data"]}
     assert bars["PrivateTest"] == pytest.approx([crowd["agreement_per_class"][c] for c in FER7.names])
