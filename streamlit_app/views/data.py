@@ -155,8 +155,8 @@ def _crowd(chosen: Selection, facts: dict[str, Any] | None, titles: dict[str, st
             f"Ten people voted on each face (FER+). On {titles.get(split, split)} the crowd's majority is the label of "
             f"the data set for **{100 * c['label_agreement']:.1f} %** of the faces: so much the crowd would score "
             "by these labels, and a model that scores more has learnt the labels' habits. A random voter gives the "
-            f"majority for **{100 * c['agreement']:.1f} %**: the ceiling, for no answer agrees with single voters more often "
-            "than their majority (with the majority itself, the table below, a model could agree always). On "
+            f"majority for **{100 * c['agreement']:.1f} %**: the ceiling, for no answer agrees with single voters more "
+            "often than their majority (with the majority itself, in the table below, a model could always agree). On "
             f"{c['unanimous_n']:,} of {c['n']:,} faces all votes that count are the same; votes for another expression "
             "(contempt), “unknown” or “no face” do not count."
         )
