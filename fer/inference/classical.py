@@ -29,6 +29,8 @@ class ClassicalPredictor:
         ConfigError: a device that is not there.
     """
 
+    runtime = "scikit-learn"
+
     def __init__(self, estimator: Estimator, manifest: Manifest, device: str = "cpu"):
         if device not in ("cpu", "auto"):
             from fer.device import pick_device

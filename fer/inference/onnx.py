@@ -40,6 +40,8 @@ class OnnxPredictor:
         threads: That one call uses.
     """
 
+    runtime = "ONNX Runtime"
+
     def __init__(self, file: Path, folder: Path, manifest: checkpoint.Manifest, threads: int | None = None):
         """
         Args:

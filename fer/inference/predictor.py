@@ -32,6 +32,7 @@ class Predictor(Protocol):
         input_spec: Preprocessing.
         manifest: Everything else about the checkpoint.
         temperature: Already applied to the probabilities.
+        runtime: The library that computes.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Predictor(Protocol):
     input_spec: InputSpec
     manifest: checkpoint.Manifest
     temperature: float
+    runtime: str
 
     def predict_proba(self, faces: Faces) -> np.ndarray:
         """(N, C) float32, rows sum to 1."""
@@ -51,6 +53,8 @@ class TorchPredictor:
     Attributes:
         module: The net, float32.
     """
+
+    runtime = "torch"
 
     def __init__(self, module: nn.Module, manifest: checkpoint.Manifest, device: str = "cpu"):
         import torch

@@ -190,8 +190,8 @@ class Scorer:
         measure = options.latency == "again" or (options.latency == "keep" and not known.get("latency_ms"))
         if known and not measure:
             return known
-        on_cpu = predictor() if options.device == "cpu" or not measure else load(target, device="cpu", backend="torch")
-        return cost(on_cpu, checkpoint, measure)
+        # timed as `fer.load` gives it to a user
+        return cost(load(target, device="cpu") if measure else predictor(), checkpoint, measure)
 
     def _crowd(self, frame: pd.DataFrame, kept: results.ModelResult | None) -> dict[str, dict[str, Any] | None]:
         if self.votes is None:

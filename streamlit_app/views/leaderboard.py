@@ -129,7 +129,10 @@ def _table(chosen: Selection) -> None:
 def _measured_on(result: ModelResult) -> str:
     """The machine that the latency was measured on; "" where it was not."""
     latency = (result.metrics.get("cost") or {}).get("latency_ms")
-    return f"{latency.get('cpu', 'a CPU')}, {latency.get('threads', '?')} threads" if latency else ""
+    if not latency:
+        return ""
+    parts = [latency.get("cpu", "a CPU"), f"{latency.get('threads', '?')} threads", latency.get("runtime", "")]
+    return ", ".join(p for p in parts if p)
 
 
 def _dots(chosen: Selection) -> None:

@@ -121,7 +121,7 @@ def test_opacity_acts_at_once_and_the_method_can_be_chosen(visit):
     page.locator("input[type=range]").first.fill("0.2")
     page.wait_for_function(f"Math.abs(parseFloat({opacity}) - 0.2) < 0.01")
     before = page.locator(".fer-heat").get_attribute("src")
-    page.locator("#fer-method").get_by_text("Grad-CAM").click()
+    page.locator("#fer-method").get_by_text("Grad-CAM", exact=True).click()
     page.wait_for_function("src => document.querySelector('.fer-heat')?.src !== src", arg=before)
     page.locator("#fer-model").get_by_text("Baseline CNN").click()
     page.wait_for_selector(".fer-facts >> text=Baseline CNN")

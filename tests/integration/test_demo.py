@@ -201,7 +201,15 @@ def test_a_face_gets_a_card_with_seven_bars_a_crop_and_a_heat_map(page):
     assert out["faces"].count('role="meter"') == 7 and out["faces"].count("<article") == 1
     assert out["faces"].count("data:image/jpeg;base64,") == 1 and out["faces"].count("data:image/png;base64,") == 1
     assert out["methods"]["value"] == "cbam"
-    assert [c[1] for c in out["methods"]["choices"]] == ["cbam", "grad_cam", "occlusion"]
+    assert [c[1] for c in out["methods"]["choices"]] == [
+        "cbam",
+        "grad_cam",
+        "occlusion",
+        "channel",
+        "grad_cam_pp",
+        "layer_cam",
+        "integrated_gradients",
+    ]
     boxed = out["boxed"]["value"]
     assert out["boxed"]["visible"] and isinstance(boxed, np.ndarray) and boxed.dtype == np.uint8
     with Image.open(ONE) as picture:

@@ -124,6 +124,7 @@ def test_cost_has_bytes_and_time_of_the_checkpoint(untrained, monkeypatch):
     assert found["parameters"] == predictor.manifest.weights["parameters"] and found["macs"] > 1e6
     time = found["latency_ms"]
     assert 0 < time["batch_1"] < time["batch_32"] and time["threads"] >= 1 and time["cpu"]
+    assert time["runtime"] == predictor.runtime == "torch"
     assert cost(predictor, folder, with_latency=False)["latency_ms"] is None
 
 
