@@ -22,7 +22,7 @@ from typing import Any
 
 from fer.command_line import run_script
 from fer.errors import DataError, unknown_name
-from fer.evaluation import report, results, seeds, stored
+from fer.evaluation import leaderboard, report, results, seeds, stored
 
 SHOWN = {"val_accuracy": "validation accuracy", "test_accuracy": "test accuracy", "macro_f1": "test macro-F1"}
 
@@ -131,13 +131,9 @@ def print_models(chosen: Sequence[results.ModelResult], split: str, view: str) -
 
 
 def marks(result: results.ModelResult) -> str:
-    """What makes a comparison unequal: distilled, pretrained, extra annotation, other training data."""
-    m = result.metrics.get("marks") or {}
-    trained_on = (result.metrics.get("trained") or {}).get("data")
-    said = [f"distilled from {m['distilled_from']}"] if m.get("distilled_from") else []
-    said += [title for key, title in (("pretrained",) * 2, ("extra_annotation", "extra annotation")) if m.get(key)]
-    said += [f"trained on {trained_on}"] if trained_on not in (None, "", result.metrics["data"]["name"]) else []
-    return f"({', '.join(said)})" if said else ""
+    """The model's marks in brackets; "" where it has none."""
+    said = leaderboard.marks(leaderboard.row_of(result)).replace("`", "")
+    return "" if said == "–" else f"({said})"
 
 
 def print_pair(

@@ -280,13 +280,15 @@ def print_tables(
                 for i, (c, w) in enumerate(zip(line, widths, strict=True))
             ).rstrip()
         )
+    marks = {r["model"]: leaderboard.marks(r).replace("`", "") for r in rows}
+    starred = {name: name if said == "–" else f"{name}*" for name, said in marks.items()}
     if compared["pairs"]:
         print(f"\nDifferences on {compared['title']} ({compared['n']:,} faces), exact McNemar test, Holm's correction:")
     for p in compared["pairs"]:
         low, high = p["interval"]
         verdict = "real" if p["p_holm"] < 0.05 else "may be chance"
         print(
-            f"  {p['a']} - {p['b']}: {100 * p['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], "
+            f"  {starred[p['a']]} - {starred[p['b']]}: {100 * p['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], "
             f"p = {p['p_holm']:.2g} ({verdict})"
         )
 
@@ -294,10 +296,14 @@ def print_tables(
         print("\nEnsembles, weights fitted on validation:")
     for e in combined:
         low, high = e["test_interval"]
-        members = " + ".join(f"{w:.2f} {n}" for w, n in zip(e["weights"], e["members"], strict=True))
+        members = " + ".join(f"{w:.2f} {starred.get(n, n)}" for w, n in zip(e["weights"], e["members"], strict=True))
         print(
             f"  {members}: {100 * e['test_accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}], nll {e['test_nll']:.3f}"
         )
+    if compared["pairs"] or combined:
+        for name, said in marks.items():
+            if said != "–":
+                print(f"  * {name}: {said}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

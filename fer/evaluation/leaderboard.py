@@ -171,7 +171,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
         "ten-crop": percent(row["tencrop_accuracy"]),
         "no copies": percent(row["unleaked_accuracy"]),
         "trained": _trained(row),
-        "marks": _marks(row),
+        "marks": marks(row),
     }
 
 
@@ -218,13 +218,14 @@ def _trained(row: Mapping[str, Any]) -> str:
     return ", ".join(p for p in parts if p) or "–"
 
 
-def _marks(row: Mapping[str, Any]) -> str:
-    marks = [f"trained on {row['trained_on']}"] if row["trained_on"] not in ("", row["data"]) else []
-    marks += [f"distilled from `{row['distilled_from']}`"] if row["distilled_from"] else []
-    marks += [
+def marks(row: Mapping[str, Any]) -> str:
+    """What makes a comparison unequal, or says what a row is: other training data, teacher, pretraining, twin."""
+    said = [f"trained on {row['trained_on']}"] if row["trained_on"] not in ("", row["data"]) else []
+    said += [f"distilled from `{row['distilled_from']}`"] if row["distilled_from"] else []
+    said += [
         title
         for key, title in (("pretrained", "pretrained"), ("extra_annotation", "extra annotation"))
         if str(row[key]) == "True"
     ]
-    marks += [f"twin of `{row['twin_of']}`"] if row["twin_of"] else []
-    return ", ".join(marks) or "–"
+    said += [f"twin of `{row['twin_of']}`"] if row["twin_of"] else []
+    return ", ".join(said) or "–"

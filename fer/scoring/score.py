@@ -110,7 +110,7 @@ class Scorer:
         card = card_for(manifest, name, self.dataset) | {
             "temperature": temperature,
             "cost": self._cost(target, checkpoint, manifest, predictor, same, options),
-            "crowd": self._crowd(frame, kept),
+            "crowd": self._crowd(frame, unchanged),
         }
         metrics = report.summarise(frame, card)
         results.write_predictions(frame, folder)

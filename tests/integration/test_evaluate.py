@@ -12,6 +12,7 @@ from fer.evaluation import figures, leaderboard, results
 from fer.evaluation.readme import markers
 from fer.labels import FER7, FERPLUS8, LabelSet
 from tests.small_checkpoints import bundle, dataset, script, setup
+from tests.stand_in_results import write_stand_in
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,15 @@ def test_made_again_from_predictions_without_models_or_data(place, evaluate, cap
     assert evaluate.main(["--from-predictions"]) == 0
     assert {p: p.read_bytes() for p in before} == before
     assert "PrivateTest" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_marked_models_carry_a_star_wherever_they_are_printed(evaluate, tmp_path, capsys):
+    root = write_stand_in(tmp_path / "r", n=140)
+    assert evaluate.main(["--from-predictions", "--out", str(root)]) == 0
+    out = capsys.readouterr().out
+    assert "attention_cnn - vit_tiny*: " in out and "  * vit_tiny: distilled from attention_cnn" in out
+    assert "attention_cnn*" not in out and "* baseline_cnn" not in out
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -249,7 +249,7 @@ def test_votes_of_the_crowd_are_scored_and_stay_when_they_are_gone(place, evalua
     assert crowd["n"] == 42 and crowd["cross_entropy"] > crowd["crowd_entropy"] > 1
     facts = stored.read_data(place / "results", "fer2013")
     assert facts["crowd"]["test"]["agreement"] == crowd["agreement"]
-    for argv in (["--from-predictions"], []):
+    for argv in (["--from-predictions"], [], ["--again"]):
         assert evaluate.main(argv) == 0
         assert read(place).metrics["splits"]["test"]["crowd"] == crowd
     assert stored.read_data(place / "results", "fer2013") == facts
