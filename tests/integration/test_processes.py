@@ -108,6 +108,7 @@ def test_only_the_first_process_reports_and_writes(runs):
     assert two.stdout.strip().count("\n") == 0, "one line: the run folder"
 
 
+@pytest.mark.slow
 def test_uneven_parts_a_budget_and_a_fit_end_well_in_two_processes(tmp_path):
     """Processes that decide by their own clock, or cut batches differently, wait for each other for ever."""
     options = "--model custom_cnn,hog_svm --data synthetic:n=5,seed=1 --device cpu --threads 1 --batch-size 9"

@@ -266,8 +266,8 @@ def test_rollout_of_a_timm_net_reads_the_tokens_that_are_classified(changes, row
 def test_grad_cam_on_a_transformer_names_the_method_that_works():
     predictor = StandIn(timm_vit(), InputSpec(24, 1, 24))
     assert set(methods_for(predictor)) == {"rollout", "gradient_rollout", "occlusion", "integrated_gradients"}
-    assert resolve(predictor) == "gradient_rollout"
-    with pytest.raises(ConfigError, match="can be explained by: gradient_rollout, rollout, occlusion"):
+    assert resolve(predictor) == "rollout"
+    with pytest.raises(ConfigError, match="can be explained by: rollout, occlusion, gradient_rollout"):
         explain(predictor, np.zeros((24, 24), np.uint8), "grad_cam")
 
 
