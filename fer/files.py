@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from fer.errors import ConfigError
 
 
 @contextmanager
@@ -27,3 +30,25 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def fresh_folder(path: str | Path, what: str) -> Path:
+    """An empty folder to generate files into. One that was generated before is replaced, nothing else ever is.
+
+    A mark beside the folder, `.<name>.generated`, tells the two apart.
+
+    Args:
+        what: What is generated, for the error.
+
+    Raises:
+        ConfigError: a file, or a folder that holds something and was not made by this function.
+    """
+    path = Path(path).resolve()
+    mark = path.with_name(f".{path.name}.generated")
+    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not mark.is_file()):
+        raise ConfigError(f"{path} holds other things than an earlier {what}; name another folder")
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    mark.write_text(f"The folder {path.name} is generated; the next run replaces it.\n", encoding="utf-8")
+    return path

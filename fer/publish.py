@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer import checkpoint, hub, paths
-from fer.errors import ConfigError, DataError
+from fer.errors import DataError
 from fer.evaluation import ModelResult, read_result
 from fer.evaluation.results import HISTORY, METRICS, read_history
+from fer.files import fresh_folder
 from fer.hub import Plan, Sent
 from fer.hub.pull import parse
 from fer.model_card import headline_split, repo_name, write_card
@@ -73,12 +74,7 @@ def prepare(name_or_path: str | Path, repo: str, out: str | Path, results: str |
     """
     folder = checkpoint.find(name_or_path)
     module, manifest = checkpoint.load_any(folder)
-    out = Path(out)
-    if out.exists():
-        if not (out / CARD).is_file() and any(out.iterdir()):
-            raise ConfigError(f"{out} holds other things than an earlier model repository; name another folder")
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
+    out = fresh_folder(out, "model repository")
     scored = scored_with(manifest, results)
     form = timm_form(module, manifest)
     shutil.copyfile(folder / str(manifest.weights["file"]), out / str(manifest.weights["file"]))

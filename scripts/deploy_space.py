@@ -21,6 +21,7 @@ from fnmatch import fnmatch
 
 from fer.command_line import run_script
 from fer.errors import ConfigError
+from fer.files import fresh_folder
 from fer.paths import ROOT, checkpoints_dir, results_dir
 
 # never part of a Space, whoever left them there
@@ -137,12 +138,7 @@ def write_space(app: App, out: Path, names: Sequence[str], hardware: str | None)
     """
     from fer.hub.push import files_of
 
-    if out.exists() and any(out.iterdir()):
-        readme = out / "README.md"
-        if not (readme.is_file() and f"sdk: {app.sdk}" in readme.read_text(encoding="utf-8", errors="replace")):
-            raise ConfigError(f"{out} holds other things than an earlier Space of this app; name another folder")
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = fresh_folder(out, "Space of this app")
     app.write(out, names, hardware)
     copy(ROOT / "LICENSE", out / "LICENSE")
     files_of(out)

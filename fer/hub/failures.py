@@ -16,7 +16,7 @@ from fer.errors import HubError
 TOKEN_PAGE = "https://huggingface.co/settings/tokens"
 LOG_IN = "run: hf auth login (or set HF_TOKEN)"
 # of a user, an organisation, a log-in through the browser
-_TOKEN = re.compile(r"\b(?:hf|api_org|hf_oauth|hf_jwt)_[A-Za-z0-9]{20,}[\w.-]*")
+_TOKEN = re.compile(r"(?:hf|api_org|hf_oauth)_[A-Za-z0-9]{20,}[\w.-]*|hf_jwt_[\w.-]{20,}")
 _HIDDEN = "hf_***"
 _NO_CONNECTION = {
     "ConnectError",

@@ -156,9 +156,14 @@ def test_a_page_that_was_not_built(script, tmp_path, monkeypatch, capsys):
 
 
 def test_a_folder_with_other_things_is_left_alone(script, tmp_path, capsys):
-    (tmp_path / "thesis.txt").write_text("years of work")
-    assert script.main(["--app", "lab", "--dry-run", "--out", str(tmp_path)]) == 2
-    assert "holds other things" in capsys.readouterr().err and names(tmp_path) == {"thesis.txt"}
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "README.md").write_text("---\nsdk: docker\n---\n")  # a Space's, but not one that this script wrote
+    assert script.main(["--app", "lab", "--dry-run", "--out", str(mine)]) == 2
+    assert "holds other things" in capsys.readouterr().err and names(mine) == {"README.md"}
+    for app in ("demo", "lab", "static"):
+        assert script.main(["--app", app, "--dry-run", "--out", str(ROOT / "demo")]) == 2
+    assert (ROOT / "demo" / "app.py").is_file()
 
 
 def test_a_token_in_a_file_stops_it(script, page, tmp_path, monkeypatch, capsys):

@@ -260,7 +260,7 @@ def test_a_dry_run_writes_the_folder_and_asks_nobody(push, server, tmp_path):
     kept = tmp_path / "fer-baseline-cnn"
     assert (kept / "README.md").is_file()
     shutil.copytree(kept, tmp_path / "elsewhere")
-    (kept / "README.md").unlink()
+    (tmp_path / ".fer-baseline-cnn.generated").unlink()  # now it is somebody's folder that has a README
     status, said = push("--model", "baseline_cnn", "--dry-run", "--out", tmp_path)
     assert status == 2 and "holds other things" in said and (kept / "model.safetensors").is_file()
 
