@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,25 +25,7 @@ from fer.models.hog_svm import HogSvm
 from fer.models.layers import CBAM
 from fer.specs import InputSpec
 from fer.torchvision_repair import import_repaired
-from fer.transforms import normalise, prepare
-
-
-@dataclass
-class StandIn:
-    """The part of a Predictor that explanations use."""
-
-    module: torch.nn.Module
-    input_spec: InputSpec
-    name: str = "stand_in"
-    labels: object = FER7
-    manifest: object = field(default_factory=lambda: SimpleNamespace(model="stand_in"))
-
-    def preprocess(self, faces):
-        return normalise(torch.from_numpy(prepare(faces, self.input_spec)), self.input_spec)
-
-    def predict_proba(self, faces):
-        with torch.inference_mode():
-            return self.module(self.preprocess(faces)).softmax(1).numpy()
+from tests.stand_in_predictor import StandIn
 
 
 class Weighted(torch.nn.Module):
