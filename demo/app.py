@@ -7,6 +7,7 @@ python demo/app.py --port 8000 --checkpoint runs/attention_cnn/LATEST
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -17,28 +18,19 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]  # as a Space, `fer` lies beside this file
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-try:  # on Hugging Face's ZeroGPU machines this must come before torch
-    import spaces
-except ImportError:
-    spaces = None
+with contextlib.suppress(ImportError):  # on Hugging Face's ZeroGPU machines this must come before torch
+    import spaces  # noqa: F401
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 import cards
-from analysis import MOST_CARDS, Models, find_faces, look_closer, open_upload, shrink
+import photo
+from analysis import Models
 from fer.errors import FerError
-from fer.overlay import draw_faces
 
 TITLE = "Facial-expression lab"
-EXAMPLES = HERE / "examples"
+PAGES: dict[str, Any] = {"Photo": photo}  # title: module with build(models)
 MAX_UPLOAD = "10mb"
-OOPS = "Something went wrong on our side; the log has the details. Please try another picture."
-NO_FACE = (
-    "No face found. Is there one, seen from the front and not too small? If the picture is a tight crop of a face, "
-    "take the whole picture as one."
-)
-_log = logging.getLogger("fer.demo")
 
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 THEME = gr.themes.Base(
@@ -66,17 +58,6 @@ HEAD = """
   @media (max-width: 640px) { .gradio-container .fillable { padding: 12px !important; } }
 </style>
 """
-API_HELP = """Finds every face in a picture and names its expression. picture: a file (gradio_client.handle_file).
-model: a model's name, empty for the default. whole_picture: true takes the picture itself for one face. Answer: model,
-labels, width, height, and faces, largest first, each with box (left, top, right, bottom in pixels), score, label,
-emoji, confidence and probs. No face found: faces is an empty list. An unreadable picture is an error that says why."""
-# On a phone the answer lies below the fold.
-SCROLL = """
-(picture) => {
-  const answer = document.getElementById("fer-status");
-  if (picture && answer && window.innerWidth < 768) answer.scrollIntoView({ behavior: "smooth", block: "start" });
-}
-"""
 
 
 def build_app(models: Models | None = None) -> gr.Blocks:
@@ -93,72 +74,10 @@ def build_app(models: Models | None = None) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as app:
         gr.HTML(cards.HEADER)
         gr.HTML(cards.CAUTION)
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=5, min_width=300):
-                picture = gr.Image(
-                    label="Picture",
-                    type="filepath",
-                    image_mode=None,
-                    sources=["upload", "webcam", "clipboard"],
-                    webcam_options=gr.WebcamOptions(mirror=True),
-                    height=320,
-                    elem_id="fer-picture",
-                )
-                _examples(picture)
-                choices = [(models.title(name), name) for name in models.names]
-                model = gr.Radio(
-                    choices, value=models.default, label="Model", visible=bool(models), elem_id="fer-model"
-                )
-                facts = gr.HTML(_facts(models, models.default))
-                whole = gr.Checkbox(
-                    label="Take the whole picture as one face",
-                    info="For tight crops in which no face is found.",
-                    elem_id="fer-whole",
-                )
-            with gr.Column(scale=6, min_width=300):
-                status = gr.HTML(cards.EMPTY, elem_id="fer-status")
-                take_whole = gr.Button("Take the whole picture as one face", variant="primary", visible=False)
-                boxed = gr.Image(
-                    label="Faces",
-                    show_label=False,  # it would lie over a name
-                    interactive=False,
-                    visible=False,
-                    buttons=["download", "fullscreen"],
-                    format="jpeg",
-                    elem_id="fer-boxed",
-                )
-                with gr.Row(visible=False) as look:
-                    method = gr.Radio(label="Where the net looked", scale=3, min_width=220, elem_id="fer-method")
-                    opacity = gr.Slider(0, 1, value=0.6, step=0.05, label="Opacity", scale=2, min_width=160)
-                faces = gr.HTML(elem_id="fer-faces")
-
-        shown = [status, take_whole, boxed, look, method, faces, whole, facts]
-
-        def on_picture(upload: dict | None, model: str | None, method: str | None) -> dict:
-            return _show(models, shown, upload, model, method, whole=False)
-
-        def on_choice(upload: dict | None, model: str | None, method: str | None, whole: bool) -> dict:
-            return _show(models, shown, upload, model, method, bool(whole))
-
-        def on_whole(upload: dict | None, model: str | None, method: str | None) -> dict:
-            return _show(models, shown, upload, model, method, whole=True)
-
-        # preprocess=False hands over the file itself: fer.images opens it and says what is wrong with it.
-        quiet: dict[str, Any] = {
-            "outputs": shown,
-            "preprocess": False,
-            "trigger_mode": "always_last",
-            "concurrency_id": "analyze",
-            "concurrency_limit": 2,
-            "show_progress": "minimal",
-            "show_progress_on": [status],
-            "api_visibility": "private",
-        }
-        picture.change(on_picture, [picture, model, method], **quiet).then(None, [picture], js=SCROLL)
-        gr.on([model.input, method.input, whole.input], on_choice, [picture, model, method, whole], **quiet)
-        take_whole.click(on_whole, [picture, model, method], **quiet)
-        opacity.change(None, [opacity], js="(v) => { document.documentElement.style.setProperty('--fer-opacity', v); }")
-        _api(models)
+        with gr.Tabs(elem_id="fer-tabs"):
+            for title, page in PAGES.items():
+                with gr.Tab(title, id=page.__name__):
+                    page.build(models)
     return app
 
 
@@ -166,104 +85,12 @@ def launch_options() -> dict[str, Any]:
     """What `launch` needs for the page to look and behave as meant; nothing is fetched from elsewhere."""
     return {
         "theme": THEME,
-        "css_paths": [HERE / "style.css"],
+        "css_paths": sorted(HERE.glob("*.css")),
         "head": HEAD,
         "max_file_size": MAX_UPLOAD,
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
     }
-
-
-def _examples(picture: gr.Image) -> None:
-    files = sorted(p for p in EXAMPLES.glob("*") if p.suffix in (".jpg", ".png")) if EXAMPLES.is_dir() else []
-    if files:
-        gr.Examples(
-            [[str(f)] for f in files],
-            [picture],
-            label="Examples (drawn)",
-            examples_per_page=8,
-            api_visibility="private",
-        )
-
-
-def _facts(models: Models, name: str | None) -> str:
-    try:
-        return cards.facts_line(models.facts(name))
-    except FerError as e:
-        return cards.message(str(e), "problem")
-
-
-def _show(
-    models: Models, shown: list, upload: dict | None, model: str | None, method: str | None, whole: bool
-) -> dict[Any, Any]:
-    """New values for the components in `shown`, whatever happens."""
-    status, take_whole, boxed, look, methods, faces, whole_box, facts = shown
-    cleared = {
-        take_whole: gr.update(visible=False),
-        boxed: gr.update(value=None, visible=False),
-        look: gr.update(visible=False),
-        faces: "",
-        whole_box: whole,
-        facts: _facts(models, model),
-    }
-    if not upload:
-        return cleared | {status: cards.EMPTY, whole_box: False}
-    try:
-        image, predictor = open_upload(upload, get_upload_folder()), models.predictor(model)
-        results = find_faces(image, predictor, whole)
-        if not results:
-            return cleared | {status: cards.message(NO_FACE), take_whole: gr.update(visible=True)}
-        seen, possible, used = look_closer(image, results, predictor, method or "auto", whole)
-    except FerError as e:
-        gr.Warning(str(e), title="This did not work")
-        return cleared | {status: cards.message(str(e), "problem")}
-    except Exception:  # the outer edge: a visitor never sees a traceback
-        _log.exception("analysis failed")
-        gr.Warning(OOPS)
-        return cleared | {status: cards.message(OOPS, "problem")}
-    count = "1 face" if len(results) == 1 else f"{len(results)} faces"
-    return cleared | {
-        status: cards.message(f"{count} found" if not whole else "The whole picture, taken as one face"),
-        boxed: gr.update(value=shrink(draw_faces(image, results)), visible=not whole),
-        look: gr.update(visible=bool(possible)),
-        methods: gr.update(choices=possible, value=used),
-        faces: cards.face_cards(seen, left_out=max(0, len(results) - MOST_CARDS)),
-    }
-
-
-def _api(models: Models) -> None:
-    """The endpoint /analyze for programs."""
-    picture = gr.Image(label="picture", type="filepath", image_mode=None, visible=False)
-    model = gr.Textbox(value=models.default or "", label="model", visible=False)
-    whole = gr.Checkbox(label="whole_picture", visible=False)
-    answer = gr.JSON(label="answer", visible=False)
-
-    def analyze(picture: dict | None, model: str | None = None, whole_picture: bool = False) -> dict[str, Any]:
-        try:
-            image, predictor = open_upload(picture, get_upload_folder()), models.predictor(model or None)
-            results = find_faces(image, predictor, bool(whole_picture))
-        except FerError as e:
-            raise gr.Error(str(e), print_exception=False) from e
-        except Exception as e:
-            _log.exception("analysis failed")
-            raise gr.Error(OOPS, print_exception=False) from e
-        return {
-            "model": predictor.name,
-            "labels": list(predictor.labels.names),
-            "width": int(image.shape[1]),
-            "height": int(image.shape[0]),
-            "faces": [result.as_dict() for result in results],
-        }
-
-    gr.Button(visible=False).click(
-        analyze,
-        [picture, model, whole],
-        [answer],
-        preprocess=False,
-        concurrency_id="analyze",
-        api_name="analyze",
-        api_description=f"{API_HELP} Models: {', '.join(models.names) or 'none yet'}.",
-    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -308,9 +135,6 @@ def main(argv: list[str] | None = None) -> int:
         app.close(verbose=False)
     return 0
 
-
-if spaces is not None:
-    find_faces = spaces.GPU(find_faces)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CROP_PX = 288
 HEAT_PX = 144
+OOPS = "Something went wrong on our side; the log has the details. Please try another picture."
 
 HEADER = """
 <header class="fer-header">

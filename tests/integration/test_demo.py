@@ -27,7 +27,7 @@ def demo():
     """The modules of the demo, as `python demo/app.py` imports them."""
     sys.path.insert(0, str(ROOT / "demo"))
     try:
-        yield {name: importlib.import_module(name) for name in ("app", "analysis", "cards")}
+        yield {name: importlib.import_module(name) for name in ("app", "photo", "analysis", "cards")}
     finally:
         sys.path.remove(str(ROOT / "demo"))
 
@@ -181,7 +181,7 @@ def page(demo, trained, monkeypatch):
         components = [gr.HTML() for _ in names]
     models = demo["analysis"].Models()
     warnings: list[str] = []
-    monkeypatch.setattr(demo["app"].gr, "Warning", lambda text, **_: warnings.append(text))
+    monkeypatch.setattr(demo["photo"].gr, "Warning", lambda text, **_: warnings.append(text))
 
     def show(path, model="attention_cnn", method=None, whole=False):
         upload = None
@@ -189,7 +189,7 @@ def page(demo, trained, monkeypatch):
             upload = {"path": str(trained / "uploads" / Path(path).name), "orig_name": Path(path).name}
             (trained / "uploads").mkdir(exist_ok=True)
             shutil.copyfile(path, upload["path"])
-        out = demo["app"]._show(models, components, upload, model, method, whole)
+        out = demo["photo"]._show(models, components, upload, model, method, whole)
         return {name: out.get(c) for name, c in zip(names, components, strict=True)} | {"warnings": list(warnings)}
 
     return show
@@ -239,9 +239,9 @@ def test_bad_uploads_are_told_and_leave_nothing_of_the_last_picture(page, tmp_pa
 
 
 def test_a_fault_of_ours_is_logged_and_admitted(page, demo, monkeypatch, caplog):
-    monkeypatch.setattr(demo["app"], "find_faces", lambda *_: 1 / 0)
+    monkeypatch.setattr(demo["photo"], "find_faces", lambda *_: 1 / 0)
     out = page(ONE)
-    assert demo["app"].OOPS in out["status"] and "ZeroDivisionError" in caplog.text
+    assert demo["cards"].OOPS in out["status"] and "ZeroDivisionError" in caplog.text
 
 
 def test_clearing_the_picture_clears_the_page(page):
@@ -277,7 +277,7 @@ def test_without_a_model_the_page_stands_and_says_how_to_get_one(demo, monkeypat
     demo["app"].build_app(models)
     with pytest.raises(CheckpointError, match=r"scripts/train\.py"):
         models.predictor("attention_cnn")
-    assert "scripts/train.py" in demo["app"]._facts(models, None)
+    assert "scripts/train.py" in demo["photo"]._facts(models, None)
 
 
 def test_a_given_checkpoint_is_offered_first(demo, untrained, trained):
