@@ -27,7 +27,7 @@ def verdict(pair: dict[str, Any], chosen: Selection, count: int) -> str:
     if pair["p_holm"] >= CHANCE:
         end = "a difference as large as this **may well be chance**."
     else:
-        end = "chance alone would rarely give such a difference, so **it is real**."
+        end = "**chance alone would rarely give such a difference** (the luck of one training run apart)."
     a, b = chosen.titles[pair["a"]], chosen.titles[pair["b"]]
     return (
         f"On the {pair['n']:,} faces of {chosen.title}, **{a}** is right {abs(points):.1f} points {better} often than "

@@ -1,4 +1,4 @@
-"""The parts of a README that results/ writes: the leaderboard and what attention bought."""
+"""The parts of a README that results/ writes: the leaderboard, what attention bought, the spread over seeds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from fer import paths
 from fer.errors import DataError
 from fer.evaluation import leaderboard, stored, twins
 from fer.evaluation.results import read_results, write_text
+from fer.evaluation.seeds import SeedDifference, Spread, seed_difference, seed_table
 
 LEADERBOARD = "leaderboard"
 ATTENTION = "attention"
+SEEDS = "seeds"
 MAIN_DATA = "fer2013"
 
 
@@ -37,15 +39,45 @@ def attention_text(root: str | Path | None = None) -> str:
     return "\n\n".join(" ".join(twins.in_words(e)) for e in effects)
 
 
+def seeds_text(root: str | Path | None = None) -> str:
+    """Table of the models that were trained more than once on FER2013, equally long, with nothing but another seed.
+
+    A line for each model and length (mean, sample standard deviation and range), and one for an attention net minus its
+    twin, seed by seed, with the 95 % interval of the mean difference.
+    """
+    rows = stored.read_seeds(root, MAIN_DATA)
+    several = [s for s in seed_table(rows) if len(s.seeds) > 1]
+    if not several:
+        return "No model has been trained with several seeds yet."
+    lines = [
+        "| model | epochs | seeds | PublicTest | PrivateTest | range | macro-F1 |",
+        "| --- | --: | --- | --: | --: | --- | --: |",
+    ]
+    for s in several:
+        lines.append(
+            f"| `{s.model}` | {_or_dash(s.epochs)} | {', '.join(map(str, s.seeds))} | {_mean(s.val_accuracy)} | "
+            f"{_mean(s.test_accuracy)} | {_range(s.test_accuracy)} | {_mean(s.macro_f1)} |"
+        )
+    for with_, without in sorted({(s.twin_of, s.model) for s in several if s.twin_of}):
+        found = {k: seed_difference(rows, with_, without, f"{k}_accuracy") for k in ("val", "test")}
+        if (d := found["test"]) is not None and d.interval is not None:
+            lines.append(
+                f"| `{with_}` minus `{without}` | {_or_dash(d.epochs)} | {', '.join(map(str, d.seeds))} | "
+                f"{_change(found['val'])} | {_change(d)} | {_range(d.difference, signed=True)} | – |"
+            )
+    return "\n".join(lines)
+
+
 def fill(text: str, root: str | Path | None = None, name: str = "README") -> str:
-    """A README's text with its parts made again: the leaderboard and, where it has the markers, what attention bought.
+    """A README's text with its parts made again: the leaderboard and, where it has the markers, the rest.
 
     Raises:
         DataError: a marker is missing, doubled, or a pair stands in the wrong order; no leaderboard below `root`.
     """
     text = _replaced(text, LEADERBOARD, leaderboard.readme_table(leaderboard.read(root)), name)
-    if any(m in text for m in markers(ATTENTION)):
-        text = _replaced(text, ATTENTION, attention_text(root), name)
+    for part, content in ((ATTENTION, attention_text), (SEEDS, seeds_text)):
+        if any(m in text for m in markers(part)):
+            text = _replaced(text, part, content(root), name)
     return text
 
 
@@ -69,6 +101,26 @@ def is_current(path: str | Path, root: str | Path | None = None) -> bool:
     """Does a README say what the results below `root` say?"""
     text = _read(path)
     return fill(text, root, str(path)) == text
+
+
+def _or_dash(value: object) -> str:
+    return "–" if value is None else str(value)
+
+
+def _mean(s: Spread | None) -> str:
+    return "–" if s is None else f"{100 * s.mean:.1f} ± {100 * s.std:.1f}" if s.n > 1 else f"{100 * s.mean:.1f}"
+
+
+def _range(s: Spread | None, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    return "–" if s is None else f"{100 * s.low:{sign}.1f} to {100 * s.high:{sign}.1f}"
+
+
+def _change(d: SeedDifference | None) -> str:
+    if d is None:
+        return "–"
+    mean = f"{100 * d.difference.mean:+.1f}"
+    return mean if d.interval is None else f"{mean} [{100 * d.interval.low:+.1f}, {100 * d.interval.high:+.1f}]"
 
 
 def _read(path: str | Path) -> str:

@@ -263,8 +263,9 @@ def _on_seeds(e: TwinEffect) -> str:
     s = e.seeds
     if s is None or s.interval is None:
         return "Both were trained with one seed, so how much another seed would change is not known."
+    length = "" if s.epochs is None else f", trained for {s.epochs} epochs each,"
     return (
-        f"Over {len(s.seeds)} seeds the difference is {_points(s.difference.mean)} points on average "
+        f"Over {len(s.seeds)} seeds{length} the difference is {_points(s.difference.mean)} points on average "
         f"{_between(s.interval)}, from {_points(s.difference.low)} to {_points(s.difference.high)}."
     )
 

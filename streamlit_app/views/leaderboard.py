@@ -206,7 +206,8 @@ def _seeds(chosen: Selection) -> None:
     for summary in runs:
         if len(summary.seeds) < 2:
             continue
-        line = {"model": chosen.titles.get(summary.model, summary.model), "runs": len(summary.seeds)}
+        line = {"model": chosen.titles.get(summary.model, summary.model), "epochs": summary.epochs}
+        line["runs"] = len(summary.seeds)
         for name, spread in (("validation", summary.val_accuracy), ("test", summary.test_accuracy)):
             if spread is not None:
                 line |= {f"{name}, mean (%)": 100 * spread.mean, f"{name}, deviation (%)": 100 * spread.std}
@@ -216,8 +217,8 @@ def _seeds(chosen: Selection) -> None:
         return
     st.subheader("The luck of the seed")
     st.caption(
-        "The same recipe trained several times. The 95 % intervals above cover the choice of test faces; this is what "
-        "another random start changes."
+        "The same recipe, equally long, trained several times. The intervals above cover the choice of test faces; "
+        "this is what another random start changes."
     )
     charts.table(
         pd.DataFrame(lines),

@@ -23,7 +23,7 @@ def test_the_verdict_is_one_sentence_with_the_numbers_of_mcnemar(results):
     verdict = messages(app).split("\n")[0]
     assert verdict.startswith("On the 400 faces of PrivateTest, **Attention CNN** is right")
     assert f"{100 * abs(p['difference']):.1f} points {'more' if p['difference'] < 0 else 'less'} often" in verdict
-    assert ("it is real" in verdict) == (p["p_holm"] < 0.05) and "for 3 pairs" in verdict
+    assert ("chance alone would rarely" in verdict) == (p["p_holm"] < 0.05) and "for 3 pairs" in verdict
     app.selectbox(key="first").set_value("baseline_cnn").run()
     app.selectbox(key="second").set_value("attention_cnn").run()
     low, high = (100 * v for v in p["interval"])

@@ -145,7 +145,9 @@ def test_words_for_chance_harm_an_unequal_pair_and_seeds(pair):
     ]
     (seeded,) = twins.attention_effect([pair], seed_rows=rows)
     assert seeded.seeds.difference.mean == pytest.approx(0.08 / 3)
-    assert twins.in_words(seeded)[4].startswith("Over 3 seeds the difference is +2.7 points on average")
+    assert twins.in_words(seeded)[4].startswith(
+        "Over 3 seeds, trained for 20 epochs each, the difference is +2.7 points"
+    )
     assert twins.in_words(seeded)[4].endswith("from +1.0 to +4.0.")
 
 

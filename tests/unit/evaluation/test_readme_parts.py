@@ -1,0 +1,31 @@
+"""The README's table of the spread over seeds."""
+
+from __future__ import annotations
+
+from fer.evaluation import readme, stored
+
+DATA = readme.MAIN_DATA
+
+
+def run(model, seed, val, test, epochs=6, twin_of=""):
+    return {"model": model, "twin_of": twin_of, "seed": seed, "epochs": epochs, "val_accuracy": val,
+            "test_accuracy": test, "macro_f1": test - 0.05, "sha256": "", "git_commit": ""}  # fmt: skip
+
+
+def test_each_length_has_its_line_and_a_pair_its_difference(tmp_path):
+    rows = [run("with", s, v, v + 0.01) for s, v in ((1, 0.60), (2, 0.62), (3, 0.64))]
+    rows += [run("without", s, v, v + 0.01, twin_of="with") for s, v in ((1, 0.60), (2, 0.60), (3, 0.61))]
+    rows += [run("with", 42, 0.66, 0.67, epochs=28), run("lonely", 1, 0.5, 0.5)]
+    stored.write_seeds(rows, tmp_path, DATA)
+    lines = readme.seeds_text(tmp_path).splitlines()[2:]
+    assert lines == [
+        "| `with` | 6 | 1, 2, 3 | 62.0 ± 2.0 | 63.0 ± 2.0 | 61.0 to 65.0 | 58.0 ± 2.0 |",
+        "| `without` | 6 | 1, 2, 3 | 60.3 ± 0.6 | 61.3 ± 0.6 | 61.0 to 62.0 | 56.3 ± 0.6 |",
+        # differences 0, 2, 3 points: standard deviation 1.53, Student's t with 2 degrees of freedom 4.303
+        "| `with` minus `without` | 6 | 1, 2, 3 | +1.7 [-2.1, +5.5] | +1.7 [-2.1, +5.5] | +0.0 to +3.0 | – |",
+    ]
+
+
+def test_single_runs_have_no_spread(tmp_path):
+    stored.write_seeds([run("a", 1, 0.6, 0.6), run("a", 2, 0.7, 0.7, epochs=7)], tmp_path, DATA)
+    assert readme.seeds_text(tmp_path) == "No model has been trained with several seeds yet."
