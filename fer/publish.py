@@ -87,7 +87,7 @@ def prepare(name_or_path: str | Path, repo: str, out: str | Path, results: str |
             (out / TIMM_WEIGHTS).write_bytes(form.weights)
     onnx = _copy_exports(folder, manifest, out)
     pictures = _write_results(folder, manifest, scored, out)
-    card = write_card(manifest, repo, scored, _notes(manifest, scored), pictures=pictures, onnx=onnx, timm=form)
+    card = write_card(manifest, repo, scored, notes_of(manifest, scored), pictures=pictures, onnx=onnx, timm=form)
     (out / CARD).write_text(card, encoding="utf-8", newline="\n")
     shutil.copyfile(paths.ROOT / "LICENSE", out / "LICENSE")
     return Prepared(repo, out, manifest)
@@ -199,7 +199,12 @@ def _write_results(
     return pictures
 
 
-def _notes(manifest: checkpoint.Manifest, scored: Sequence[ModelResult]) -> list[str]:
+def notes_of(manifest: checkpoint.Manifest, scored: Sequence[ModelResult]) -> list[str]:
+    """Sentences about these weights that stand beside their results (`NOTES`).
+
+    Raises:
+        DataError: damaged notes.
+    """
     found = []
     for result in scored:
         path = Path(result.folder or "").parent / NOTES

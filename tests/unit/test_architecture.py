@@ -28,6 +28,7 @@ FLOORS = [
     {"timm_form"},
     {"model_card"},
     {"publish"},
+    {"card_text"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
 NEVER = {

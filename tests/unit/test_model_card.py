@@ -13,7 +13,7 @@ from fer.evaluation.results import folder_of
 from fer.labels import FER7
 from fer.model_card import repo_name, write_card
 from fer.models import get_model
-from fer.publish import NOTES, _notes, scored_with
+from fer.publish import NOTES, notes_of, scored_with
 from tests.hub_routes import card_errors
 from tests.stand_in_results import sha256, write_stand_in
 
@@ -113,11 +113,11 @@ def test_notes_belong_to_the_weights_they_speak_of(root, tmp_path):
     path = tmp_path / "fer2013" / NOTES
     path.write_text(json.dumps({sha256("attention_cnn"): "Scored twice.", "1" * 64: "Of another one."}))
     scored = scored_with(manifest(), tmp_path)
-    assert _notes(manifest(), scored) == ["Scored twice."]
+    assert notes_of(manifest(), scored) == ["Scored twice."]
     assert "\n\nScored twice.\n\n" in write_card(manifest(), REPO, scored, ["Scored twice."])
     path.write_text("[]")
     with pytest.raises(DataError, match=NOTES):
-        _notes(manifest(), scored)
+        notes_of(manifest(), scored)
 
 
 @pytest.mark.parametrize(
