@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fer.errors import HubError
-from fer.hub.failures import client, client_errors, first_line, scrub
+from fer.hub.failures import client, client_errors, first_line, raise_without_token, reaching_the_hub
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,8 +39,7 @@ def fetch_yunet(cache_dir: str | Path | None = None, allow_download: bool = True
     Raises:
         HubError: not in the cache and not allowed to download, no network, or a file that is not the expected one.
     """
-    import huggingface_hub
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(YUNET_REPO, YUNET_FILE, cache_dir=cache_dir)
     if isinstance(found, str) and _sha256(Path(found)) == YUNET_SHA256:
@@ -50,13 +48,11 @@ def fetch_yunet(cache_dir: str | Path | None = None, allow_download: bool = True
         raise HubError(f"{YUNET_FILE} is not in the local cache, and no download was asked for")
     _log.info("fetching %s from %s", YUNET_FILE, YUNET_REPO)
     damaged = isinstance(found, str)
-    try:
-        path = Path(hf_hub_download(YUNET_REPO, YUNET_FILE, cache_dir=cache_dir, force_download=damaged))
-    except client_errors(huggingface_hub) as e:
-        raise HubError(
-            f"{YUNET_FILE} could not be fetched from {YUNET_REPO} ({first_line(e)}); check the network, or download it "
-            "by hand and give its path or set FER_YUNET"
-        ) from e
+    with reaching_the_hub(
+        f"{YUNET_FILE} could not be fetched from {YUNET_REPO}",
+        "or download it by hand and give its path or set FER_YUNET",
+    ) as hub:
+        path = Path(hub.hf_hub_download(YUNET_REPO, YUNET_FILE, cache_dir=cache_dir, force_download=damaged))
     got = _sha256(path)
     if got != YUNET_SHA256:
         path.unlink(missing_ok=True)
@@ -117,12 +113,10 @@ def _fetch_weights(repo: str, cache_dir: str | Path | None) -> Path:
     found = try_to_load_from_cache(repo, TIMM_FILE, cache_dir=cache_dir)
     if isinstance(found, str):
         return Path(found)
-    hub = client("huggingface_hub")
     _log.info("fetching %s from %s", TIMM_FILE, repo)
     advice = f"the network is needed once, later runs take the file from the cache; or {_FROM_SCRATCH}"
-    return Path(
-        _call(hub, hub.hf_hub_download, f"ImageNet weights {repo}", advice, repo, TIMM_FILE, cache_dir=cache_dir)
-    )
+    with reaching_the_hub(f"ImageNet weights {repo}: download failed", advice) as hub:
+        return Path(hub.hf_hub_download(repo, TIMM_FILE, cache_dir=cache_dir))
 
 
 def _as_tuple(names: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -136,8 +130,7 @@ def kaggle_competition(name: str) -> Path:
         HubError: kagglehub is not installed, no network, no token, or access refused.
     """
     advice = f"{KAGGLE_TOKEN_HELP}; and accept the rules at https://www.kaggle.com/competitions/{name}/rules"
-    kagglehub = client("kagglehub")
-    return Path(_call(kagglehub, kagglehub.competition_download, f"Kaggle competition {name}", advice, name))
+    return _from_kaggle("competition_download", f"Kaggle competition {name}", advice, name)
 
 
 def kaggle_dataset(handle: str) -> Path:
@@ -146,8 +139,7 @@ def kaggle_dataset(handle: str) -> Path:
     Raises:
         HubError: kagglehub is not installed, no network, or access refused.
     """
-    kagglehub = client("kagglehub")
-    return Path(_call(kagglehub, kagglehub.dataset_download, f"Kaggle data set {handle}", KAGGLE_TOKEN_HELP, handle))
+    return _from_kaggle("dataset_download", f"Kaggle data set {handle}", KAGGLE_TOKEN_HELP, handle)
 
 
 def hub_dataset(repo_id: str, patterns: Sequence[str] | None = None, revision: str | None = None) -> Path:
@@ -161,15 +153,13 @@ def hub_dataset(repo_id: str, patterns: Sequence[str] | None = None, revision: s
     Raises:
         HubError: huggingface_hub is not installed, no network, or no such repository.
     """
-    hub = client("huggingface_hub")
-    what = f"Hub data set {repo_id}"
-    advice = "check the connection; for a private or gated repository run: hf auth login"
-    options: dict[str, Any] = {"repo_type": "dataset", "allow_patterns": patterns, "revision": revision}
-    return Path(_call(hub, hub.snapshot_download, what, advice, repo_id, **options))
+    with reaching_the_hub(f"Hub data set {repo_id}: download failed") as hub:
+        return Path(hub.snapshot_download(repo_id, repo_type="dataset", allow_patterns=patterns, revision=revision))
 
 
-def _call(package: ModuleType, function: Callable[..., Any], what: str, advice: str, *args: Any, **options: Any) -> Any:
+def _from_kaggle(function: str, what: str, advice: str, name: str) -> Path:
+    kagglehub = client("kagglehub")
     try:
-        return function(*args, **options)
-    except client_errors(package) as e:
-        raise HubError(scrub(f"{what}: download failed ({first_line(e)}); {advice}")) from e
+        return Path(getattr(kagglehub, function)(name))
+    except client_errors(kagglehub) as e:
+        raise_without_token(f"{what}: download failed ({first_line(e)}); {advice}", e)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from fer.errors import HubError
 
@@ -59,8 +61,11 @@ def client_errors(package: ModuleType) -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def reaching_the_hub(what: str) -> Iterator[ModuleType]:
+def reaching_the_hub(what: str, advice: str = "") -> Iterator[ModuleType]:
     """Gives huggingface_hub; what its calls raise in the block becomes a HubError that begins with `what`.
+
+    Args:
+        advice: Ends the message.
 
     Raises:
         HubError: the cause and what to do, in one line without any token.
@@ -69,10 +74,28 @@ def reaching_the_hub(what: str) -> Iterator[ModuleType]:
     try:
         yield package
     except client_errors(package) as e:
-        said = f"{what}: {reason(e)}"
-        told = "".join(str(part) for part in _chain(e))
-        # a traceback would show the cause's own words
-        raise HubError(scrub(said)) from (e if scrub(told) == told else None)
+        raise_without_token(f"{what}: {reason(e)}" + (f"; {advice}" if advice else ""), e)
+
+
+def raise_without_token(said: str, e: BaseException) -> NoReturn:
+    """Raise HubError with an error of a client as its cause, unless that error's own words hold a token.
+
+    Raises:
+        HubError: always; what is said, every token in it made unreadable.
+    """
+    told = "".join(str(part) for part in _chain(e))
+    # a traceback would show the cause's own words
+    raise HubError(scrub(said)) from (e if scrub(told) == told else None)
+
+
+def require_online(what: str) -> None:
+    """Refuse to send anything in offline mode, where every request of huggingface_hub fails.
+
+    Raises:
+        HubError: offline mode is on.
+    """
+    if import_module("huggingface_hub.constants").HF_HUB_OFFLINE:
+        raise HubError(f"{what}: offline mode is on (HF_HUB_OFFLINE is set), so nothing can be sent; unset it first")
 
 
 def first_line(e: BaseException) -> str:
@@ -99,10 +122,16 @@ def holds_token(data: bytes) -> bool:
 
 
 def own_tokens() -> list[str]:
-    """The Hub's tokens that this machine would send: from the environment and from `hf auth login`."""
-    found = [os.environ.get(name, "").strip() for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")]
+    """The tokens that this machine would send: of the Hub from the environment and from `hf auth login`, of Kaggle."""
+    named = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "KAGGLE_KEY", "KAGGLE_API_TOKEN")
+    found = [os.environ.get(name, "").strip() for name in named]
     with suppress(ImportError, AttributeError, OSError):
         found.append(import_module("huggingface_hub").get_token() or "")
+    kaggle = Path(os.environ.get("KAGGLE_CONFIG_DIR") or Path.home() / ".kaggle")
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        found.append(str(json.loads((kaggle / "kaggle.json").read_text(encoding="utf-8"))["key"]))
+    with suppress(OSError, ValueError):
+        found.append((kaggle / "access_token").read_text(encoding="utf-8").strip())
     return sorted({t for t in found if len(t) >= 8}, key=len, reverse=True)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fer.errors import ConfigError, HubError
-from fer.hub.failures import reaching_the_hub
+from fer.hub.failures import reaching_the_hub, scrub
 
 PREFIX = "hf:"
 # a config.json that timm reads as well (see `fer.timm_form`) keeps the manifest under this key
@@ -60,8 +60,8 @@ def parse(name: str) -> HubName:
     match = _NAME.fullmatch(text)
     if not match or ".." in text or "--" in match["repo"]:
         raise ConfigError(
-            f"{name[:120]!r} is not a name on the Hub; hf:OWNER/REPOSITORY was expected, with @REVISION behind it to "
-            "pin a branch, tag or commit: hf:somebody/fer-vit-tiny@v1"
+            f"{scrub(name)[:120]!r} is not a name on the Hub; hf:OWNER/REPOSITORY was expected, with @REVISION behind "
+            "it to pin a branch, tag or commit: hf:somebody/fer-vit-tiny@v1"
         )
     return HubName(match["repo"], match["revision"])
 

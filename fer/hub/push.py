@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fer.errors import HubError
-from fer.hub.failures import LOG_IN, TOKEN_PAGE, holds_token, reaching_the_hub
+from fer.hub.failures import LOG_IN, TOKEN_PAGE, holds_token, reaching_the_hub, require_online, scrub
 from fer.hub.pull import library
 
 KINDS = ("model", "space")
@@ -75,9 +75,10 @@ def check_access(namespace: str) -> str:
     """The name of the account that the token belongs to; asked before hours of work, not after.
 
     Raises:
-        HubError: no token, a refused one, one that only reads, or somebody else's namespace.
+        HubError: offline mode, no token, a refused one, one that only reads, or somebody else's namespace.
     """
-    what = f"cannot push to {namespace}"
+    what = scrub(f"cannot push to {namespace}")
+    require_online(what)
     with reaching_the_hub(what) as hub:
         if not hub.get_token():
             raise HubError(f"{what}: no token; make one with write access at {TOKEN_PAGE} and {LOG_IN}")
@@ -121,6 +122,7 @@ def send_folder(
     """
     files = files_of(folder)
     what = f"{repo} could not be pushed"
+    require_online(what)
     with reaching_the_hub(what) as hub:
         if not hub.get_token():
             raise HubError(f"{what}: no token; make one with write access at {TOKEN_PAGE} and {LOG_IN}")
@@ -185,7 +187,9 @@ def collect(namespace: str, title: str, repos: Sequence[str], description: str =
     Raises:
         HubError: the Hub could not be reached or refused.
     """
-    with reaching_the_hub(f"the collection {title!r} could not be made") as hub:
+    what = f"the collection {title!r} could not be made"
+    require_online(what)
+    with reaching_the_hub(what) as hub:
         api = hub.HfApi(**library())
         made = api.create_collection(
             title, namespace=namespace, description=description or None, private=private, exists_ok=True

@@ -54,6 +54,18 @@ def client(server, hub):
         assert not path.is_file() or WRITER.encode() not in path.read_bytes(), path
 
 
+@pytest.fixture(scope="module")
+def offline_server(server, tmp_path_factory):
+    with Client(server[0], tmp_path_factory.mktemp("offline"), HF_HUB_OFFLINE="1") as client:
+        yield client
+
+
+@pytest.fixture
+def offline(offline_server, hub):
+    """A client in offline mode, with nothing in its cache."""
+    return offline_server
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A folder as a model repository has it: small text, large bytes, a folder in it."""
@@ -234,6 +246,20 @@ def test_who_may_push(hub, client):
     assert client("from fer.hub import check_access; value = check_access(n)", n=USER).value == USER
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from fer.hub import check_access; check_access('somebody')",
+        "from fer.hub import collect; collect('somebody', 'My nets', ['somebody/a'])",
+        "from fer.hub import send_folder; send_folder(folder, 'somebody/fer-net')",
+    ],
+)
+def test_nothing_can_be_sent_in_offline_mode_and_that_is_said(hub, offline, folder, code):
+    answer = offline(code, folder=str(folder))
+    assert answer.error == "HubError" and "offline mode is on (HF_HUB_OFFLINE" in answer.message
+    assert "cache" not in answer.message and hub.requests == []
+
+
 def test_collection(hub, client):
     code = "from fer.hub import collect; value = collect(n, 'My nets', repos, 'about them', private=True)"
     for _ in range(2):
@@ -242,6 +268,43 @@ def test_collection(hub, client):
     (made,) = hub.collections.values()
     assert [i["id"] for i in made["items"]] == [f"{USER}/a", f"{USER}/b"]
     assert made["private"] and made["description"] == "about them"
+
+
+class TestFilesOfOthers:
+    """What the project fetches beside checkpoints: no token of the caller may come back in words."""
+
+    YUNET = "opencv/face_detection_yunet"
+    CALLS = (
+        (YUNET, "from fer.hub import fetch_yunet; value = str(fetch_yunet())"),
+        ("timm/resnet18.tv_in1k", "from fer.hub import pretrained_net; pretrained_net('resnet18.tv_in1k')"),
+        ("somebody/faces", "from fer.hub import hub_dataset; hub_dataset('somebody/faces')"),
+    )
+
+    @pytest.mark.parametrize(("repo", "code"), CALLS)
+    @pytest.mark.parametrize(
+        ("fault", "words"),
+        [
+            ({"status": 401}, "the token was refused (401)"),
+            ({"status": 418}, "the Hub answered 418"),
+        ],
+    )
+    def test_a_refusal_is_told_without_the_token(self, hub, client, repo, code, fault, words):
+        for method in ("GET", "HEAD"):
+            hub.fail(method, repo, times=99, **fault)
+        answer = client(code, token=READER)
+        assert answer.error == "HubError" and words in answer.message and "\n" not in answer.message
+        assert {r.token for r in hub.requests} == {READER}  # it was sent, and the server sent it back
+
+    def test_offline_mode(self, hub, offline):
+        for repo, code in self.CALLS:
+            answer = offline(code)
+            assert answer.error == "HubError" and "offline mode is set" in answer.message, repo
+        assert hub.requests == []
+
+    def test_another_file_than_the_expected_is_not_used(self, hub, client):
+        hub.put(self.YUNET, {"face_detection_yunet_2023mar.onnx": b"another net"})
+        answer = client(self.CALLS[0][1])
+        assert answer.error == "HubError" and "it was not used" in answer.message
 
 
 class TestPull:

@@ -1,6 +1,9 @@
 """Names on the Hub, what differs between a folder and a repository, and words without tokens."""
 
 import hashlib
+import sys
+import traceback
+import types
 
 import pytest
 
@@ -78,6 +81,42 @@ def test_this_machines_own_token_is_known_in_any_form(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "an-unusual-token-of-a-company")
     assert scrub("refused: an-unusual-token-of-a-company") == "refused: hf_***"
     assert holds_token(b"\0\1an-unusual-token-of-a-company\0")
+
+
+def test_kaggles_key_is_a_token_too(monkeypatch, tmp_path):
+    key = "0123456789abcdef0123456789abcdef"
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
+    assert key in scrub(f"refused: {key}")
+    (tmp_path / "kaggle.json").write_text(f'{{"username": "somebody", "key": "{key}"}}')
+    assert scrub(f"refused: {key}") == "refused: hf_***" and holds_token(f"x {key}".encode())
+    for damaged in ("[]", "{", '{"key": null}'):
+        (tmp_path / "kaggle.json").write_text(damaged)
+        assert key in scrub(f"refused: {key}")
+    monkeypatch.setenv("KAGGLE_KEY", key)
+    assert key not in scrub(f"refused: {key}")
+
+
+def test_a_refusal_of_kaggle_is_told_without_its_key(monkeypatch):
+    """Its client is not installed here; a stand-in raises what carries the key."""
+    key = "0123456789abcdef0123456789abcdef"
+
+    def refuse(handle):
+        raise RuntimeError(f"403 for {handle} with {key}")
+
+    client = types.ModuleType("kagglehub")
+    client.dataset_download = refuse
+    monkeypatch.setitem(sys.modules, "kagglehub", client)
+    monkeypatch.setenv("KAGGLE_KEY", key)
+    with pytest.raises(HubError, match="403 for a/b") as caught:
+        hub.kaggle_dataset("a/b")
+    assert key not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("name", [f"hf:{TOKEN}", f"hf:x:{TOKEN}@host/net", f"hf:a/b@{TOKEN}/../c"])
+def test_a_token_in_place_of_a_name_is_not_repeated(name):
+    with pytest.raises(ConfigError, match="hf:OWNER/REPOSITORY") as caught:
+        parse(name)
+    assert TOKEN not in str(caught.value)
 
 
 def test_an_empty_folder_is_not_sent(tmp_path):
