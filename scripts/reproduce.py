@@ -1,0 +1,125 @@
+#!/usr/bin/env python
+"""Check the reported accuracies: nothing but `fer.load` and the raw CSV, no code that reported them.
+
+    python scripts/reproduce.py fer2013.csv
+    python scripts/reproduce.py fer2013.csv --model baseline_cnn,vit_tiny --split test
+
+Reads the pixels with the standard library, asks each bundled model face by face (one view, no augmentation) and counts.
+Beside each figure stands the one in results/; they may differ by 0.1 percentage points, as much as another processor's
+rounding can do. Exit code: 0, 1 when one differs by more, 2 when nothing could be checked.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import argparse
+import csv
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import fer
+from fer.command_line import run_script
+from fer.errors import DataError
+
+if TYPE_CHECKING:
+    from fer.inference import Predictor
+
+USAGE = {"PublicTest": "val", "PrivateTest": "test"}
+NAMES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # codes 0 to 6 of the file
+TOLERANCE = 0.001
+BATCH = 256
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("csv", metavar="CSV", help="fer2013.csv with the columns emotion, pixels, Usage")
+    p.add_argument("--model", default="all", metavar="NAMES", help="bundled models, with commas (default: all)")
+    p.add_argument("--split", default="val,test", help="val (PublicTest), test (PrivateTest) or both (default)")
+    p.add_argument("--results", default=ROOT / "results" / "fer2013", type=Path, help="where the figures lie")
+    return p.parse_args(argv)
+
+
+def rows(path: str) -> Iterator[tuple[str, int, np.ndarray]]:
+    """(split, code, uint8 (48, 48)) of each row of PublicTest and PrivateTest.
+
+    Raises:
+        DataError: not the file that is meant; names the line.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as f:
+            reader = csv.DictReader(f)
+            if missing := {"emotion", "pixels", "Usage"} - set(reader.fieldnames or ()):
+                raise DataError(f"{path}: no column {', '.join(sorted(missing))}; expected fer2013.csv")
+            for row in reader:
+                if (split := USAGE.get(row["Usage"])) is not None:
+                    try:
+                        pixels = np.array(row["pixels"].split(), dtype=np.uint8).reshape(48, 48)
+                        code = int(row["emotion"])
+                    except (ValueError, OverflowError, AttributeError) as e:
+                        raise DataError(f"{path}, line {reader.line_num}: {e}") from e
+                    yield split, code, pixels
+    except (UnicodeDecodeError, csv.Error) as e:
+        raise DataError(f"{path}: not a CSV file ({e})") from e
+
+
+def accuracy(model: Predictor, faces: np.ndarray, codes: np.ndarray) -> float:
+    """Share of `faces` (N, 48, 48) whose most probable class bears the name that the code in `codes` (N,) stands for."""
+    right = 0
+    for i in range(0, len(faces), BATCH):
+        probs = model.predict_proba(list(faces[i : i + BATCH]))
+        answers = [model.labels.names[k] for k in probs.argmax(axis=1)]
+        right += sum(answer == NAMES[code] for answer, code in zip(answers, codes[i : i + BATCH], strict=True))
+    return right / len(faces)
+
+
+def reported(folder: Path, split: str) -> float | None:
+    """The figure in results/; None where there is none."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        return float(metrics["splits"][split]["single"]["accuracy"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def run(args: argparse.Namespace) -> int:
+    wanted = [s.strip() for s in args.split.split(",")]
+    if unknown := set(wanted) - set(USAGE.values()):
+        raise DataError(f"--split takes {' and '.join(USAGE.values())}, not {', '.join(sorted(unknown))}")
+    found = [r for r in rows(args.csv) if r[0] in wanted]
+    if not found:
+        raise DataError(f"{args.csv}: no rows of {' or '.join(u for u, s in USAGE.items() if s in wanted)}")
+    bundled = sorted(p.parent.name for p in (ROOT / "checkpoints").glob("*/config.json"))
+    names = bundled if args.model == "all" else [n.strip() for n in args.model.split(",")]
+    title = {split: usage for usage, split in USAGE.items()}
+    worst = 0
+    print(f"{'model':16s} {'split':12s} {'faces':>6s} {'here':>7s} {'results/':>9s}")
+    for name in names:
+        model = fer.load(name)
+        for split in wanted:
+            faces = np.stack([face for s, _, face in found if s == split])
+            codes = np.array([code for s, code, _ in found if s == split])
+            here, said = accuracy(model, faces, codes), reported(args.results / name, split)
+            verdict = "nothing reported" if said is None else "" if abs(here - said) <= TOLERANCE else "DIFFERS"
+            worst |= verdict == "DIFFERS"
+            figure = "–" if said is None else f"{100 * said:.2f}"
+            print(f"{name:16s} {title[split]:12s} {len(faces):6d} {100 * here:7.2f} {figure:>9s}  {verdict}".rstrip())
+            sys.stdout.flush()
+    return int(worst)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run it; returns the exit status."""
+    args = parse(argv)
+    return run_script(lambda: run(args))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

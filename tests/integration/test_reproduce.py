@@ -1,0 +1,68 @@
+"""scripts/reproduce.py counts for itself and notices a figure that is not so."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fer
+from fer.labels import FER7
+
+ROOT = Path(__file__).resolve().parents[2]
+spec = importlib.util.spec_from_file_location("reproduce", ROOT / "scripts" / "reproduce.py")
+reproduce = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(reproduce)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A small fer2013.csv of noise, whose PrivateTest labels are right for exactly 7 of 20 by `baseline_cnn`."""
+    rng = np.random.default_rng(0)
+    faces = rng.integers(0, 256, (28, 48, 48), dtype=np.uint8)
+    answers = [FER7.names[k] for k in fer.load("baseline_cnn").predict_proba(list(faces)).argmax(axis=1)]
+    codes = [reproduce.NAMES.index(a) for a in answers]
+    path = tmp_path_factory.mktemp("data") / "fer2013.csv"
+    with path.open("w", newline="") as f:
+        out = csv.writer(f)
+        out.writerow(["emotion", "pixels", "Usage"])
+        for i, (face, code) in enumerate(zip(faces, codes, strict=True)):
+            usage = "Training" if i < 4 else "PublicTest" if i < 8 else "PrivateTest"
+            wrong = usage == "Training" or (usage == "PrivateTest" and i >= 15)
+            out.writerow([(code + 1) % 7 if wrong else code, " ".join(map(str, face.ravel())), usage])
+    return path
+
+
+def report(folder: Path, accuracy: float) -> Path:
+    (folder / "baseline_cnn").mkdir(parents=True)
+    metrics = {"splits": {"test": {"single": {"accuracy": accuracy}}}}
+    (folder / "baseline_cnn" / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+@pytest.mark.parametrize(("said", "status"), [(0.35, 0), (0.3505, 0), (0.352, 1)])
+def test_it_counts_and_compares(table, tmp_path, capsys, said, status):
+    folder = report(tmp_path / "results", said)
+    assert reproduce.main([str(table), "--model", "baseline_cnn", "--results", str(folder)]) == status
+    _, public, private = capsys.readouterr().out.splitlines()
+    assert public.split() == ["baseline_cnn", "PublicTest", "4", "100.00", "–", "nothing", "reported"]
+    assert private.split()[:4] == ["baseline_cnn", "PrivateTest", "20", "35.00"]
+    assert ("DIFFERS" in private) == bool(status)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b\n1,2\n", "no column Usage, emotion, pixels"),
+        ("emotion,pixels,Usage\n0,1 2 3,PrivateTest\n", "line 2"),
+        ("emotion,pixels,Usage\n0,1 2 3,Training\n", "no rows of PublicTest or PrivateTest"),
+    ],
+)
+def test_another_file_is_told_in_words(tmp_path, capsys, text, said):
+    (tmp_path / "other.csv").write_text(text)
+    assert reproduce.main([str(tmp_path / "other.csv"), "--model", "baseline_cnn"]) == 2
+    assert said in capsys.readouterr().err
