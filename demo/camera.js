@@ -6,6 +6,7 @@ const $ = (name) => root.querySelector(`.lv-${name}`);
 const LONGEST_PX = 640;
 const JPEG_QUALITY = 0.8;
 const MOST_FLYING = 3;
+const WAY_MS = 60; // of a way to the server and back that is worth another frame under way
 const settings = JSON.parse(root.dataset.settings);
 const view = root.dataset.page === "mirror" ? mirrorView(root, settings) : liveView(root);
 const video = $("video");
@@ -67,7 +68,7 @@ async function start() {
   $("turn").hidden = cameras.length < 2;
   enter("on");
   say("");
-  frames = { flying: 0, depth: 1, newest: null, last: -Infinity, shown: [], delay: 0, told: 0, canvases: [] };
+  frames = { flying: 0, depth: 1, ways: [], newest: null, last: -Infinity, shown: [], delay: 0, told: 0, canvases: [] };
   watch(me);
 }
 
@@ -156,9 +157,10 @@ async function send(me, canvas, taken) {
 }
 
 function show(canvas, answer, taken, trip) {
-  // On a long way to the server several frames may be under way, as long as the server itself keeps up.
-  const wanted = Math.ceil(trip / (1.3 * answer.spent_ms + 30));
-  frames.depth = visitor ? Math.min(Math.max(wanted, 1), MOST_FLYING) : 1;
+  // On a long way to the server several frames may be under way. The shortest way of late counts: that of a busy
+  // browser or server varies, and more frames would make it longer.
+  frames.ways = [...frames.ways.slice(-29), trip - answer.spent_ms];
+  frames.depth = Math.min(1 + Math.floor(Math.min(...frames.ways) / WAY_MS), MOST_FLYING);
   if (answer.stale || taken <= frames.last) return; // a newer one has been shown
   frames.last = taken;
   const picture = $("picture");

@@ -17,7 +17,7 @@ from fer.labels import COLORS, EMOJI, FER7
 from stream import SMOOTHING_S, stream_of
 
 HERE = Path(__file__).resolve().parent
-EMOJI_PX = 256
+EMOJI_PX = 128
 PRIVATE = (
     "Each frame goes to the machine that runs this page, is looked at and forgotten; nothing is kept or written down."
 )
@@ -140,5 +140,5 @@ def _emoji(name: str, side_px: int) -> str:
     from PIL import Image
 
     out = io.BytesIO()
-    Image.fromarray(emoji_picture(name, side_px)).save(out, "WEBP", quality=85)
+    Image.fromarray(emoji_picture(name, side_px)).save(out, "WEBP", quality=90)
     return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
