@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections import defaultdict
@@ -13,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+import marks
 from fer.checkpoint import read_manifest, trained_models
 from fer.errors import CheckpointError, FerError, ImageError
-from fer.evaluation.results import METRICS, folder_of
 from fer.faces.whole import whole_crop
 from fer.images import read_image
 from fer.models import get_model
 
 if TYPE_CHECKING:
+    from fer.checkpoint import Manifest
     from fer.inference import FaceResult, Predictor
 
-DATA = "fer2013"
 _log = logging.getLogger("fer.demo")
 MOST_CARDS = 12
 DISPLAY_PX = 1280
@@ -41,11 +40,15 @@ class Seen:
         result: Box, probabilities, label.
         crop: uint8 (h, w, 3), what the net was given.
         heat: float32 (h, w) in [0, 1]; None where the model cannot be explained.
+        doubts: What speaks against relying on the answer.
+        possible: Classes in the model's conformal set, likeliest first; empty where the model has no sets.
     """
 
     result: FaceResult
     crop: np.ndarray
     heat: np.ndarray | None
+    doubts: tuple[marks.Doubt, ...] = ()
+    possible: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,32 +145,43 @@ class Models:
         Raises:
             FerError: as for `predictor`.
         """
-        if not self._places:
-            raise CheckpointError(NO_MODEL)
-        place = self._places.get(name or self.default or "")
-        if place is None:
-            raise CheckpointError(f"there is no model {name!r} here; there are: {', '.join(self.names)}")
-        manifest = read_manifest(place)
+        manifest = self._manifest(name)
         spec = get_model(manifest.model).SPEC
         return Facts(
             name=manifest.model,
             title=spec.title,
             summary=spec.summary,
             parameters=int(manifest.weights.get("parameters", 0)),
-            accuracy=_accuracy(manifest.model, manifest.weights.get("sha256")),
+            accuracy=marks.accuracy(manifest),
             teacher=str(manifest.training.get("teacher", "")),
         )
 
+    def sets(self, name: str | None) -> marks.PredictionSets | None:
+        """A model's conformal sets, None where none were fitted for these weights.
 
-def _accuracy(model: str, sha256: str | None) -> float | None:
-    """Committed PrivateTest accuracy, if it was measured on exactly these weights."""
-    try:
-        metrics = json.loads((folder_of(DATA, model) / METRICS).read_text(encoding="utf-8"))
-        if metrics["checkpoint"]["sha256"] != sha256:
-            return None
-        return float(metrics["splits"]["test"]["single"]["accuracy"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        Raises:
+            FerError: as for `predictor`.
+        """
+        return marks.prediction_sets(self._manifest(name))
+
+    def card(self, name: str) -> str:
+        """A model's card as Markdown.
+
+        Raises:
+            FerError: as for `predictor`; or damaged notes beside the results.
+        """
+        from fer.card_text import card_text
+
+        self._manifest(name)
+        return card_text(self._places[name])
+
+    def _manifest(self, name: str | None) -> Manifest:
+        if not self._places:
+            raise CheckpointError(NO_MODEL)
+        place = self._places.get(name or self.default or "")
+        if place is None:
+            raise CheckpointError(f"there is no model {name!r} here; there are: {', '.join(self.names)}")
+        return read_manifest(place)
 
 
 def open_upload(upload: dict[str, Any] | None, folder: str | Path) -> np.ndarray:
@@ -209,23 +223,43 @@ def find_faces(image: np.ndarray, predictor: Predictor, whole: bool) -> list[Fac
 
 
 def look_closer(
-    image: np.ndarray, results: list[FaceResult], predictor: Predictor, method: str, whole: bool
+    image: np.ndarray,
+    results: list[FaceResult],
+    predictor: Predictor,
+    method: str,
+    whole: bool,
+    sets: marks.PredictionSets | None = None,
 ) -> tuple[list[Seen], list[tuple[str, str]], str | None]:
-    """Crop and heat map of each face, of the `MOST_CARDS` largest at most.
+    """Crop, heat map and doubts of each face, of the `MOST_CARDS` largest at most.
 
     Args:
         method: Wanted method; where the model does not have it, its own one is taken.
+        sets: The model's conformal sets, where it has any.
 
     Returns:
         The faces; the methods that the model has as (title, name); the name of the one used, None where it has none.
     """
     from fer.explain import METHODS, explain, methods_for
-    from fer.faces import crop
 
     possible = methods_for(predictor)
     used = method if method in possible else next(iter(possible), None)
     seen = []
     for result in results[:MOST_CARDS]:
-        face = whole_crop(image) if whole else crop(image, result.box)
-        seen.append(Seen(result, face, explain(predictor, face, used) if used else None))
+        face = cut_out(image, result, whole)
+        seen.append(
+            Seen(
+                result,
+                face,
+                explain(predictor, face, used) if used else None,
+                tuple(marks.doubts(result, face, whole)),
+                sets.of(result.probs, result.labels) if sets else (),
+            )
+        )
     return seen, [(METHODS[name].title, name) for name in possible], used
+
+
+def cut_out(image: np.ndarray, result: FaceResult, whole: bool) -> np.ndarray:
+    """What the models are given of a face: uint8 (h, w, 3)."""
+    from fer.faces import crop
+
+    return whole_crop(image) if whole else crop(image, result.box)

@@ -23,13 +23,17 @@ with contextlib.suppress(ImportError):  # on Hugging Face's ZeroGPU machines thi
 
 import gradio as gr
 
+import about
 import cards
+import live
+import mirror
 import photo
 from analysis import Models
 from fer.errors import FerError
 
 TITLE = "Facial-expression lab"
-PAGES: dict[str, Any] = {"Photo": photo}  # title: module with build(models)
+# title: module with build(models)
+PAGES: dict[str, Any] = {"Photo": photo, "Live": live, "Emoji mirror": mirror, "About": about}
 MAX_UPLOAD = "10mb"
 
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
@@ -52,6 +56,8 @@ THEME = gr.themes.Base(
     checkbox_label_border_color_dark="*border_color_primary",
     checkbox_label_border_width="1px",
 )
+SHOW_ABOUT = "() => ({ __type__: 'update', selected: 'about' })"
+SHOW_ABOUT_IF_ASKED = "() => ({ __type__: 'update', ...(location.hash === '#about' && { selected: 'about' }) })"
 HEAD = """
 <style>
   .gradio-container { --font: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
@@ -74,10 +80,14 @@ def build_app(models: Models | None = None) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as app:
         gr.HTML(cards.HEADER)
         gr.HTML(cards.CAUTION)
-        with gr.Tabs(elem_id="fer-tabs"):
+        with gr.Tabs(elem_id="fer-tabs") as tabs:
             for title, page in PAGES.items():
                 with gr.Tab(title, id=page.__name__):
                     page.build(models)
+        # The notice's link presses this button; an address that ends in #about leads to the page as well.
+        to_about = gr.Button(visible="hidden", elem_id="fer-to-about")
+        to_about.click(None, None, [tabs], js=SHOW_ABOUT, api_visibility="private")
+        app.load(None, None, [tabs], js=SHOW_ABOUT_IF_ASKED)
     return app
 
 

@@ -11,9 +11,13 @@ import numpy as np
 from PIL import Image
 
 from fer.viz import heatmap_rgba
+from marks import LEVEL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analysis import Facts, Seen
+    from marks import PredictionSets
 
 CROP_PX = 288
 HEAT_PX = 144
@@ -28,7 +32,8 @@ HEADER = """
 
 CAUTION = """
 <p class="fer-caution"><b>An expression is not a feeling:</b> the nets name what a face looks like, not what a person
-feels. On their own training labels, people agree in about two of three pictures.</p>
+feels. On their own training labels, people agree in about two of three pictures.
+<a href="#about" onclick="document.getElementById('fer-to-about').click(); return false;">Limits and model cards</a></p>
 """
 
 EMPTY = """
@@ -58,15 +63,30 @@ def facts_line(facts: Facts) -> str:
     return f'<div class="fer-facts"><p>{escape(facts.title)}: {escape(facts.summary)}</p><ul>{items}</ul></div>'
 
 
-def face_cards(faces: list[Seen], left_out: int = 0) -> str:
-    """One card per face: the crop under its heat map, the verdict, a bar for every class."""
-    cards = "".join(_card(number, face) for number, face in enumerate(faces, start=1))
+def face_cards(faces: list[Seen], left_out: int = 0, tables: Sequence[str] = ()) -> str:
+    """One card per face: the crop under its heat map, the verdict, a bar for every class.
+
+    Args:
+        left_out: Faces without a card.
+        tables: HTML at the foot of each card, in the order of the faces; may be empty.
+    """
+    feet = tables or [""] * len(faces)
+    cards = "".join(_card(i, face, foot) for i, (face, foot) in enumerate(zip(faces, feet, strict=True), start=1))
     rest = "1 smaller face is" if left_out == 1 else f"{left_out} smaller faces are"
     more = f'<p class="fer-more">{rest} boxed in the picture only.</p>' if left_out else ""
     return f'<div class="fer-cards {"fer-single" if len(faces) == 1 else ""}">{cards}</div>{more}'
 
 
-def _card(number: int, face: Seen) -> str:
+def set_note(sets: PredictionSets) -> str:
+    """What a conformal set promises, and what it delivered."""
+    return (
+        f'<p class="fer-more">The {sets.level:.0%} set is meant to hold the label of {sets.level:.0%} of faces like '
+        f"FER2013's; of {escape(sets.split)}'s faces it held {sets.coverage:.1%}. For other pictures nothing is "
+        "promised.</p>"
+    )
+
+
+def _card(number: int, face: Seen, foot: str = "") -> str:
     result = face.result
     heat = ""
     if face.heat is not None:
@@ -78,16 +98,21 @@ def _card(number: int, face: Seen) -> str:
         )
     )
     label = escape(result.label)
+    notes = "".join(f'<p class="fer-doubt">{escape(doubt.text)}</p>' for doubt in face.doubts)
+    if face.possible:
+        notes += f'<p class="fer-set">{float(LEVEL):.0%} set: <b>{escape(_or(face.possible))}</b></p>'
+    kind = " fer-doubted" if face.doubts else ""
     return f"""
-<article class="fer-card" aria-label="Face {number}: {label}, {result.confidence:.0%}">
+<article class="fer-card{kind}" aria-label="Face {number}: {label}, {result.confidence:.0%}">
   <div class="fer-face">
     <img class="fer-crop" alt="Face {number}" src="{_jpeg(face.crop)}">{heat}<span class="fer-number">{number}</span>
   </div>
   <div class="fer-reading">
     <div class="fer-verdict"><span class="fer-emoji" aria-hidden="true">{result.emoji}</span>
       <span class="fer-label">{label}</span><span class="fer-share">{result.confidence:.0%}</span></div>
+    {notes}
     <div class="fer-bars">{rows}</div>
-  </div>
+  </div>{foot}
 </article>"""
 
 
@@ -99,6 +124,10 @@ def _bar(name: str, emoji: str, color: str, p: float, first: bool) -> str:
         f'<span class="fer-track"><span class="fer-fill" style="width:{100 * p:.1f}%;background:{color}"></span></span>'
         f'<span class="fer-percent">{p:.0%}</span></div>'
     )
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _short(n: int) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 try:  # on Hugging Face's ZeroGPU machines only
     import spaces
@@ -15,11 +16,20 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 import cards
-from analysis import MOST_CARDS, Models, find_faces, look_closer, open_upload, shrink
+import compare
+import marks
+from analysis import MOST_CARDS, Models, cut_out, find_faces, look_closer, open_upload, shrink
 from fer.errors import FerError
 from fer.overlay import draw_faces
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fer.inference import FaceResult
+
 EXAMPLES = Path(__file__).resolve().parent / "examples"
+# Public domain: Eileen Collins (NASA) and Grace Hopper (US Navy), shown where these packages are installed.
+PORTRAITS = {"skimage": "data/astronaut.png", "matplotlib": "mpl-data/sample_data/grace_hopper.jpg"}
 NO_FACE = (
     "No face found. Is there one, seen from the front and not too small? If the picture is a tight crop of a face, "
     "take the whole picture as one."
@@ -29,7 +39,9 @@ _log = logging.getLogger("fer.demo")
 API_HELP = """Finds every face in a picture and names its expression. picture: a file (gradio_client.handle_file).
 model: a model's name, empty for the default. whole_picture: true takes the picture itself for one face. Answer: model,
 labels, width, height, and faces, largest first, each with box (left, top, right, bottom in pixels), score, label,
-emoji, confidence and probs. No face found: faces is an empty list. An unreadable picture is an error that says why."""
+emoji, confidence, probs, doubts (unsure: likelier wrong than right; no_face: perhaps none) and prediction_set (level,
+labels; null where the model has none). No face found: faces is an empty list. An unreadable picture is an error that
+says why."""
 # On a phone the answer lies below the fold.
 SCROLL = """
 (picture) => {
@@ -60,6 +72,12 @@ def build(models: Models) -> None:
             choices = [(models.title(name), name) for name in models.names]
             model = gr.Radio(choices, value=models.default, label="Model", visible=bool(models), elem_id="fer-model")
             facts = gr.HTML(_facts(models, models.default))
+            every = gr.Checkbox(
+                label="Compare all models",
+                info="Adds what every model says about each face.",
+                visible=len(models.names) > 1,
+                elem_id="fer-every",
+            )
             whole = gr.Checkbox(
                 label="Take the whole picture as one face",
                 info="For tight crops in which no face is found.",
@@ -84,14 +102,14 @@ def build(models: Models) -> None:
 
     shown = [status, take_whole, boxed, look, method, faces, whole, facts]
 
-    def on_picture(upload: dict | None, model: str | None, method: str | None) -> dict:
-        return _show(models, shown, upload, model, method, whole=False)
+    def on_picture(upload: dict | None, model: str | None, method: str | None, every: bool) -> dict:
+        return _show(models, shown, upload, model, method, whole=False, every=bool(every))
 
-    def on_choice(upload: dict | None, model: str | None, method: str | None, whole: bool) -> dict:
-        return _show(models, shown, upload, model, method, bool(whole))
+    def on_choice(upload: dict | None, model: str | None, method: str | None, every: bool, whole: bool) -> dict:
+        return _show(models, shown, upload, model, method, bool(whole), bool(every))
 
-    def on_whole(upload: dict | None, model: str | None, method: str | None) -> dict:
-        return _show(models, shown, upload, model, method, whole=True)
+    def on_whole(upload: dict | None, model: str | None, method: str | None, every: bool) -> dict:
+        return _show(models, shown, upload, model, method, whole=True, every=bool(every))
 
     # preprocess=False hands over the file itself: fer.images opens it and says what is wrong with it.
     quiet: dict[str, Any] = {
@@ -104,23 +122,33 @@ def build(models: Models) -> None:
         "show_progress_on": [status],
         "api_visibility": "private",
     }
-    picture.change(on_picture, [picture, model, method], **quiet).then(None, [picture], js=SCROLL)
-    gr.on([model.input, method.input, whole.input], on_choice, [picture, model, method, whole], **quiet)
-    take_whole.click(on_whole, [picture, model, method], **quiet)
+    asked = [picture, model, method, every]
+    picture.change(on_picture, asked, **quiet).then(None, [picture], js=SCROLL)
+    gr.on([model.input, method.input, every.input, whole.input], on_choice, [*asked, whole], **quiet)
+    take_whole.click(on_whole, asked, **quiet)
     opacity.change(None, [opacity], js="(v) => { document.documentElement.style.setProperty('--fer-opacity', v); }")
     _api(models)
 
 
 def _examples(picture: gr.Image) -> None:
-    files = sorted(p for p in EXAMPLES.glob("*") if p.suffix in (".jpg", ".png")) if EXAMPLES.is_dir() else []
-    if files:
+    drawn = sorted(p for p in EXAMPLES.glob("*") if p.suffix in (".jpg", ".png")) if EXAMPLES.is_dir() else []
+    photographs = portraits()
+    if files := [*drawn, *photographs]:
         gr.Examples(
             [[str(f)] for f in files],
             [picture],
-            label="Examples (drawn)",
+            label="Examples: drawn faces and two portraits" if photographs else "Examples: drawn faces",
             examples_per_page=8,
+            elem_id="fer-examples",
             api_visibility="private",
         )
+
+
+def portraits() -> list[Path]:
+    """Files of the portraits that come with installed packages; those that are absent are left out."""
+    specs = {package: importlib.util.find_spec(package) for package in PORTRAITS}
+    places = [Path(spec.submodule_search_locations[0]) / PORTRAITS[p] for p, spec in specs.items() if spec]
+    return [p for p in places if p.is_file()]
 
 
 def _facts(models: Models, name: str | None) -> str:
@@ -131,7 +159,13 @@ def _facts(models: Models, name: str | None) -> str:
 
 
 def _show(
-    models: Models, shown: list, upload: dict | None, model: str | None, method: str | None, whole: bool
+    models: Models,
+    shown: list,
+    upload: dict | None,
+    model: str | None,
+    method: str | None,
+    whole: bool,
+    every: bool = False,
 ) -> dict[Any, Any]:
     """New values for the components in `shown`, whatever happens."""
     status, take_whole, boxed, look, methods, faces, whole_box, facts = shown
@@ -150,7 +184,9 @@ def _show(
         results = find_faces(image, predictor, whole)
         if not results:
             return cleared | {status: cards.message(NO_FACE), take_whole: gr.update(visible=True)}
-        seen, possible, used = look_closer(image, results, predictor, method or "auto", whole)
+        sets = models.sets(model)
+        seen, possible, used = look_closer(image, results, predictor, method or "auto", whole, sets)
+        opinions = compare.ask_all(models, [face.crop for face in seen]) if every else []
     except FerError as e:
         gr.Warning(str(e), title="This did not work")
         return cleared | {status: cards.message(str(e), "problem")}
@@ -164,7 +200,17 @@ def _show(
         boxed: gr.update(value=shrink(draw_faces(image, results)), visible=not whole),
         look: gr.update(visible=bool(possible)),
         methods: gr.update(choices=possible, value=used),
-        faces: cards.face_cards(seen, left_out=max(0, len(results) - MOST_CARDS)),
+        faces: "".join(
+            [
+                cards.face_cards(
+                    seen,
+                    left_out=max(0, len(results) - MOST_CARDS),
+                    tables=[compare.table(opinions, i) for i in range(len(seen))] if opinions else (),
+                ),
+                cards.set_note(sets) if sets else "",
+                compare.note(opinions) if opinions else "",
+            ]
+        ),
     }
 
 
@@ -178,7 +224,9 @@ def _api(models: Models) -> None:
     def analyze(picture: dict | None, model: str | None = None, whole_picture: bool = False) -> dict[str, Any]:
         try:
             image, predictor = open_upload(picture, get_upload_folder()), models.predictor(model or None)
-            results = find_faces(image, predictor, bool(whole_picture))
+            whole, sets = bool(whole_picture), models.sets(model or None)
+            results = find_faces(image, predictor, whole)
+            faces = [_face_of(image, result, whole, sets) for result in results]
         except FerError as e:
             raise gr.Error(str(e), print_exception=False) from e
         except Exception as e:
@@ -189,7 +237,7 @@ def _api(models: Models) -> None:
             "labels": list(predictor.labels.names),
             "width": int(image.shape[1]),
             "height": int(image.shape[0]),
-            "faces": [result.as_dict() for result in results],
+            "faces": faces,
         }
 
     gr.Button(visible=False).click(
@@ -201,3 +249,13 @@ def _api(models: Models) -> None:
         api_name="analyze",
         api_description=f"{API_HELP} Models: {', '.join(models.names) or 'none yet'}.",
     )
+
+
+def _face_of(image: np.ndarray, result: FaceResult, whole: bool, sets: marks.PredictionSets | None) -> dict[str, Any]:
+    """One face of /analyze's answer."""
+    found = marks.doubts(result, cut_out(image, result, whole), whole)
+    labels = list(sets.of(result.probs, result.labels)) if sets else []
+    return result.as_dict() | {
+        "doubts": [doubt.name for doubt in found],
+        "prediction_set": {"level": sets.level, "labels": labels} if sets else None,
+    }
