@@ -2,12 +2,14 @@
 
 python demo/app.py
 python demo/app.py --port 8000 --checkpoint runs/attention_cnn/LATEST
+python demo/app.py --mcp                    # the endpoints as tools for language models, too
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import logging
 import os
 import sys
@@ -22,19 +24,31 @@ with contextlib.suppress(ImportError):  # on Hugging Face's ZeroGPU machines thi
     import spaces  # noqa: F401
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 import about
 import cards
 import live
 import mirror
 import photo
+import video
 from analysis import Models
-from fer.errors import FerError
+from fer.errors import ConfigError, FerError
+from limits import Gate, Limits
+from uploads import KEPT
 
 TITLE = "Facial-expression lab"
-# title: module with build(models)
-PAGES: dict[str, Any] = {"Photo": photo, "Live": live, "Emoji mirror": mirror, "About": about}
-MAX_UPLOAD = "10mb"
+PAGES: dict[str, Any] = {
+    "Photo": photo,
+    "Live": live,
+    "Emoji mirror": mirror,
+    "Video": video,
+    "About": about,
+}  # title: module with build(models)
+NO_MCP = (
+    "--mcp needs a package that is not installed here: python -m pip install 'gradio[mcp]' (or leave --mcp out; the "
+    "endpoints work without it)"
+)
 
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 THEME = gr.themes.Base(
@@ -66,40 +80,63 @@ HEAD = """
 """
 
 
-def build_app(models: Models | None = None) -> gr.Blocks:
+def build_app(models: Models | None = None, limits: Limits | None = None) -> gr.Blocks:
     """The page and its API.
 
     Args:
         models: What is on offer; default: every model with a checkpoint.
+        limits: What visitors may ask; the same as for `launch_options`.
 
     Returns:
         Blocks, ready for `launch(**launch_options())`.
     """
-    models = models or Models()
-    # An hour after the upload, pictures are gone from the disk as well.
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as app:
+    models, limits = models or Models(), limits or Limits()
+    # Most uploads are gone long before: see uploads.py.
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, limits.kept_s)) as app:
         gr.HTML(cards.HEADER)
         gr.HTML(cards.CAUTION)
         with gr.Tabs(elem_id="fer-tabs") as tabs:
             for title, page in PAGES.items():
                 with gr.Tab(title, id=page.__name__):
-                    page.build(models)
+                    page.build(models, **({"limits": limits} if page is video else {}))
         # The notice's link presses this button; an address that ends in #about leads to the page as well.
         to_about = gr.Button(visible="hidden", elem_id="fer-to-about")
         to_about.click(None, None, [tabs], js=SHOW_ABOUT, api_visibility="private")
         app.load(None, None, [tabs], js=SHOW_ABOUT_IF_ASKED)
+        app.unload(_on_leave)
+    app.queue(max_size=limits.waiting, default_concurrency_limit=limits.at_once, api_open=False)
+    KEPT.release_with_answers(app)
     return app
 
 
-def launch_options() -> dict[str, Any]:
-    """What `launch` needs for the page to look and behave as meant; nothing is fetched from elsewhere."""
+def _on_leave(request: gr.Request) -> None:
+    """A visitor closed the page: their uploads go, their film is no longer worked on."""
+    video.leave(request.session_hash)
+    KEPT.left(str(request.session_hash))
+
+
+def launch_options(limits: Limits | None = None, mcp: bool = False) -> dict[str, Any]:
+    """What `launch` needs for the page to look and behave as meant; nothing is fetched from elsewhere.
+
+    Args:
+        limits: What visitors may ask.
+        mcp: Offer the endpoints as MCP tools.
+
+    Raises:
+        ConfigError: `mcp` without the package for it.
+    """
+    if mcp and importlib.util.find_spec("mcp") is None:
+        raise ConfigError(NO_MCP)
+    limits = limits or Limits()
     return {
         "theme": THEME,
         "css_paths": sorted(HERE.glob("*.css")),
         "head": HEAD,
-        "max_file_size": MAX_UPLOAD,
+        "max_file_size": f"{limits.upload_mb}mb",
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
+        "app_kwargs": {"middleware": [Middleware(Gate, limits=limits, kept=KEPT)]},
+        "mcp_server": mcp,
     }
 
 
@@ -109,6 +146,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1, this machine only; 0.0.0.0 for all)")
     parser.add_argument("--share", action="store_true", help="also make a public link through Gradio's relay")
+    parser.add_argument("--mcp", action="store_true", help="also offer the endpoints as tools of language models")
     parser.add_argument("--checkpoint", help="folder of one more checkpoint to offer, for example a run's")
     args = parser.parse_args(argv)
     if args.port is not None and not 1 <= args.port <= 65535:
@@ -116,6 +154,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         models = Models(args.checkpoint)
+        options = launch_options(mcp=args.mcp)
         app = build_app(models)
         _, address, public = app.launch(
             server_name=args.host,
@@ -123,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
             share=args.share,
             prevent_thread_lock=True,
             quiet=True,
-            **launch_options(),
+            **options,
         )
     except FerError as e:
         print(f"error: {e}", file=sys.stderr)
@@ -132,6 +171,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: cannot listen on port {args.port}: {e}; choose another with --port", file=sys.stderr)
         return 2
     print(f"{TITLE}: {address}", flush=True)
+    if args.mcp:
+        print(f"tools for language models: {address.rstrip('/')}/gradio_api/mcp/", flush=True)
     if public:
         print(f"public for a week: {public}", flush=True)
     if not models:

@@ -30,7 +30,7 @@ class VideoFacts:
     """What a file says of itself.
 
     Attributes:
-        width, height: In pixels, as shown (turned by the file's rotation).
+        width, height: In pixels, as shown (turned by the file's rotation, reduced where that was asked for).
         fps: Frames a second, 30 where the file does not say.
         frames: How many the file promises; 0 where it does not say. seconds: How long that is.
     """
@@ -84,12 +84,13 @@ class Video:
     Args:
         path: A file on this machine.
         max_s: A longer film is refused.
+        longest_px: Frames with a longer side are reduced to it.
 
     Raises:
         ImageError: absent, empty, not a film, without frames, too large or too long.
     """
 
-    def __init__(self, path: str | Path, max_s: float | None = None):
+    def __init__(self, path: str | Path, max_s: float | None = None, longest_px: int | None = None):
         import cv2
 
         self.path = Path(path).expanduser()
@@ -109,7 +110,10 @@ class Video:
         fps = fps if math.isfinite(fps) and 0.1 <= fps <= 1000 else 30.0
         promised = self._film.get(cv2.CAP_PROP_FRAME_COUNT)
         frames = int(promised) if 0 < promised < 1e8 else 0
-        self.facts = VideoFacts(first.shape[1], first.shape[0], fps, frames)
+        longest = max(first.shape[:2])
+        scale = 1.0 if longest_px is None else min(1.0, longest_px / longest)
+        self._size = (max(round(first.shape[1] * scale), 1), max(round(first.shape[0] * scale), 1))
+        self.facts = VideoFacts(*self._size, fps, frames)
         if first.shape[0] * first.shape[1] > MOST_PIXELS:
             self.close()
             raise ImageError(
@@ -142,6 +146,8 @@ class Video:
             time_s = stamp if last < stamp < last + _WINDOW_S else last + step if last >= 0 else 0.0
             if self.max_s is not None and time_s > self.max_s + step:
                 raise self._too_long(time_s)
+            if bgr.shape[1::-1] != self._size:
+                bgr = cv2.resize(bgr, self._size, interpolation=cv2.INTER_AREA)
             yield time_s, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
             last = time_s
             ok, bgr = self._film.read()
@@ -206,6 +212,7 @@ def annotate_video(
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     max_s: float | None = None,
+    longest_px: int | None = None,
 ) -> VideoReport:
     """Look at every frame of a film; write it again with what was seen, and a table with one line a face and frame.
 
@@ -220,6 +227,7 @@ def annotate_video(
         on_progress: Called after every frame.
         cancelled: Asked before every frame; True ends the work, what is done so far is kept.
         max_s: A longer film is refused.
+        longest_px: Frames with a longer side are reduced to it first; boxes are in pixels of the reduced ones.
 
     Raises:
         ImageError: the film cannot be read, is too long, or the target's suffix is unknown.
@@ -229,7 +237,7 @@ def annotate_video(
     pipeline.reset()
     count, rows, time_s, stopped = 0, 0, 0.0, False
     faces: set[int] = set()
-    with Video(source, max_s) as video, contextlib.ExitStack() as files:
+    with Video(source, max_s, longest_px) as video, contextlib.ExitStack() as files:
         facts = video.facts
         writer = None
         if film is not None:

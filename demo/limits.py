@@ -1,0 +1,217 @@
+"""What one visitor may ask of the demo, and the gate that says no politely before any work is done.
+
+The gate stands before Gradio: it counts requests per address, refuses requests whose size is not told or too large,
+and tells `uploads` which file belongs to which visitor. It keeps nothing of what passes through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import uploads
+from fer.errors import FerError
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+MB = 1024 * 1024
+_MOST_ADDRESSES = 4096
+
+
+class BusyError(FerError):
+    """Too much is being asked at once; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is too much.
+
+    Attributes:
+        upload_mb: Size of one upload. json_mb: Size of any other request.
+        film_s: Length of a film. film_px: Longest side at which it is looked at and written; larger ones are reduced.
+        film_work_s: A film is ended after this much work; what is done by then is handed out.
+        films_waiting: Films that may wait for their turn. films_each: Films of one address, waiting or in work.
+        waiting: Requests that may wait in the queue, of all visitors. at_once: Pictures looked at side by side.
+        per_minute: Requests of one address in the long run. burst: As many may come together.
+        kept_s: Results, and uploads whose visitor did not say goodbye, are deleted after this time.
+    """
+
+    upload_mb: int = 64
+    json_mb: int = 1
+    film_s: float = 60.0
+    film_px: int = 960
+    film_work_s: float = 600.0
+    films_waiting: int = 4
+    films_each: int = 2
+    waiting: int = 32
+    at_once: int = 2
+    per_minute: int = 300
+    burst: int = 120
+    kept_s: int = 900
+
+
+class Allowance:
+    """Counts requests by address: `burst` at once, then `per_minute` (a token bucket for each address).
+
+    Args:
+        clock: Seconds that never run backwards.
+    """
+
+    def __init__(self, per_minute: float, burst: float, clock: Callable[[], float] = time.monotonic):
+        self.per_second = per_minute / 60
+        self.burst = burst
+        self._clock = clock
+        self._left: dict[str, tuple[float, float]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, address: str) -> float:
+        """Take one request from an address's allowance.
+
+        Returns:
+            0 when it was there, else the seconds until it will be.
+        """
+        with self._lock:
+            now = self._clock()
+            left = self._now(address, now)
+            if left < 1:
+                return (1 - left) / self.per_second
+            self._left[address] = (left - 1, now)
+            if len(self._left) > _MOST_ADDRESSES:  # whoever has a full allowance need not be remembered
+                self._left = {a: v for a, v in self._left.items() if self._now(a, now) < self.burst}
+            return 0.0
+
+    def _now(self, address: str, now: float) -> float:
+        left, since = self._left.get(address, (self.burst, now))
+        return min(self.burst, left + (now - since) * self.per_second)
+
+
+def address_of(scope: MutableMapping[str, Any]) -> str:
+    """Where a request comes from.
+
+    A Space stands behind a proxy, which names the visitor in a header; elsewhere such a header could be anyone's claim.
+
+    Args:
+        scope: Of the ASGI request.
+    """
+    if os.environ.get("SPACE_ID"):
+        for name, value in scope.get("headers", ()):
+            if name == b"x-forwarded-for":
+                return value.decode("latin-1").split(",")[0].strip()
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
+
+
+class Gate:
+    """ASGI middleware with the limits that hold before a request reaches Gradio.
+
+    Args:
+        app: What stands behind it.
+        limits: What is allowed.
+        kept: Who holds which upload.
+    """
+
+    def __init__(self, app: Any, limits: Limits, kept: uploads.Uploads):
+        self._app = app
+        self._limits = limits
+        self._kept = kept
+        self._allowance = Allowance(limits.per_minute, limits.burst)
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        kind = _kind(scope)
+        if not kind:
+            await self._app(scope, receive, send)
+            return
+        wait_s = self._allowance.take(address_of(scope))
+        if wait_s:
+            seconds = max(1, math.ceil(wait_s))
+            text = f"This is busy with your earlier requests; try again in {seconds} s."
+            await _refuse(send, 503, text, [(b"retry-after", str(seconds).encode())])
+        elif kind == "upload":
+            await self._upload(scope, receive, send)
+        else:
+            await self._ask(scope, receive, send)
+
+    async def _upload(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        size = dict(scope["headers"]).get(b"content-length", b"")
+        most = self._limits.upload_mb
+        if not size.isdigit():
+            await _refuse(send, 411, "Say how long the upload is (Content-Length).")
+            return
+        if int(size) > most * MB + 64 * 1024:  # the file and what is wrapped around it
+            await _refuse(send, 413, f"The file is too large: at most {most} MB are taken.")
+            return
+        answer, status = bytearray(), 0
+
+        async def listen(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            answer.extend(message.get("body", b""))
+            await send(message)
+
+        self._kept.begin()
+        try:
+            await self._app(scope, receive, listen)
+        finally:
+            paths = _json(answer) if status == 200 else None
+            self._kept.end([p for p in paths if isinstance(p, str)] if isinstance(paths, list) else [])
+
+    async def _ask(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        most = self._limits.json_mb
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > most * MB:
+                await _refuse(send, 413, f"The request is too large: at most {most} MB; send files as uploads.")
+                return
+        # In a thread: it may delete a file, and the page's own loop must not wait for a disk.
+        await asyncio.to_thread(self._kept.asked, scope["app"].get_blocks(), _json(body))
+        given = False
+
+        async def again() -> Message:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+        await self._app(scope, again, send)
+
+
+def _kind(scope: MutableMapping[str, Any]) -> str:
+    """ "upload", "ask", or nothing for what is not counted."""
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return ""
+    path = scope["path"].rstrip("/")
+    if path.endswith(("/upload", "/process_recording")):
+        return "upload"
+    if path.endswith("/queue/join") or any(f"/gradio_api/{part}/" in path for part in ("call", "run", "api")):
+        return "ask"
+    return ""
+
+
+def _json(data: bytes | bytearray) -> Any:
+    try:
+        return json.loads(bytes(data))
+    except ValueError:
+        return None
+
+
+async def _refuse(send: Send, status: int, text: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    """Answer in words, in the form in which Gradio's page and clients look for them."""
+    body = json.dumps({"detail": text}).encode()
+    head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *(headers or [])]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body})

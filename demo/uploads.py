@@ -1,0 +1,156 @@
+"""Uploads are deleted as soon as nobody needs them: a program's with its answer, a visitor's when they leave.
+
+Gradio names an upload after its content, so two visitors who send the same picture share one file. It is therefore
+counted how often each file was sent, and it goes when as many are done with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+
+class Uploads:
+    """Who holds which upload.
+
+    Only files that came through `end` are ever deleted.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._arriving = 0
+        self._held: Counter[str] = Counter()
+        self._nobodys: Counter[str] = Counter()
+        self._visitors: dict[str, dict[int, str]] = {}
+        self._free: set[str] = set()
+        self._gradios: set[str] = set()
+
+    def __len__(self) -> int:
+        """Files that somebody holds."""
+        with self._lock:
+            return len(self._held)
+
+    def begin(self) -> None:
+        """An upload is on its way: until it is there, nothing is deleted, for it may be the same file."""
+        with self._lock:
+            self._arriving += 1
+
+    def end(self, paths: Iterable[str]) -> None:
+        """It is there, or failed (no paths)."""
+        with self._lock:
+            self._arriving -= 1
+            for path in paths:
+                self._held[path] += 1
+                self._nobodys[path] += 1
+            self._delete_free()
+
+    def asked(self, blocks: gr.Blocks, body: Any) -> None:
+        """A page has sent its components: the uploads in them are held for that visitor, those they replaced are not.
+
+        Args:
+            blocks: The app.
+            body: Of the request, as JSON: session_hash, fn_index, data.
+        """
+        try:
+            visitor, fn, data = str(body["session_hash"]), blocks.fns[int(body["fn_index"])], list(body["data"])
+        except (KeyError, TypeError, ValueError):
+            return  # Gradio will say what is wrong with it
+        if fn.api_visibility == "public":
+            return  # a program's: `answered` lets go of them
+        with self._lock:
+            mine = self._visitors.get(visitor, {})
+            for component, value in zip(fn.inputs, data, strict=False):
+                path = value["path"] if _is_file(value) else None
+                old = mine.get(component._id)
+                if path == old:
+                    continue
+                if old is not None:
+                    del mine[component._id]
+                    self._let_go(old)
+                if path is not None and self._nobodys[path] > 0:
+                    self._nobodys[path] -= 1
+                    mine[component._id] = path
+            if mine:
+                self._visitors[visitor] = mine
+            self._nobodys += Counter()  # forget those at 0
+            self._delete_free()
+
+    def left(self, visitor: str) -> None:
+        """A visitor has closed the page.
+
+        Args:
+            visitor: Gradio's session_hash.
+        """
+        with self._lock:
+            for path in self._visitors.pop(visitor, {}).values():
+                self._let_go(path)
+            self._delete_free()
+
+    def answered(self, paths: Iterable[str]) -> None:
+        """A program has its answer and needs these uploads no longer."""
+        with self._lock:
+            for path in paths:
+                if self._nobodys[path] > 0:
+                    self._nobodys[path] -= 1
+                    self._let_go(path)
+            self._nobodys += Counter()
+            self._delete_free()
+
+    def release_with_answers(self, blocks: gr.Blocks) -> None:
+        """Let every public endpoint of an app let go of its uploads when it has answered."""
+        self._gradios = blocks.upload_file_set
+        for fn in blocks.fns.values():
+            if fn.api_visibility == "public" and fn.fn is not None:
+                fn.fn = self._releasing(fn.fn)
+
+    def _releasing(self, answer: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.isgeneratorfunction(answer) or inspect.iscoroutinefunction(answer):
+            raise TypeError(f"{answer.__name__}: endpoints are plain functions here")
+
+        @functools.wraps(answer)
+        def wrapped(*args: Any, **options: Any) -> Any:
+            try:
+                return answer(*args, **options)
+            finally:
+                self.answered(a["path"] for a in [*args, *options.values()] if _is_file(a))
+
+        return wrapped
+
+    def _let_go(self, path: str) -> None:
+        self._held[path] -= 1
+        if self._held[path] <= 0:
+            del self._held[path]
+            self._free.add(path)
+
+    def _delete_free(self) -> None:
+        if self._arriving:
+            return
+        for path in self._free:
+            if path not in self._held:
+                delete(Path(path))
+                self._gradios.discard(path)  # Gradio would look for it for ever
+        self._free.clear()
+
+
+KEPT = Uploads()  # one for the process, as Gradio's folder of uploads is
+
+
+def delete(path: Path) -> None:
+    """Delete a file, and its folder when it was the only one there."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+    with contextlib.suppress(OSError):
+        os.rmdir(path.parent)
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("path"), str)
