@@ -25,6 +25,7 @@ PAGES = [
     st.Page(HERE / "views" / "attention.py", title="Attention", icon=":material/visibility:"),
     st.Page(HERE / "views" / "reliability.py", title="Calibration and robustness", icon=":material/speed:"),
     st.Page(HERE / "views" / "try_it.py", title="Try it", icon=":material/add_a_photo:"),
+    st.Page(HERE / "views" / "mirror.py", title="Emoji mirror", icon=":material/add_reaction:"),
     st.Page(HERE / "views" / "about.py", title="About", icon=":material/info:"),
 ]
 
