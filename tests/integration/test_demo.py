@@ -27,7 +27,7 @@ def demo():
     """The modules of the demo, as `python demo/app.py` imports them."""
     sys.path.insert(0, str(ROOT / "demo"))
     try:
-        yield {name: importlib.import_module(name) for name in ("app", "photo", "analysis", "cards")}
+        yield {name: importlib.import_module(name) for name in ("app", "photo", "analysis", "cards", "marks")}
     finally:
         sys.path.remove(str(ROOT / "demo"))
 
@@ -43,7 +43,15 @@ def trained(untrained, tmp_path_factory):
         folder.mkdir(parents=True)
         metrics = {
             "checkpoint": {"sha256": sha if name == "baseline_cnn" else "0" * 64},
-            "splits": {"test": {"single": {"accuracy": 0.6125}}},
+            "data": {"labels": list(FER7.names)},
+            "temperature": {"value": 1.0},
+            "splits": {
+                "test": {
+                    "title": "PrivateTest",
+                    "single": {"accuracy": 0.6125},
+                    "conformal": {"0.9": {"threshold": 0.01, "coverage": 0.915}},
+                }
+            },
         }
         (folder / "metrics.json").write_text(json.dumps(metrics))
     with pytest.MonkeyPatch.context() as patch:
@@ -81,6 +89,10 @@ def test_a_drawn_face_comes_back_with_box_label_and_probabilities(client):
     assert sum(face["probs"].values()) == pytest.approx(1, abs=1e-4)
     assert face["label"] == max(face["probs"], key=face["probs"].get)
     assert face["emoji"] == FER7.emoji[FER7.index(face["label"])]
+    ranked = sorted(face["probs"], key=face["probs"].get, reverse=True)
+    allowed = [name for name in ranked if face["probs"][name] >= 0.01]
+    assert face["prediction_set"] == {"level": 0.9, "labels": allowed}
+    assert face["doubts"] == (["unsure"] if face["confidence"] < 0.5 else [])
 
 
 def test_inputs_have_names_and_defaults(client):
@@ -89,6 +101,7 @@ def test_inputs_have_names_and_defaults(client):
     answer = client.predict(picture=handle_file(str(ONE)), whole_picture=True, api_name="/analyze")
     assert answer["model"] == "attention_cnn", "the default"
     assert [f["box"] for f in answer["faces"]] == [[0, 0, answer["width"], answer["height"]]]
+    assert answer["faces"][0]["prediction_set"] is None, "fitted on other weights than these"
 
 
 def test_no_face_is_an_empty_list(client, tmp_path):
@@ -164,8 +177,11 @@ def test_files_that_were_not_uploaded_cannot_be_named(client):
         assert "event: error" in reply and "probs" not in reply
 
 
-def test_only_the_documented_endpoint_is_public(client):
-    assert list(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == ["/analyze"]
+def test_every_public_endpoint_is_documented(client):
+    found = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    told = (ROOT / "demo" / "README.md").read_text(encoding="utf-8")
+    assert "/analyze" in found
+    assert [name for name in found if f'api_name="{name}"' not in told] == []
 
 
 # --- what the page shows ----------------------------------------------------------------------------------------------
@@ -183,13 +199,13 @@ def page(demo, trained, monkeypatch):
     warnings: list[str] = []
     monkeypatch.setattr(demo["photo"].gr, "Warning", lambda text, **_: warnings.append(text))
 
-    def show(path, model="attention_cnn", method=None, whole=False):
+    def show(path, model="attention_cnn", method=None, whole=False, every=False):
         upload = None
         if path is not None:
             upload = {"path": str(trained / "uploads" / Path(path).name), "orig_name": Path(path).name}
             (trained / "uploads").mkdir(exist_ok=True)
             shutil.copyfile(path, upload["path"])
-        out = demo["photo"]._show(models, components, upload, model, method, whole)
+        out = demo["photo"]._show(models, components, upload, model, method, whole, every)
         return {name: out.get(c) for name, c in zip(names, components, strict=True)} | {"warnings": list(warnings)}
 
     return show
