@@ -12,13 +12,19 @@ import contextlib
 import importlib.util
 import logging
 import os
+import shutil
+import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]  # as a Space, `fer` lies beside this file
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# A folder for uploads and results that is this process's alone; it is gone when the process ends.
+OWN_FOLDER = Path(tempfile.gettempdir()) / f"fer-demo-{os.getpid()}"
+os.environ.setdefault("GRADIO_TEMP_DIR", str(OWN_FOLDER))
 
 with contextlib.suppress(ImportError):  # on Hugging Face's ZeroGPU machines this must come before torch
     import spaces  # noqa: F401
@@ -35,7 +41,7 @@ import video
 from analysis import Models
 from fer.errors import ConfigError, FerError
 from limits import Gate, Limits
-from uploads import KEPT
+from uploads import KEPT, sweeper
 
 TITLE = "Facial-expression lab"
 PAGES: dict[str, Any] = {
@@ -135,7 +141,10 @@ def launch_options(limits: Limits | None = None, mcp: bool = False) -> dict[str,
         "max_file_size": f"{limits.upload_mb}mb",
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
-        "app_kwargs": {"middleware": [Middleware(Gate, limits=limits, kept=KEPT)]},
+        "app_kwargs": {
+            "middleware": [Middleware(Gate, limits=limits, kept=KEPT)],
+            "lifespan": sweeper(limits.kept_s),
+        },
         "mcp_server": mcp,
     }
 
@@ -178,12 +187,15 @@ def main(argv: list[str] | None = None) -> int:
     if not models:
         print("no trained model found; the page says how to get one", flush=True)
     models.warm_up()
+    with contextlib.suppress(ValueError):  # not in the main thread: then somebody else minds the signals
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app.block_thread()
     except KeyboardInterrupt:
         pass
     finally:
         app.close(verbose=False)
+        shutil.rmtree(OWN_FOLDER, ignore_errors=True)
     return 0
 
 

@@ -5,7 +5,6 @@ Knows nothing of the page. The work runs in a thread of its own, frame by frame:
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 import shutil
@@ -134,6 +133,7 @@ class Job:
         self._predictor, self._style, self._folder = predictor, style, folder
         self._stop, self._done = threading.Event(), threading.Event()
         self._error: BaseException | None = None
+        self._unwanted = False
         desk.enter(self)
         threading.Thread(target=self._run, name="film", daemon=True).start()
 
@@ -151,6 +151,13 @@ class Job:
         """End the work soon; what was done so far is the result."""
         self._stop.set()
         self._desk.wake()
+
+    def discard(self) -> None:
+        """Nobody wants the result any more: end the work and delete what there is of it."""
+        self._unwanted = True
+        self.stop()
+        if self._done.is_set():
+            self._delete()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """True when it is done.
@@ -175,6 +182,12 @@ class Job:
         finally:
             self._desk.leave(self)
             self._done.set()
+            if self._unwanted:
+                self._delete()
+
+    def _delete(self) -> None:
+        if self.result:
+            shutil.rmtree(self.result.film.parent, ignore_errors=True)
 
     def _work(self) -> Result | None:
         from fer.inference.live import LiveOptions, LivePipeline
@@ -184,9 +197,6 @@ class Job:
         live = LivePipeline(self._predictor, LiveOptions(timeline_s=2 * limits.film_s))
         end = time.monotonic() + limits.film_work_s
         self._folder.mkdir(parents=True, exist_ok=True)
-        for emptied in self._folder.glob("film-*"):  # Gradio deletes old results and leaves their folders
-            with contextlib.suppress(OSError):
-                emptied.rmdir()
         folder = Path(tempfile.mkdtemp(prefix="film-", dir=self._folder))
         stem = re.sub(r"[^\w-]+", "-", Path(self._name).stem).strip("-")[:60] or "film"
         film, table = folder / f"{stem}-{self._style}.webm", folder / f"{stem}-faces.csv"

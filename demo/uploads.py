@@ -6,17 +6,20 @@ counted how often each file was sent, and it goes when as many are done with it.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import inspect
 import os
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 
 class Uploads:
@@ -150,6 +153,53 @@ def delete(path: Path) -> None:
         path.unlink()
     with contextlib.suppress(OSError):
         os.rmdir(path.parent)
+
+
+def sweep(folder: Path, older_than_s: float, keep: Iterable[str] = ()) -> int:
+    """Delete what has lain in the folder for too long, and folders that became empty.
+
+    Gradio deletes its own files by age; this finds those it does not count, as the ones that an MCP client sends.
+
+    Args:
+        keep: Files that stay, as the examples of the page.
+
+    Returns:
+        Files deleted.
+    """
+    kept, count, now = set(keep), 0, time.time()
+    for path in sorted(folder.rglob("*"), key=lambda p: -len(p.parts)) if folder.is_dir() else []:
+        with contextlib.suppress(OSError):
+            facts = path.lstat()
+            if str(path) in kept or now - max(facts.st_mtime, facts.st_ctime) <= older_than_s:
+                continue
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink()
+                count += 1
+    return count
+
+
+def sweeper(
+    older_than_s: float, every_s: float = 60.0
+) -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:
+    """A lifespan for the server that sweeps Gradio's folder as long as it runs."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(server: Any) -> AsyncIterator[None]:
+        async def work() -> None:
+            while True:
+                await asyncio.sleep(every_s)
+                keep = {p for c in server.get_blocks().blocks.values() for p in getattr(c, "keep_in_cache", ())}
+                await asyncio.to_thread(sweep, Path(get_upload_folder()), older_than_s, keep)
+
+        task = asyncio.create_task(work())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    return lifespan
 
 
 def _is_file(value: Any) -> bool:

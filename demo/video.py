@@ -39,6 +39,13 @@ annotated film, label, confidence and a probability for each class, smoothed ove
 width, height, seconds, frames, complete (false where the work took too long and was ended) and faces, those seen
 longest first, each with id, first_s, last_s, seconds, label and shares. What is no film is an error that says why."""
 PROGRESS = gr.Progress()
+# On a phone the answer lies below the fold.
+SCROLL = """
+() => {
+  const answer = document.getElementById("fer-film-status");
+  if (answer && window.innerWidth < 768) answer.scrollIntoView({ behavior: "smooth", block: "start" });
+}
+"""
 
 # Of each visitor, by Gradio's session_hash: what is being worked on, and the folder of what is shown.
 _running: dict[str, Job] = {}
@@ -90,6 +97,7 @@ def build(models: Models, limits: Limits | None = None) -> None:
     start.click(
         on_start, [film, model, style], shown, preprocess=False, concurrency_id="film", concurrency_limit=None, **quiet
     )
+    start.click(None, None, None, js=SCROLL, api_visibility="private")
     halt.click(on_stop, None, None, queue=False, **quiet)
     gr.on(
         [film.clear, film.upload, film.start_recording], on_film, [film], shown, preprocess=False, queue=False, **quiet
@@ -154,7 +162,8 @@ def _show(
         yield _cleared(shown, cards.message(message_of(e, OOPS), "problem"))
     finally:  # also when Gradio closes the generator because the visitor is gone
         if job:
-            job.stop()
+            if _shown.get(session) is None:
+                job.discard()
             with _lock:
                 if _running.get(session) is job:
                     del _running[session]
@@ -237,10 +246,9 @@ def _api(models: Models, desk: Desk) -> None:
                     progress(job.progress.share, desc=f"{job.progress.time_s:.1f} s of film done")
             result = job.result
         except Exception as e:
-            raise gr.Error(message_of(e, OOPS), print_exception=False) from e
-        finally:
             if job:
-                job.stop()
+                job.discard()
+            raise gr.Error(message_of(e, OOPS), print_exception=False) from e
         if result is None:
             raise gr.Error("stopped before the first frame", print_exception=False)
         return str(result.film), str(result.table), result.summary
