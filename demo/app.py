@@ -155,16 +155,26 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1, this machine only; 0.0.0.0 for all)")
     parser.add_argument("--share", action="store_true", help="also make a public link through Gradio's relay")
+    parser.add_argument(
+        "--per-minute",
+        type=int,
+        default=Limits.per_minute,
+        metavar="N",
+        help=f"requests a minute from one address (default: {Limits.per_minute}; more for a class behind one address)",
+    )
     parser.add_argument("--mcp", action="store_true", help="also offer the endpoints as tools of language models")
     parser.add_argument("--checkpoint", help="folder of one more checkpoint to offer, for example a run's")
     args = parser.parse_args(argv)
     if args.port is not None and not 1 <= args.port <= 65535:
         parser.error(f"--port must be 1..65535, got {args.port}")
+    if args.per_minute < 1:
+        parser.error(f"--per-minute must be at least 1, got {args.per_minute}")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         models = Models(args.checkpoint)
-        options = launch_options(mcp=args.mcp)
-        app = build_app(models)
+        limits = Limits(per_minute=args.per_minute, burst=max(Limits.burst, args.per_minute // 3))
+        options = launch_options(limits, args.mcp)
+        app = build_app(models, limits)
         _, address, public = app.launch(
             server_name=args.host,
             server_port=args.port,

@@ -180,10 +180,8 @@ def sweep(folder: Path, older_than_s: float, keep: Iterable[str] = ()) -> int:
     return count
 
 
-def sweeper(
-    older_than_s: float, every_s: float = 60.0
-) -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:
-    """A lifespan for the server that sweeps Gradio's folder as long as it runs."""
+def sweeper(older_than_s: float, every_s: float = 60.0) -> Callable[[Any], Any]:
+    """A lifespan (an asynchronous context manager) for the server: sweeps Gradio's folder as long as it runs."""
 
     @contextlib.asynccontextmanager
     async def lifespan(server: Any) -> AsyncIterator[None]:
