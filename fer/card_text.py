@@ -26,7 +26,7 @@ def card_text(name_or_path: str | Path, results: str | Path | None = None) -> st
     """
     manifest = read_manifest(name_or_path)
     scored = scored_with(manifest, results)
-    card = write_card(manifest, f"here/{manifest.model}", scored, notes_of(manifest, scored))
+    card = write_card(manifest, f"here/{manifest.model}", scored, notes_of(manifest, scored, results))
     body = card.split("\n---\n", 1)[1].strip()
     before, _, after = body.partition(f"\n{_LOADING}\n")
     return f"{before}\n{_LOADING}\n\n{_loading(name_or_path, manifest)}\n\n## {after.partition(chr(10) + '## ')[2]}\n"

@@ -65,7 +65,7 @@ class Manifest:
         seed, git_commit, versions, created: Where it comes from.
         weights: file, sha256, dtype, parameters.
         training: epochs, seconds, device, images_per_second, best_epoch, val_accuracy, teacher, pretrained,
-            extra_annotation.
+            extra_annotation, ancestors (see `fer.ancestry`).
         temperature: Divides the logits; fitted on the validation split (Guo et al. 2017).
     """
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fer.errors import FerError
 
@@ -36,3 +37,22 @@ def run_script(body: Callable[[], int | None], interrupted: str = "") -> int:
         if interrupted:
             print(f"\n{interrupted}", file=sys.stderr)
         return 130
+
+
+def refuse_tokens(parser: argparse.ArgumentParser) -> None:
+    """Let a command line answer --token with what to do instead, and without repeating the token.
+
+    On a command line it would stay in the shell's history and in the list of processes.
+    """
+    parser.add_argument("--token", action=_NoToken, help=argparse.SUPPRESS)
+
+
+class _NoToken(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[object] | None,
+        option_string: str | None = None,
+    ) -> None:
+        parser.error("no token is taken on the command line; run: hf auth login (or set HF_TOKEN), and revoke this one")

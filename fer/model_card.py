@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fer.ancestry import BEGAN_WITH, TAUGHT_BY, ancestors
 from fer.checkpoint import Manifest
 from fer.errors import ConfigError, HubError
 from fer.models import get_model
 from fer.models.ablation import changed_by
+from fer.specs import Phase
+from fer.terms import data_note, terms_of
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -18,53 +20,6 @@ if TYPE_CHECKING:
     from fer.evaluation import ModelResult
     from fer.timm_form import TimmForm
 
-
-@dataclass(frozen=True)
-class DataNote:
-    """What a card says about a data set.
-
-    Attributes:
-        title: Name for people.
-        text: Where it comes from, what it is and who may use it; Markdown.
-        license: License of the weights as far as the data set allows it: an identifier of the Hub, or "other".
-        license_name, license_link: Required by the Hub with "other".
-    """
-
-    title: str
-    text: str
-    license: str = "mit"
-    license_name: str | None = None
-    license_link: str | None = None
-
-
-_FER2013 = (
-    "FER2013 (Goodfellow et al. 2013, *Challenges in Representation Learning*): 35,887 grey faces of 48 px from a web "
-    "search for emotion words, labelled by people who agree with the labels in 65 ± 5 % of cases. The same face is "
-    "found in more than one of its splits. The pictures belong to their owners and may not be passed on; none of them "
-    "is in this repository."
-)
-DATA: dict[str, DataNote] = {
-    "fer2013": DataNote("FER2013", _FER2013),
-    "ferplus": DataNote(
-        "FER+",
-        f"{_FER2013} The labels are those of FER+ (Barsoum et al. 2016): ten votes for each face, published under the "
-        "MIT licence.",
-    ),
-    "muxspace": DataNote(
-        "Muxspace",
-        "[muxspace/facial_expressions](https://github.com/muxspace/facial_expressions): 13,690 labelled photographs; "
-        "92 % of the faces are neutral or happy. The terms are those of that repository; none of its pictures is here.",
-    ),
-    "affectnet": DataNote(
-        "AffectNet",
-        "AffectNet (Mollahosseini et al. 2017): photographs from the web, given by its authors to researchers who ask "
-        "for it, for non-commercial research only. That holds for these weights too. None of its pictures is here.",
-        license="other",
-        license_name="affectnet-non-commercial-research",
-        license_link="http://mohammadmahoor.com/affectnet/",
-    ),
-}
-_OTHER_DATA = "A data set of the one who trained this net; ask them for its source and terms."
 
 INTENDED = """- Study and teaching: how such nets are trained, compared, calibrated and explained.
 - Sorting or searching one's own pictures, toys and art, where a wrong answer costs nothing.
@@ -115,13 +70,10 @@ def write_card(
 def _metadata(manifest: Manifest, repo: str, results: Sequence[ModelResult], timm: TimmForm | None) -> Any:
     from huggingface_hub import ModelCardData
 
-    note = data_note(str(manifest.data.get("name", "")))
     tags = ["facial-expression-recognition", "emotion-recognition", "image-classification", manifest.model]
     scores = [e for r in results for e in _eval_results(r)]
     return ModelCardData(
-        license=note.license,
-        license_name=note.license_name,
-        license_link=note.license_link,
+        **terms_of(manifest).strictest.metadata(),
         library_name="timm" if timm and not timm.more else "facial-expression-lab",
         pipeline_tag="image-classification",
         tags=tags + (["timm"] if timm else []),
@@ -154,12 +106,6 @@ def _eval_results(result: ModelResult) -> list[EvalResult]:
 def headline_split(result: ModelResult) -> str:
     """The split whose scores count: the test split where it was scored."""
     return "test" if "test" in result.splits else result.splits[-1]
-
-
-def data_note(name: str) -> DataNote:
-    """What is known about a data set; another one gets a general sentence."""
-    base = name.partition("@")[0].removesuffix("-majority")
-    return DATA.get(base) or DataNote(name or "unknown", _OTHER_DATA)
 
 
 def _sections(
@@ -274,12 +220,15 @@ def _protocol(manifest: Manifest, notes: Sequence[str]) -> str:
         ("fingerprint of the data", f"`{str(d.get('fingerprint', ''))[:16] or 'unknown'}`"),
         (
             "recipe",
-            f"{r.name}: " + ", ".join(f"{p.epochs} epochs {p.optimizer} lr {p.lr:g} {p.schedule}" for p in r.phases),
+            f"{r.name}: " + ("one fit" if manifest.classical else ", ".join(map(_phase, r.phases))),
         ),
         ("epochs in all", f"{t.get('epochs', 'unknown')}, best {t.get('best_epoch', 'unknown')}"),
         ("arguments of the net", ", ".join(f"{k}={v}" for k, v in manifest.model_args.items()) or "its own"),
-        ("began with", "the weights of an earlier run of its own" if r.init else "nothing of its own"),
-        ("learnt from another net", f"distilled from `{t['teacher']}`" if t.get("teacher") else "no"),
+        ("began with", f"the weights of {_other(manifest, BEGAN_WITH)}" if r.init else "nothing of its own"),
+        (
+            "learnt from another net",
+            f"distilled from {_other(manifest, TAUGHT_BY)}" if t.get("teacher") else "no",
+        ),
         ("weights of others", "ImageNet weights at the start" if t.get("pretrained") else "none, from scratch"),
         ("labels of others", "FER+ votes as an auxiliary target" if t.get("extra_annotation") else "none"),
         ("seed", str(manifest.seed)),
@@ -295,10 +244,34 @@ def _protocol(manifest: Manifest, notes: Sequence[str]) -> str:
     return "\n\n".join([table, rule, *notes])
 
 
+def _phase(p: Phase) -> str:
+    return f"{p.epochs} epochs {p.optimizer} lr {p.lr:g} {p.schedule}" + (
+        f" on {data_note(p.data).title}" * bool(p.data)
+    )
+
+
+def _other(manifest: Manifest, role: str) -> str:
+    """The net that a net began with or learnt from, as far as it is known."""
+    other = next((a for a in ancestors(manifest) if a.role == role), None)
+    name = str(manifest.training.get("teacher")) if role == TAUGHT_BY else manifest.model
+    if other is None or not other.data:
+        return f"`{name}`" if role == TAUGHT_BY else "an earlier run of its own"
+    seen = ", ".join(dict.fromkeys(data_note(n).title for n in other.data))
+    return f"`{other.model}` (trained on {seen}{f'; SHA-256 `{other.sha256[:12]}`' if other.sure else ''})"
+
+
 def _data(manifest: Manifest) -> str:
-    note = data_note(str(manifest.data.get("name", "")))
-    terms = "MIT" if note.license == "mit" else f"{note.license_name} ({note.license_link})"
-    return f"{note.text}\n\nThe weights: {terms}. The code: MIT."
+    terms = terms_of(manifest)
+    said = [note.text if not how else f"{note.title}, seen {how}: {note.text}" for note, how in terms.seen]
+    if manifest.training.get("pretrained"):
+        said.append("It began with weights that others trained on ImageNet and publish under terms of their own.")
+    for how in terms.unknown:
+        said.append(f"What it saw {how} is not recorded with these weights; what is said here holds for all the rest.")
+    why = ""
+    if terms.strictest.license != "mit":
+        how = dict(terms.seen)[terms.strictest] or "in training"
+        why = f" The reason is {terms.strictest.title}, which it saw {how}."
+    return "\n\n".join([*said, f"The weights: {terms.title}.{why} The code: MIT."])
 
 
 def _count(n: Any) -> str:

@@ -12,21 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer import checkpoint, hub, paths
-from fer.errors import DataError
+from fer.ancestry import TAUGHT_BY, ancestors
+from fer.errors import CheckpointError, ConfigError, DataError, HubError
 from fer.evaluation import ModelResult, read_result
 from fer.evaluation.results import HISTORY, METRICS, read_history
+from fer.evaluation.stored import NOTES, read_notes
 from fer.files import fresh_folder
 from fer.hub import Plan, Sent
 from fer.hub.pull import parse
 from fer.model_card import headline_split, repo_name, write_card
 from fer.models import get_model
+from fer.terms import terms_of
 from fer.timm_form import TIMM_WEIGHTS, timm_form
 
 CARD = "README.md"
-# sentences about the protocol: SHA-256 of the weights -> text
-NOTES = "notes.json"
+LICENSE = "LICENSE"
+MAIN = "main"
 # files of an earlier push that a later one has no more
-STALE = ("*.safetensors", "*.skops", "*.onnx", "*.json", "results/*")
+STALE = ("*.safetensors", "*.skops", "*.onnx", "*.json", "results/*", LICENSE)
 _log = logging.getLogger(__name__)
 
 
@@ -87,10 +90,46 @@ def prepare(name_or_path: str | Path, repo: str, out: str | Path, results: str |
             (out / TIMM_WEIGHTS).write_bytes(form.weights)
     onnx = _copy_exports(folder, manifest, out)
     pictures = _write_results(folder, manifest, scored, out)
-    card = write_card(manifest, repo, scored, notes_of(manifest, scored), pictures=pictures, onnx=onnx, timm=form)
+    card = write_card(
+        manifest, repo, scored, notes_of(manifest, scored, results), pictures=pictures, onnx=onnx, timm=form
+    )
     (out / CARD).write_text(card, encoding="utf-8", newline="\n")
-    shutil.copyfile(paths.ROOT / "LICENSE", out / "LICENSE")
+    if terms_of(manifest).strictest.license == "mit":
+        shutil.copyfile(paths.ROOT / LICENSE, out / LICENSE)
     return Prepared(repo, out, manifest)
+
+
+def require_improvement(manifest: checkpoint.Manifest, repo: str) -> None:
+    """Refuse to put a net in the place of a better one, or of another one, on a repository's main branch.
+
+    The same weights again are no other net, and neither are those of another run of the same model on the same data; of
+    these the validation accuracy, which chose their epochs, decides.
+
+    Raises:
+        HubError: what is there, and the options that help; or the Hub could not be reached or refused.
+    """
+    file = hub.present_file(repo, checkpoint.MANIFEST)
+    if file is None:
+        return
+    try:
+        there = checkpoint.read_manifest(file.parent)
+        if there.weights.get("sha256") == manifest.weights.get("sha256"):
+            return
+        names = repo_name(there), repo_name(manifest)
+        if names[0] != names[1] or there.labels != manifest.labels:
+            what = f"another net ({names[0]} with {len(there.labels)} classes)"
+        else:
+            scores = [m.training.get("val_accuracy") for m in (there, manifest)]
+            if scores[0] is None or (scores[1] is not None and scores[1] >= scores[0]):
+                return
+            mine = "not known" if scores[1] is None else f"{scores[1]:.2%}"
+            what = f"a net that is better on the validation split ({scores[0]:.2%}, this one: {mine})"
+    except (CheckpointError, ConfigError) as e:
+        what = f"something else than a published net of this project ({' '.join(str(e).split())[:200]})"
+    raise HubError(
+        f"{repo} holds {what}; it was left as it is. --force-push replaces it all the same, --revision BRANCH puts "
+        "this net on a branch beside it"
+    )
 
 
 def push(
@@ -98,8 +137,18 @@ def push(
     private: bool = False,
     revision: str | None = None,
     on_plan: Callable[[Plan], None] | None = None,
+    force: bool = False,
 ) -> Sent:
-    """Send a prepared folder, see `fer.hub.send_folder`."""
+    """Send a prepared folder, see `fer.hub.send_folder`.
+
+    Args:
+        force: Even if it replaces a better net, or another one.
+
+    Raises:
+        HubError: see there and `require_improvement`, which holds for the main branch.
+    """
+    if not force and revision in (None, MAIN):
+        require_improvement(prepared.manifest, prepared.repo)
     message = f"{prepared.manifest.model}, weights {str(prepared.manifest.weights['sha256'])[:12]}"
     return hub.send_folder(
         prepared.folder,
@@ -119,6 +168,7 @@ def push_checkpoint(
     private: bool = False,
     revision: str | None = None,
     on_plan: Callable[[Plan], None] | None = None,
+    force: bool = False,
 ) -> Sent:
     """Publish one checkpoint: `prepare` in a temporary folder, then `push`.
 
@@ -126,7 +176,7 @@ def push_checkpoint(
         name_or_path: A trained model's name, a checkpoint, or a finished run.
         namespace: User or organisation.
         name: See `repository_of`.
-        private, revision, on_plan: See `fer.hub.send_folder`.
+        private, revision, on_plan, force: See `push`.
 
     Returns:
         Address, commit and what was sent.
@@ -136,7 +186,7 @@ def push_checkpoint(
     """
     repo = repository_of(name_or_path, namespace, name)
     with tempfile.TemporaryDirectory(prefix="fer-push-") as place:
-        return push(prepare(name_or_path, repo, Path(place) / "repository"), private, revision, on_plan)
+        return push(prepare(name_or_path, repo, Path(place) / "repository"), private, revision, on_plan, force)
 
 
 def scored_with(manifest: checkpoint.Manifest, root: str | Path | None = None) -> list[ModelResult]:
@@ -199,19 +249,28 @@ def _write_results(
     return pictures
 
 
-def notes_of(manifest: checkpoint.Manifest, scored: Sequence[ModelResult]) -> list[str]:
-    """Sentences about these weights that stand beside their results (`NOTES`).
+def notes_of(
+    manifest: checkpoint.Manifest, scored: Sequence[ModelResult] = (), results: str | Path | None = None
+) -> list[str]:
+    """Sentences about these weights, and about those they were made from, that stand beside results (`NOTES`).
+
+    Args:
+        scored: What was scored with these weights, see `scored_with`.
+        results: Root of the results; default: that of `scored`, else the committed ones.
 
     Raises:
         DataError: damaged notes.
     """
-    found = []
-    for result in scored:
-        path = Path(result.folder or "").parent / NOTES
-        if path.is_file():
-            try:
-                note = json.loads(path.read_text(encoding="utf-8")).get(manifest.weights["sha256"])
-            except (OSError, ValueError, AttributeError) as e:
-                raise DataError(f"{path}: damaged ({e}); an object SHA-256 -> text was expected") from e
-            found += [str(note)] if note else []
-    return found
+    folders = [Path(r.folder).parent for r in scored if r.folder]
+    root = Path(results or (folders[0].parent if folders else paths.results_dir()))
+    written: dict[str, str] = {}
+    for path in sorted(root.glob(f"*/{NOTES}")):
+        written |= read_notes(root, path.parent.name)
+    sha256 = str(manifest.weights.get("sha256", ""))
+    found = [written[sha256]] if sha256 in written else []
+    for other in ancestors(manifest):
+        if other.sha256 in written:
+            what = "Its teacher was" if other.role == TAUGHT_BY else "It began with"
+            whose = "whose weights have" if other.sure else "and the weights that have this name now have"
+            found.append(f"{what} `{other.model}`, {whose} a note of their own: {written[other.sha256]}")
+    return list(dict.fromkeys(found))

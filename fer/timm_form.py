@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fer.checkpoint import Manifest
 from fer.hub.pull import NESTED
 from fer.models import get_model
+from fer.terms import terms_of
 from fer.torchvision_repair import import_repaired
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _config(architecture: str, net: Any, manifest: Manifest, model_args: dict[st
             "pool_size": None,
             "first_conv": None,
             "classifier": known.get("classifier"),
-            "license": "mit",
+            "license": terms_of(manifest).name,
         },
         NESTED: manifest.to_json(),
     }

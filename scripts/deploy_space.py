@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import argparse
+import json
 import re
 import shutil
 import tempfile
@@ -19,8 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-from fer.command_line import run_script
-from fer.errors import ConfigError
+from fer.command_line import refuse_tokens, run_script
+from fer.errors import CheckpointError, ConfigError
 from fer.files import fresh_folder
 from fer.paths import ROOT, checkpoints_dir, results_dir
 
@@ -60,13 +61,18 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--app", required=True, choices=list(APPS), help="demo (Gradio), lab (Streamlit) or static")
     p.add_argument("--namespace", help="your name on the Hub, or your organisation's")
     p.add_argument("--name", help="name of the Space (default: facial-expression-lab; -results, -browser)")
-    p.add_argument("--models", default="all", help="names of the models that go with it (default: all trained ones)")
+    p.add_argument(
+        "--models",
+        default="all",
+        help="names of the models that go with it (default: all trained ones; of static, the one it was built with)",
+    )
     p.add_argument("--private", action="store_true", help="make a private Space")
     p.add_argument(
         "--hardware", help="of a new Space: cpu-basic (the Hub's default), zero-a10g (ZeroGPU, demo only), t4-small ..."
     )
     p.add_argument("--dry-run", action="store_true", help="write the folder, which runs as it is, and send nothing")
     p.add_argument("--out", type=Path, help="where --dry-run writes (default: outputs/space-<app>/)")
+    refuse_tokens(p)
     return p
 
 
@@ -87,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--out is for --dry-run; without it, nothing is kept here")
     if (args.hardware or "").startswith("zero") and args.app != "demo":
         raise ConfigError(f"ZeroGPU runs Gradio Spaces only, and {args.app} is a {app.sdk} Space")
-    names = wanted_models(args.models)
+    names = built_model(args.models) if args.app == "static" else wanted_models(args.models)
     if args.dry_run:
         out = args.out or ROOT / "outputs" / f"space-{args.app}"
         write_space(app, out, names, args.hardware)
@@ -129,6 +135,44 @@ def wanted_models(text: str) -> list[str]:
     return names
 
 
+def built_model(text: str) -> list[str]:
+    """Name of the model that the built page holds: the one asked for, with the weights and the files of now.
+
+    Args:
+        text: Value of --models.
+
+    Raises:
+        ConfigError: not built yet, built with another model, or from what has changed since.
+    """
+    from fer.checkpoint import verify
+
+    try:
+        about = json.loads((BUILT / "about.json").read_text(encoding="utf-8"))
+        name = str(about["model"])
+        made_from = about["checkpoint_sha256"], about["temperature"]
+    except OSError:
+        raise ConfigError(f"the page has not been built: {BUILT} holds none; run: make static") from None
+    except (ValueError, KeyError, TypeError) as e:
+        raise ConfigError(f"{BUILT / 'about.json'} is damaged ({e}); run: make static") from e
+    wanted = [n.strip() for n in text.split(",") if n.strip()]
+    if wanted not in (["all"], [name]):
+        other = wanted[0] if len(wanted) == 1 else "MODEL"
+        raise ConfigError(
+            f"the page holds one net, {name}, and --models asks for {text}; another page: python demo/static/build.py --model {other}"
+        )
+    again = "make static" if name == "attention_cnn" else f"python demo/static/build.py --model {name}"
+    try:
+        manifest = verify(name)
+    except CheckpointError as e:
+        raise ConfigError(f"the page was built with {name}, which is not here any more ({e}); run: make static") from e
+    if made_from != (manifest.weights["sha256"], manifest.temperature):
+        raise ConfigError(f"the page in {BUILT} was built with other weights of {name} than these; run: {again}")
+    sources = [p for p in BUILT.parent.iterdir() if p.is_file() and (BUILT / p.name).is_file()]
+    if changed := [p.name for p in sorted(sources) if p.read_bytes() != (BUILT / p.name).read_bytes()]:
+        raise ConfigError(f"{', '.join(changed)} changed since the page in {BUILT} was built; run: {again}")
+    return [name]
+
+
 def write_space(app: App, out: Path, names: Sequence[str], hardware: str | None) -> None:
     """The exact folder of a Space; one that an earlier run wrote is replaced.
 
@@ -141,7 +185,32 @@ def write_space(app: App, out: Path, names: Sequence[str], hardware: str | None)
     out = fresh_folder(out, "Space of this app")
     app.write(out, names, hardware)
     copy(ROOT / "LICENSE", out / "LICENSE")
+    state_terms(out / "README.md", names)
     files_of(out)
+
+
+def state_terms(readme: Path, names: Sequence[str]) -> None:
+    """Let a Space's README.md say what the strictest of its models allows; the apps themselves are under MIT.
+
+    Raises:
+        ConfigError: the README.md states no licence.
+    """
+    from fer.checkpoint import read_manifest
+    from fer.terms import strictest, terms_of
+
+    text, stated = readme.read_text(encoding="utf-8"), "license: mit\n"
+    if stated not in text:
+        raise ConfigError(f"{readme.name} states no licence in its metadata; {stated.strip()!r} was expected")
+    terms = {name: terms_of(read_manifest(name)) for name in names}
+    strict = {name: t for name, t in terms.items() if t.strictest.license != "mit"}
+    if not strict:
+        return
+    first = strictest(t.strictest for t in strict.values())
+    text = text.replace(stated, "".join(f"{k}: {v}\n" for k, v in first.metadata().items()), 1)
+    said = "".join(f"- {name}: {t.title}\n" for name, t in strict.items())
+    readme.write_text(
+        f"{text.rstrip()}\n\n## Terms of the nets\n\nThe code is under MIT. Not so:\n\n{said}", encoding="utf-8"
+    )
 
 
 def write_demo(out: Path, names: Sequence[str], hardware: str | None) -> None:
@@ -181,13 +250,7 @@ def write_lab(out: Path, names: Sequence[str], hardware: str | None) -> None:
 
 
 def write_static(out: Path, names: Sequence[str], hardware: str | None) -> None:
-    """The page that runs in the browser, as `make static` has built it.
-
-    Raises:
-        ConfigError: not built yet.
-    """
-    if not (BUILT / "about.json").is_file():
-        raise ConfigError(f"the page has not been built: {BUILT} holds none; run: make static")
+    """The page that runs in the browser, as `make static` has built it (see `built_model`)."""
     copy(BUILT, out)
 
 
@@ -221,7 +284,12 @@ def announce(plan) -> None:  # type: ignore[no-untyped-def]
 
 
 APPS = {
-    "demo": App("gradio", "facial-expression-lab", "pip install gradio -r requirements.txt; python app.py", write_demo),
+    "demo": App(
+        "gradio",
+        "facial-expression-lab",
+        "pip install gradio==SDK_VERSION -r requirements.txt (SDK_VERSION is in its README.md); python app.py",
+        write_demo,
+    ),
     "lab": App(
         "docker",
         "facial-expression-lab-results",

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import argparse
 import tempfile
 
-from fer.command_line import run_script
+from fer.command_line import refuse_tokens, run_script
 from fer.errors import ConfigError
 from fer.paths import ROOT
 
@@ -35,12 +35,18 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--name", help="name of the repository, for a single model (default: fer-<model>)")
     p.add_argument("--private", action="store_true", help="make private repositories")
     p.add_argument("--revision", help="branch to send to (default: main); made where it is not there")
+    p.add_argument(
+        "--force-push",
+        action="store_true",
+        help="even if the repository holds another net, or one that is better on the validation split",
+    )
     p.add_argument("--collection", default=COLLECTION, metavar="TITLE", help=f"default: {COLLECTION!r}")
     p.add_argument("--no-collection", action="store_true", help="put them into no collection")
     p.add_argument(
         "--dry-run", action="store_true", help="write the folders, print what would be sent, and send nothing"
     )
     p.add_argument("--out", type=Path, help="where --dry-run writes (default: outputs/hub/)")
+    refuse_tokens(p)
     return p
 
 
@@ -55,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Write every folder first, then send them one after the other."""
     from fer import hub, publish
+    from fer.checkpoint import read_manifest
 
     if args.out and not args.dry_run:
         raise ConfigError("--out is for --dry-run; without it, nothing is kept here")
@@ -64,18 +71,23 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"several of these would become {', '.join(twice)}; push them one by one with --name")
     if not args.dry_run:
         hub.check_access(args.namespace)
+        if not args.force_push and args.revision in (None, publish.MAIN):
+            for place, repo in zip(places, repos, strict=True):
+                publish.require_improvement(read_manifest(place), repo)
     with tempfile.TemporaryDirectory(prefix="fer-push-") as temporary:
         out = Path(temporary) if not args.dry_run else args.out or ROOT / "outputs" / "hub"
-        prepared = [
-            publish.prepare(place, repo, out / repo.partition("/")[2])
-            for place, repo in zip(places, repos, strict=True)
-        ]
+        prepared = []
+        for i, (place, repo) in enumerate(zip(places, repos, strict=True), 1):
+            print(f"preparing {place} as {repo} ({i} of {len(places)})", file=sys.stderr, flush=True)
+            prepared.append(publish.prepare(place, repo, out / repo.partition("/")[2]))
         if args.dry_run:
             for one in prepared:
                 show(one.repo, one.folder)
             return 0
         for one in prepared:
-            sent = publish.push(one, args.private, args.revision, lambda plan, repo=one.repo: announce(repo, plan))
+            sent = publish.push(
+                one, args.private, args.revision, lambda plan, repo=one.repo: announce(repo, plan), force=True
+            )
             print(f"{sent.url} {'is up to date' if sent.plan.empty else 'sent'}, commit {sent.commit[:12]}", flush=True)
         if not args.no_collection:
             print(hub.collect(args.namespace, args.collection, repos, ABOUT, args.private), flush=True)

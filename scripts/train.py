@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import argparse
+import shlex
 import shutil
 import time
 import traceback
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
     from fer.training.processes import Processes
     from fer.training.request import Request
 
+# exit status
+NOT_PUBLISHED = 3
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
         description="Train facial-expression classifiers.",
-        epilog="Ctrl-C loses at most one epoch: run again with --resume.",
+        epilog="Ctrl-C loses at most one epoch: run again with --resume. Exit status: 0 done, 1 a model failed, 2 bad "
+        "arguments or data, 3 all is trained but not all of it published, 130 interrupted.",
     )
     p.add_argument("--model", default="all", help="a name from --list, several with commas, or all (default)")
     p.add_argument("--list", action="store_true", help="list the models and their recipes, and stop")
@@ -135,13 +140,23 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--push-to-hub",
         metavar="NAMESPACE",
-        help="publish the finished checkpoint on the Hugging Face Hub, as scripts/push_to_hub.py does",
+        help="publish the finished checkpoint on the Hugging Face Hub, as scripts/push_to_hub.py does; a better or another "
+        "net that is there already stays",
+    )
+    p.add_argument("--revision", help="with --push-to-hub: the branch to publish on (default: main)")
+    p.add_argument(
+        "--force-push",
+        action="store_true",
+        help="with --push-to-hub: even if a better net, or another one, is there already",
     )
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 1 a model failed, 2 bad arguments or data, 130 interrupted."""
+    """Returns the exit status.
+
+    0 done, 1 a model failed, 2 bad arguments or data, 3 all is trained but not all of it published, 130 interrupted.
+    """
     args = parser().parse_args(argv)
     return run_script(
         show_models if args.list else lambda: run(args),
@@ -183,6 +198,8 @@ def run(args: argparse.Namespace) -> int:
     ):
         if value is not None and not least <= value < 2**63:
             raise ConfigError(f"{option} must be at least {least}, got {value}")
+    if not args.push_to_hub and (args.revision or args.force_push):
+        raise ConfigError("--revision and --force-push go with --push-to-hub NAMESPACE")
     pick_device(args.device)
     jobs, failed = request(args).jobs(None if args.resume == "latest" else args.resume)
     if args.promote and not args.force_promote:
@@ -190,7 +207,7 @@ def run(args: argparse.Namespace) -> int:
             require_own_net(job.model, job.model_args, job.spec, job.recipe.name, 7)
     if args.push_to_hub:
         hub.check_access(args.push_to_hub)
-    total = len(jobs) + len(failed)
+    total, unpublished = len(jobs) + len(failed), []
     processes = Processes.join(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -198,7 +215,8 @@ def run(args: argparse.Namespace) -> int:
     for i, job in enumerate(jobs):
         seconds = None if end is None else (end - time.monotonic()) / (len(jobs) - i)
         try:
-            one(job, data, args, seconds, len(jobs) > 1, processes)
+            if not one(job, data, args, seconds, len(jobs) > 1, processes):
+                unpublished.append(job.model)
         except Exception as e:  # out of memory, say: the others may still fit
             # of several processes, one alone may run out of memory or fail to download: the others cannot go on with it
             together = isinstance(e, FerError) and not isinstance(e, HubError)
@@ -213,7 +231,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(failed)} of {total} models failed:", file=sys.stderr)
         for name, reason in failed.items():
             print(f"  {name}: {reason.splitlines()[0]}", file=sys.stderr)
-    return 1 if failed else 0
+    if unpublished and total > 1:
+        print(
+            f"{len(unpublished)} of {total} models trained, but not published: {', '.join(unpublished)}",
+            file=sys.stderr,
+        )
+    return 1 if failed else NOT_PUBLISHED if unpublished else 0
 
 
 def request(args: argparse.Namespace) -> Request:
@@ -239,8 +262,8 @@ def request(args: argparse.Namespace) -> Request:
 
 def one(
     job: Job, data: Dataset, args: argparse.Namespace, budget_s: float | None, several: bool, processes: Processes
-) -> Path:
-    """Train one model, or take over its finished run; returns the run folder.
+) -> bool:
+    """Train one model, or take over its finished run; returns False where it was to be published and could not be.
 
     Args:
         budget_s: Seconds for this model; None = as long as its recipe takes.
@@ -287,13 +310,15 @@ def one(
         listeners: list[Listener] = [Progress(), TensorBoard(logs)] if processes.main else []
         options = (args.device, args.amp, args.num_workers, bool(earlier), listeners)
         train(job, data, folder, *options, open_data=open_data, votes=votes)
-    if processes.main:
-        finish(folder, job, sets[-1], args, say)
-    return folder
+    return finish(folder, job, sets[-1], args, say) if processes.main else True
 
 
-def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say: Callable[[str], None]) -> None:
-    """Calibrate a trained model, print its folder, promote and publish it when that is asked for."""
+def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say: Callable[[str], None]) -> bool:
+    """Calibrate a trained model, print its folder, promote and publish it when that is asked for.
+
+    Returns:
+        False where it was to be published and could not be.
+    """
     from fer import checkpoint
 
     temperature = calibrate(folder, data)
@@ -303,27 +328,28 @@ def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say:
     if data.name == "synthetic":
         if promoted or args.push_to_hub:
             say("  not promoted and not published: trained on synthetic faces")
-        return
+        return True
     if promoted:
         target = checkpoint.promote(folder, force=args.force_promote)
         results = results_dir() / data.name / job.model
         results.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / "history.jsonl", results / "history.jsonl")
         say(f"  promoted to {target}")
-    if args.push_to_hub:
-        publish(folder, args.push_to_hub, say)
+    return publish(folder, job.model, args, say) if args.push_to_hub else True
 
 
-def publish(folder: Path, namespace: str, say: Callable[[str], None]) -> None:
-    """Send a finished run to the Hugging Face Hub; where that fails, say how to do it later."""
+def publish(folder: Path, model: str, args: argparse.Namespace, say: Callable[[str], None]) -> bool:
+    """Send a finished run to the Hugging Face Hub; returns whether that went well. What is trained stays in any case."""
     from fer.publish import push_checkpoint
 
     try:
-        sent = push_checkpoint(folder, namespace)
-    except HubError as e:
-        later = f"python scripts/push_to_hub.py --namespace {namespace} --checkpoint {folder}"
-        raise HubError(f"{e}; the checkpoint is kept, publish it later with: {later}") from e
+        sent = push_checkpoint(folder, args.push_to_hub, revision=args.revision, force=args.force_push)
+    except (FerError, OSError) as e:
+        later = f"python scripts/push_to_hub.py --namespace {args.push_to_hub} --checkpoint {shlex.quote(str(folder))}"
+        say(f"error: {model}: {e}; the checkpoint is kept, publish it later with: {later}")
+        return False
     say(f"  published: {sent.url}, commit {sent.commit[:12]}")
+    return True
 
 
 def calibrate(folder: Path, data: Dataset) -> float:

@@ -13,7 +13,7 @@ from fer.hub.downloads import (
     kaggle_dataset,
     pretrained_net,
 )
-from fer.hub.pull import fetch_checkpoint, is_cached, is_hub_name
+from fer.hub.pull import fetch_checkpoint, is_cached, is_hub_name, present_file
 from fer.hub.push import Plan, Sent, check_access, collect, send_folder
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "is_hub_name",
     "kaggle_competition",
     "kaggle_dataset",
+    "present_file",
     "pretrained_net",
     "send_folder",
 ]

@@ -105,6 +105,20 @@ def fetch_checkpoint(name: str, manifest: str, weights: Sequence[str], cache_dir
     return path.parent
 
 
+def present_file(repo: str, file: str) -> Path | None:
+    """A file of a repository's main branch as it is now; None where there is no such file, or no such repository.
+
+    Raises:
+        HubError: the Hub could not be reached or refused.
+    """
+    with reaching_the_hub(f"{file} of {repo} could not be read") as hub:
+        api = hub.HfApi(**library())
+        if not api.file_exists(repo, file):
+            return None
+        commit = api.repo_info(repo).sha
+        return Path(hub.hf_hub_download(repo, file, revision=commit, **library()))
+
+
 def _get(wanted: HubName, file: str, revision: str | None, cache_dir: str | Path | None, again: bool = False) -> Path:
     with reaching_the_hub(f"{wanted}: {file} could not be fetched") as hub:
         return Path(

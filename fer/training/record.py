@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fer import checkpoint, provenance
+from fer import ancestry, checkpoint, provenance
 from fer.data.dataset import Dataset
 from fer.specs import InputSpec
 from fer.training.earlier import HISTORY, Past
@@ -53,6 +53,7 @@ class Record:
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.commit = provenance.git_commit()
+        self.ancestors = {ancestry.KEY: found} if (found := ancestry.record(job.recipe)) else {}
 
     def begin(self, data: Dataset, stepper: Stepper, teacher: str) -> None:
         """A net on other data than before: no epoch of it is the best yet.
@@ -151,5 +152,6 @@ class Record:
                 "precision": self.precision,
                 "pretrained": bool(job.model_args.get("pretrained", False)) or past.pretrained,
                 "extra_annotation": self.extra_annotation or past.extra_annotation,
-            },
+            }
+            | self.ancestors,
         )

@@ -1,8 +1,10 @@
 """scripts/deploy_space.py: the folders of the three Spaces, and what reaches a Hub on 127.0.0.1."""
 
 import ast
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fer.checkpoint import trained_models
+from fer.checkpoint import read_manifest, trained_models
 from tests.hub_look_alike import READER, USER, WRITER, Client, HubLookAlike
 from tests.hub_routes import card_errors
 
@@ -45,8 +47,11 @@ def page(tmp_path_factory):
     built = tmp_path_factory.mktemp("static") / "dist"
     (built / "vendor").mkdir(parents=True)
     (built / "README.md").write_text("---\ntitle: A page\nlicense: mit\nsdk: static\n---\n")
-    for name in ("index.html", "about.json", "net.onnx", "vendor/ort.wasm"):
+    for name in ("index.html", "net.onnx", "vendor/ort.wasm"):
         (built / name).write_text(name)
+    manifest = read_manifest("attention_cnn")
+    about = {"checkpoint_sha256": manifest.weights["sha256"], "temperature": manifest.temperature}
+    (built / "about.json").write_text(json.dumps({"model": "attention_cnn"} | about))
     return built
 
 
@@ -153,6 +158,79 @@ def test_a_page_that_was_not_built(script, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(script, "BUILT", tmp_path / "dist")
     assert script.main(["--app", "static", "--dry-run", "--out", str(tmp_path / "out")]) == 2
     assert "make static" in capsys.readouterr().err
+
+
+class TestStatic:
+    """A page is built from one net and the files beside it; one that no longer fits them is not published."""
+
+    @pytest.fixture
+    def deploy(self, script, page, tmp_path, monkeypatch, capsys):
+        """Function: (changes of about.json, more arguments) -> exit status, what it said."""
+        built = tmp_path / "static" / "dist"
+        shutil.copytree(page, built)
+        monkeypatch.setattr(script, "BUILT", built)
+
+        def run(*argv, **changes):
+            about = json.loads((page / "about.json").read_text())
+            (built / "about.json").write_text(json.dumps(about | changes))
+            status = script.main(["--app", "static", "--dry-run", "--out", str(tmp_path / "out"), *argv])
+            return status, capsys.readouterr().err
+
+        run.built = built
+        return run
+
+    @pytest.mark.parametrize("models", [(), ("--models", "all"), ("--models", "attention_cnn")])
+    def test_what_fits_is_published(self, models, deploy, tmp_path):
+        assert deploy(*models)[0] == 0 and (tmp_path / "out" / "net.onnx").is_file()
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"checkpoint_sha256": "0" * 64}, "built with other weights of attention_cnn than these; run: make static"),
+            ({"temperature": 9.0}, "built with other weights of attention_cnn than these; run: make static"),
+            (
+                {"model": "baseline_cnn"},
+                "other weights of baseline_cnn than these; run: python demo/static/build.py --model baseline_cnn",
+            ),
+            ({"model": "vgg8"}, "built with vgg8, which is not here any more"),
+        ],
+    )
+    def test_a_stale_page_is_not(self, changes, words, deploy, tmp_path):
+        status, said = deploy(**changes)
+        assert status == 2 and words in said and said.count("\n") == 1 and not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("asked", ["vit_tiny", "attention_cnn,vit_tiny"])
+    def test_another_net_than_the_page_holds_is_an_error(self, asked, deploy, tmp_path):
+        status, said = deploy("--models", asked)
+        assert status == 2 and f"holds one net, attention_cnn, and --models asks for {asked}" in said
+        assert "demo/static/build.py --model" in said and not (tmp_path / "out").exists()
+
+    def test_a_page_from_older_files_is_not(self, deploy):
+        (deploy.built.parent / "index.html").write_text("a newer one")
+        status, said = deploy()
+        assert status == 2 and "index.html changed since the page" in said and "make static" in said
+
+    @pytest.mark.parametrize("text", ["{", "[]", '{"model": "attention_cnn"}'])
+    def test_a_damaged_page_is_not(self, text, deploy, script, tmp_path, capsys):
+        (deploy.built / "about.json").write_text(text)
+        assert script.main(["--app", "static", "--dry-run", "--out", str(tmp_path / "out")]) == 2
+        assert "about.json is damaged" in capsys.readouterr().err
+
+
+def test_a_space_with_a_net_of_strict_terms_says_so(script, tmp_path, monkeypatch):
+    from tests.small_checkpoints import bundle
+
+    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path))
+    bundle(tmp_path, "baseline_cnn")
+    bundle(tmp_path, "custom_cnn", data="affectnet@fer7")
+    for app in ("demo", "lab"):
+        for models, license in (("baseline_cnn", "mit"), ("all", "other")):
+            out = tmp_path / f"{app}-{license}"
+            assert script.main(["--app", app, "--dry-run", "--models", models, "--out", str(out)]) == 0
+            text = (out / "README.md").read_text(encoding="utf-8")
+            assert f"\nlicense: {license}\n" in text and list(card_errors(text, "space")) == []
+            assert ("- custom_cnn: affectnet-non-commercial-research" in text) == (license == "other")
+            assert "- baseline_cnn" not in text
 
 
 def test_a_folder_with_other_things_is_left_alone(script, tmp_path, capsys):

@@ -177,10 +177,10 @@ def made(tmp_path_factory):
     from fer.models import get_model
     from fer.specs import InputSpec
 
-    def make(name, spec=None, data="blobs", **args):
+    def make(name, spec=None, data="blobs", training=None, seed=1, **args):
         entry = get_model(name)
         spec = spec or entry.SPEC.input
-        torch.manual_seed(1)
+        torch.manual_seed(seed)
         module = entry.build(7, spec, **args)
         for m in module.modules():  # statistics that are not those of an untouched net
             if isinstance(m, torch.nn.modules.batchnorm._BatchNorm):
@@ -194,6 +194,7 @@ def made(tmp_path_factory):
             model_args=args,
             data={"name": data},
             weights={"parameters": sum(p.numel() for p in module.parameters())},
+            training=training or {},
         )
         return checkpoint.save(tmp_path_factory.mktemp("made") / name, module.state_dict(), manifest)
 
@@ -322,10 +323,20 @@ def train(client, blob_data, tmp_path):
     return run
 
 
-def test_straight_from_training(train, server, client):
+PUBLISHED = f"{USER}/fer-baseline-cnn-blobs"
+
+
+@pytest.fixture
+def hub(server):
+    """The Hub, without what an earlier test has published from training."""
+    server[0].repos.pop(("model", PUBLISHED), None)
+    return server[0]
+
+
+def test_straight_from_training(train, hub, client):
     status, said, runs = train("--push-to-hub", USER)
     assert status == 0 and "published: " in said, said
-    repo = server[0].repo(f"{USER}/fer-baseline-cnn-blobs")
+    repo = hub.repo(PUBLISHED)
     files, (run,) = repo.files(), runs.iterdir()
     assert files["model.safetensors"] == (run / "model.safetensors").read_bytes()
     assert files["config.json"] == (run / "config.json").read_bytes()
@@ -333,23 +344,214 @@ def test_straight_from_training(train, server, client):
     assert client(COMPARE, place=str(run), name=f"hf:{repo.name}", backend="torch").value[:2] == [True, True]
 
 
+def test_a_short_run_does_not_replace_a_good_net(train, hub, made):
+    from fer.publish import MAIN
+
+    good = made("baseline_cnn", training={"val_accuracy": 1.0})
+    files = {p.name: p.read_bytes() for p in good.iterdir()}
+    repo = hub.put(PUBLISHED, files)
+    status, said, runs = train("--push-to-hub", USER, "--promote")
+    (run,) = runs.iterdir()
+    assert status == 3 and "better on the validation split (100.00%" in said and "--force-push" in said
+    assert f"publish it later with: python scripts/push_to_hub.py --namespace {USER} --checkpoint {run}" in said
+    assert repo.files() == files and read_manifest(run).training["epochs"] == 1
+    status, said, _ = train("--push-to-hub", USER, "--resume", "--revision", "short")
+    assert status == 0 and "nothing to train" in said and "published: " in said
+    assert (
+        repo.files() == files and repo.files("short")["model.safetensors"] == (run / "model.safetensors").read_bytes()
+    )
+    assert train("--push-to-hub", USER, "--resume", "--force-push")[0] == 0
+    assert repo.files(MAIN)["model.safetensors"] == (run / "model.safetensors").read_bytes()
+
+
+def test_options_of_a_push_without_one(train):
+    for option in (("--revision", "x"), ("--force-push",)):
+        status, said, runs = train(*option)
+        assert status == 2 and "go with --push-to-hub" in said and not runs.exists()
+
+
 def test_training_without_access_does_not_begin(train):
     status, said, runs = train("--push-to-hub", USER, token=READER)
     assert status == 2 and "only reads" in said and not runs.exists()
 
 
-def test_a_failed_push_after_training_keeps_the_checkpoint_and_says_how(train, server):
-    server[0].fail("POST", "/repos/create", status=500)
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (("POST", "/repos/create", {"status": 500}), "problem of its own"),
+        (("POST", "/repos/create", {"cut": True}), "no connection"),
+        (("HEAD", "config.json", {"status": 403}), "not allowed with this token"),
+    ],
+)
+def test_a_failed_push_after_training_keeps_the_checkpoint_and_says_how(fault, words, train, hub):
+    method, pattern, how = fault
+    hub.fail(method, pattern, **how)
     status, said, runs = train("--push-to-hub", USER, "--seed", "7")
+    hub.faults.clear()
     (run,) = runs.iterdir()
-    assert status == 2 and "problem of its own" in said and read_manifest(run).seed == 7
+    assert status == 3 and words in said and read_manifest(run).seed == 7 and str(run) in said
     assert f"push_to_hub.py --namespace {USER} --checkpoint {run}" in said
+
+
+def test_what_else_fails_while_publishing_does_not_fail_the_training(train, hub, tmp_path, monkeypatch):
+    """A card that cannot be written is no reason to lose the others: both are trained, one is published."""
+    notes = tmp_path / "results" / "blobs"
+    notes.mkdir(parents=True)
+    (notes / "notes.json").write_text("[]")
+    env = {"FER_RESULTS": str(tmp_path / "results"), "FER_CHECKPOINTS": str(tmp_path / "checkpoints")}
+    with Client(hub, tmp_path / "home", **env) as client:
+        script, data = str(ROOT / "scripts" / "train.py"), str(tmp_path / "blobs.npz")
+        argv = ["--model", "baseline_cnn,custom_cnn", "--epochs", "1", "--data", data, "--push-to-hub", USER]
+        answer = client(RUN, script=script, argv=[*argv, "--out", str(tmp_path / "runs")])
+    assert answer.value == 3 and "notes.json" in answer.said, answer.traceback
+    assert "2 of 2 models trained, but not published: baseline_cnn, custom_cnn" in answer.said
+    assert "failed" not in answer.said and len(list((tmp_path / "runs").glob("*/*/model.safetensors"))) == 2
+    assert ("model", PUBLISHED) not in hub.repos
 
 
 def test_drawn_faces_are_trained_on_and_not_published(train, server):
     server[0].requests.clear()
     status, said, runs = train("--push-to-hub", USER, data="synthetic:n=30")
     assert status == 0 and "not published" in said and next(runs.iterdir(), None) and server[0].uploads() == []
+
+
+class TestWhatIsThereAlready:
+    """A worse net, or another one, does not silently take the place of a published one."""
+
+    @pytest.fixture
+    def good(self, made, push, server):
+        """A repository with a net of 65 % on the validation split."""
+        server[0].repos.pop(("model", f"{USER}/guarded"), None)
+        folder = made("baseline_cnn", training={"val_accuracy": 0.65}, seed=2)
+        assert push("--checkpoint", folder, "--name", "guarded", "--no-collection")[0] == 0
+        return server[0].repo(f"{USER}/guarded")
+
+    def send(self, push, folder, *more):
+        return push("--checkpoint", folder, "--name", "guarded", "--no-collection", *more)
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"training": {"val_accuracy": 0.6499}}, "better on the validation split (65.00%, this one: 64.99%)"),
+            ({"training": {}}, "better on the validation split (65.00%, this one: not known)"),
+            ({"training": {"val_accuracy": 0.9}, "data": "muxspace"}, "another net (fer-baseline-cnn-blobs with 7"),
+            ({"training": {"val_accuracy": 0.9}, "name": "custom_cnn"}, "another net (fer-baseline-cnn-blobs with 7"),
+            (
+                {"training": {"val_accuracy": 0.9}, "name": "attention_cnn", "attention": False},
+                "another net (fer-baseline-cnn-blobs with 7",
+            ),
+        ],
+    )
+    def test_it_stays(self, changes, words, good, made, push, server):
+        before = good.files()
+        folder = made(changes.pop("name", "baseline_cnn"), **changes)
+        server[0].requests.clear()
+        status, said = self.send(push, folder)
+        assert status == 2 and words in said and "--force-push" in said and "--revision BRANCH" in said
+        assert good.files() == before and server[0].uploads() == []
+
+    def test_an_ablation_does_not_replace_the_net(self, made, push, server):
+        server[0].repos.pop(("model", f"{USER}/guarded"), None)
+        assert self.send(push, made("attention_cnn", training={"val_accuracy": 0.5}))[0] == 0
+        status, said = self.send(push, made("attention_cnn", training={"val_accuracy": 0.9}, attention=False))
+        assert status == 2 and "another net (fer-attention-cnn-blobs with 7 classes)" in said
+
+    @pytest.mark.parametrize("more", [("--force-push",), ("--revision", "try"), ("--revision", "main", "--force-push")])
+    def test_unless_that_is_wanted(self, more, good, made, push):
+        before = good.files()
+        folder = made("baseline_cnn", training={"val_accuracy": 0.1})
+        assert self.send(push, folder, *more)[0] == 0
+        branch = "try" if "try" in more else "main"
+        assert good.files(branch)["model.safetensors"] == (folder / "model.safetensors").read_bytes()
+        assert (good.files() == before) == (branch == "try")
+
+    def test_the_main_branch_is_the_main_branch_by_any_name(self, good, made, push):
+        status, said = self.send(push, made("baseline_cnn", training={"val_accuracy": 0.1}), "--revision", "main")
+        assert status == 2 and "better on the validation split" in said
+
+    def test_a_better_one_and_the_same_again_go_there(self, good, made, push, server):
+        better = made("baseline_cnn", training={"val_accuracy": 0.66})
+        assert self.send(push, better)[0] == 0
+        assert good.files()["model.safetensors"] == (better / "model.safetensors").read_bytes()
+        server[0].requests.clear()
+        status, said = self.send(push, better)
+        assert status == 0 and "is up to date" in said and server[0].uploads() == []
+
+    @pytest.mark.parametrize("config", [b'{"architectures": ["ViT"]}', b"["])
+    def test_a_stranger_stays(self, config, made, push, server):
+        theirs = server[0].put(f"{USER}/guarded", {"config.json": config, "model.safetensors": b"theirs"})
+        before = theirs.files()
+        status, said = self.send(push, made("baseline_cnn", training={"val_accuracy": 0.9}))
+        assert status == 2 and "something else than a published net" in said and theirs.files() == before
+
+    def test_nothing_of_several_is_sent_when_one_must_stay(self, made, push, server):
+        hub, worse = server[0], made("baseline_cnn", training={"val_accuracy": 0.1})
+        assert (
+            push("--checkpoint", made("baseline_cnn", training={"val_accuracy": 0.2}, seed=3), "--no-collection")[0]
+            == 0
+        )
+        hub.requests.clear()
+        status, said = push("--checkpoint", made("custom_cnn"), "--checkpoint", worse, "--no-collection")
+        assert status == 2 and "fer-baseline-cnn-blobs holds" in said and hub.uploads() == []
+        hub.repos.pop(("model", f"{USER}/fer-baseline-cnn-blobs"))
+
+    def test_a_private_one_is_looked_at_with_the_token(self, made, push, server):
+        server[0].repos.pop(("model", f"{USER}/guarded"), None)
+        assert self.send(push, made("baseline_cnn", training={"val_accuracy": 0.5}, seed=4), "--private")[0] == 0
+        status, said = self.send(push, made("baseline_cnn", training={"val_accuracy": 0.4}), "--private")
+        assert status == 2 and "better on the validation split" in said
+
+    def test_where_it_cannot_be_seen_nothing_is_sent(self, good, made, push, server):
+        server[0].fail("HEAD", "config.json", status=403, times=9)
+        status, said = self.send(push, made("baseline_cnn", training={"val_accuracy": 0.9}))
+        server[0].faults.clear()
+        assert status == 2 and "config.json of somebody/guarded could not be read" in said
+
+
+def test_it_says_what_it_is_at(made, push, tmp_path):
+    """Minutes of work for many models are not silent."""
+    folders = [made("baseline_cnn"), made("custom_cnn")]
+    argv = [a for f in folders for a in ("--checkpoint", f)]
+    _, said = push(*argv, "--dry-run", "--out", tmp_path)
+    lines = [line for line in said.splitlines() if line.startswith("preparing ")]
+    assert lines == [
+        f"preparing {folders[0]} as {USER}/fer-baseline-cnn-blobs (1 of 2)",
+        f"preparing {folders[1]} as {USER}/fer-custom-cnn-blobs (2 of 2)",
+    ]
+    first, second = (tmp_path / f"fer-{name}-blobs" / "README.md" for name in ("baseline-cnn", "custom-cnn"))
+    assert said.index(lines[1]) < said.index(str(first.parent)) and second.is_file()
+
+
+def test_a_token_on_the_command_line_is_refused_and_not_repeated(client):
+    for script, argv in (("push_to_hub", ["--model", "all"]), ("deploy_space", ["--app", "demo"])):
+        path = str(ROOT / "scripts" / f"{script}.py")
+        for given in ([f"--token={WRITER}"], ["--token", WRITER]):
+            answer = client(RUN, script=path, argv=["--namespace", USER, *argv, *given])
+            assert answer.error == "SystemExit" and "no token is taken on the command line" in answer.said
+
+
+def test_offline_mode_is_said_before_the_work(made, server, tmp_path):
+    argv = ["--namespace", USER, "--checkpoint", str(made("baseline_cnn"))]
+    with Client(server[0], tmp_path, HF_HUB_OFFLINE="1") as offline:
+        for token in (WRITER, None):
+            answer = offline(RUN, script=str(ROOT / "scripts" / "push_to_hub.py"), argv=argv, token=token)
+            assert answer.value == 2 and "offline mode is on" in answer.said and "preparing" not in answer.said
+
+
+@pytest.mark.parametrize("data", ["affectnet", "blobs"])
+def test_a_net_that_may_not_be_used_freely_is_not_published_as_mit(data, made, push, server):
+    """The card, the LICENSE file and what timm reads say the same."""
+    folder, name = made("vit_tiny", made.small(1), data="fer2013", patch_px=8), f"terms-{data}"
+    free = push("--checkpoint", folder, "--name", name, "--no-collection")
+    files = server[0].repo(f"{USER}/{name}").files()
+    assert free[0] == 0 and "LICENSE" in files and b"license: mit\n" in files["README.md"]
+    assert json.loads(files["config.json"])["pretrained_cfg"]["license"] == "mit"
+    strict = made("vit_tiny", made.small(1), data=data, patch_px=8)
+    assert push("--checkpoint", strict, "--name", name, "--no-collection", "--force-push")[0] == 0
+    files = server[0].repo(f"{USER}/{name}").files()
+    license = {"affectnet": ("other", "affectnet-non-commercial-research"), "blobs": ("unknown", "unknown")}[data]
+    assert "LICENSE" not in files and f"license: {license[0]}\n".encode() in files["README.md"]
+    assert json.loads(files["config.json"])["pretrained_cfg"]["license"] == license[1]
 
 
 def test_another_net_gets_another_name(made):

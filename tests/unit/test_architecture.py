@@ -20,7 +20,7 @@ FLOORS = [
     {"transforms", "corruptions", "emoji"},
     {"data", "models", "faces"},
     {"checkpoint"},
-    {"export"},
+    {"export", "ancestry", "terms"},
     {"training", "inference"},
     {"evaluation", "explain"},
     {"scoring"},

@@ -99,7 +99,7 @@ def test_marks_are_told():
         ("ferplus-majority", "mit", "Barsoum"),
         ("muxspace", "mit", "muxspace/facial_expressions"),
         ("affectnet@fer7", "other", "non-commercial research only"),
-        ("my faces", "mit", "ask them for its source"),
+        ("my faces", "unknown", "ask them for its source"),
     ],
 )
 def test_every_data_set_has_its_terms(data, license, words):

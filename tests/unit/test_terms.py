@@ -1,0 +1,203 @@
+"""What a net was made from, and what that means for its weights."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from huggingface_hub import ModelCard
+
+from fer import checkpoint
+from fer.ancestry import KEY, Ancestor, ancestors, own_data, record
+from fer.errors import CheckpointError
+from fer.labels import FER7
+from fer.model_card import write_card
+from fer.models import get_model
+from fer.publish import NOTES, notes_of
+from fer.specs import Phase
+from fer.terms import data_note, terms_of
+from tests.hub_routes import card_errors
+from tests.small_checkpoints import bundle
+
+LICENSE = "affectnet-non-commercial-research"
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """An empty folder of bundled checkpoints, and one of results."""
+    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "checkpoints"
+
+
+def manifest(name="attention_cnn", init="", teacher="", data="fer2013", phases=None, other=(), **training):
+    entry = get_model(name)
+    recipe = replace(entry.RECIPE, init=init, teacher=teacher)
+    return checkpoint.Manifest(
+        model=name,
+        labels=FER7.names,
+        label_set=FER7.name,
+        input=entry.SPEC.input,
+        recipe=replace(recipe, phases=phases) if phases else recipe,
+        data={"name": data} | ({"other_phases": list(other)} if other else {}),
+        weights={"file": "model.safetensors", "sha256": "1" * 64},
+        training=training,
+    )
+
+
+def card_of(made):
+    card = write_card(made, "somebody/net")
+    assert list(card_errors(card, "model")) == []
+    return ModelCard(card).data.license, card[card.index("## Data and licence") :]
+
+
+class TestTerms:
+    def test_free_data_alone(self):
+        license, text = card_of(manifest())
+        assert license == "mit" and text.endswith("The weights: MIT. The code: MIT.\n") and "AffectNet" not in text
+
+    @pytest.mark.parametrize(
+        "made",
+        [
+            manifest(data="affectnet@fer7"),
+            manifest(data="folder of AffectNet faces"),
+            manifest(other=[{"phase": "first", "name": "affectnet", "fingerprint": "f", "n_train": 1}]),
+            manifest(phases=(Phase(data="affectnet"), Phase())),
+            manifest(**{KEY: [{"role": "teacher", "model": "vgg8", "sha256": "2" * 64, "data": ["affectnet"]}]}),
+            manifest(
+                **{KEY: [{"role": "init", "model": "vgg8", "sha256": "2" * 64, "data": ["fer2013", "affectnet"]}]}
+            ),
+        ],
+    )
+    def test_the_strictest_counts(self, made):
+        license, text = card_of(made)
+        assert license == "other" and terms_of(made).name == LICENSE
+        assert f"The weights: {LICENSE} (http://mohammadmahoor.com/affectnet/)." in text
+        assert "for non-commercial research only" in text and "The weights: MIT" not in text
+
+    def test_the_card_says_why(self):
+        _, text = card_of(manifest(phases=(Phase(data="affectnet"), Phase())))
+        assert "The reason is AffectNet, which it saw in an earlier phase of its training." in text
+        learnt = {"role": "teacher", "model": "resnet34_attention", "sha256": "2" * 64, "data": ["affectnet"]}
+        _, text = card_of(manifest(teacher="x", **{KEY: [learnt]}))
+        assert "which it saw through its teacher, `resnet34_attention`." in text and "FER2013 (Goodfellow" in text
+
+    def test_data_that_nobody_here_knows_is_not_given_away(self):
+        license, text = card_of(manifest(data="my faces"))
+        assert license == "unknown" and "ask them for its source and terms" in text
+        both = manifest(data="my faces", phases=(Phase(data="affectnet"), Phase()))
+        assert card_of(both)[0] == "other"
+
+    @pytest.mark.parametrize(
+        ("name", "title"),
+        [("fer2013-folders", "FER2013"), ("ferplus-folders", "FER+"), ("ferplus-majority@fer7", "FER+"), ("x", "x")],
+    )
+    def test_forms_of_a_data_set(self, name, title):
+        assert data_note(name).title == title
+
+    def test_weights_of_others_are_named(self):
+        assert "ImageNet" in card_of(manifest(pretrained=True))[1] and "ImageNet" not in card_of(manifest())[1]
+
+
+class TestAncestors:
+    def test_a_run_records_what_it_was_made_from(self, place, tmp_path):
+        far = bundle(tmp_path / "runs", "baseline_cnn", seed=1, data="affectnet@fer7")
+        near = bundle(
+            tmp_path / "runs", "attention_cnn", seed=2, **{KEY: record(replace(manifest().recipe, init=str(far)))}
+        )
+        kept = record(replace(manifest().recipe, teacher=str(near)))
+        shas = [checkpoint.read_manifest(f).weights["sha256"] for f in (near, far)]
+        made = manifest(teacher="gone", **{KEY: json.loads(json.dumps(kept))})
+        assert ancestors(made) == [
+            Ancestor("teacher", "attention_cnn", shas[0], ("fer2013",)),
+            Ancestor("init", "baseline_cnn", shas[1], ("affectnet@fer7",)),
+        ]
+        assert terms_of(made).name == LICENSE
+
+    def test_a_net_from_scratch_records_nothing(self):
+        assert record(manifest().recipe) == [] and ancestors(manifest()) == []
+
+    def test_one_that_is_not_there_is_not_passed_over(self):
+        with pytest.raises(CheckpointError):
+            record(replace(manifest().recipe, teacher="runs/nowhere"))
+
+    def test_before_there_were_records_the_names_are_looked_up(self, place):
+        bundle(place, "resnet34_attention", data="affectnet")
+        made = replace(manifest(teacher="resnet34_attention"), training={"teacher": "resnet34_attention"})
+        (found,) = ancestors(made)
+        assert (found.role, found.data, found.sure) == ("teacher", ("affectnet",), False)
+        license, text = card_of(made)
+        assert license == "other" and "through its teacher, `resnet34_attention`" in text
+
+    def test_one_that_is_gone_is_said_to_be_unknown(self):
+        made = manifest(init="runs/attention_cnn/20990101-000000")
+        assert ancestors(made) == [Ancestor("init", "attention_cnn")]
+        license, text = card_of(made)
+        assert license == "mit" and "the net that it began with is not recorded with these weights" in text
+
+    def test_a_name_that_means_the_net_itself_by_now_says_nothing(self, place):
+        """--init attention_cnn --promote: the name then stands for the result."""
+        folder = bundle(place, "attention_cnn")
+        own = checkpoint.read_manifest(folder)
+        made = replace(own, recipe=replace(own.recipe, init="attention_cnn"))
+        checkpoint.write_manifest(folder, made)
+        assert ancestors(made) == [Ancestor("init", "attention_cnn")]
+
+    def test_two_that_name_each_other_come_to_an_end(self, place):
+        for name, teacher in (("baseline_cnn", "custom_cnn"), ("custom_cnn", "baseline_cnn")):
+            folder = bundle(place, name, seed=len(name), teacher=teacher)
+            made = checkpoint.read_manifest(folder)
+            checkpoint.write_manifest(folder, replace(made, recipe=replace(made.recipe, teacher=teacher)))
+        found = ancestors(checkpoint.read_manifest("baseline_cnn"))
+        assert [(a.model, a.data) for a in found] == [("custom_cnn", ("fer2013",)), ("baseline_cnn", ())]
+
+    def test_a_name_on_the_hub_is_not_asked_for(self, monkeypatch):
+        monkeypatch.setattr("fer.hub.fetch_checkpoint", lambda *a, **k: pytest.fail("it went to the network"))
+        made = manifest(init="hf:somebody/net")
+        assert ancestors(made) == [Ancestor("init", "attention_cnn")]
+
+    @pytest.mark.parametrize("kept", [[], "x", [3], [{"data": "affectnet"}], [{"role": "teacher", "data": None}]])
+    def test_damaged_records_do_not_stop_the_card(self, kept):
+        assert "## Data and licence" in write_card(manifest(**{KEY: kept}), "somebody/net")
+
+    def test_own_data(self):
+        other = [{"name": "affectnet@fer7"}, {"name": "ferplus"}, "x"]
+        made = manifest(other=other, phases=(Phase(data="affectnet"), Phase(data="muxspace"), Phase()))
+        assert own_data(made) == ("fer2013", "affectnet@fer7", "ferplus", "muxspace")
+
+
+class TestNotes:
+    """What a reader should know of a teacher's scores stands on the card of its pupil."""
+
+    def write(self, tmp_path, **notes):
+        folder = tmp_path / "results" / "fer2013"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / NOTES).write_text(json.dumps({sha: text for sha, text in notes.items()}))
+
+    def test_of_a_recorded_teacher(self, tmp_path):
+        sha256 = "a" * 64
+        self.write(tmp_path, **{sha256: "Scored twice.", "b" * 64: "Of another."})
+        kept = {"role": "teacher", "model": "attention_cnn", "sha256": sha256, "data": ["fer2013"]}
+        made = replace(manifest("vit_tiny"), training={"teacher": "attention_cnn", KEY: [kept]})
+        (note,) = notes_of(made)
+        assert note == "Its teacher was `attention_cnn`, whose weights have a note of their own: Scored twice."
+        card = write_card(made, "somebody/net", notes=[note])
+        assert f"distilled from `attention_cnn` (trained on FER2013; SHA-256 `{sha256[:12]}`)" in card and note in card
+
+    def test_of_a_teacher_that_is_looked_up_no_more_is_said_than_is_known(self, place, tmp_path):
+        sha256 = checkpoint.read_manifest(bundle(place, "attention_cnn")).weights["sha256"]
+        self.write(tmp_path, **{sha256: "Scored twice.", "1" * 64: "Its own."})
+        made = replace(manifest("vit_tiny", teacher="attention_cnn"), training={"teacher": "attention_cnn"})
+        own, note = notes_of(made)
+        assert own == "Its own." and "the weights that have this name now have a note of their own: Scored" in note
+        assert sha256[:12] not in write_card(made, "somebody/net")
+
+    def test_the_bundled_pupil_names_its_teacher(self, monkeypatch):
+        for variable in ("FER_CHECKPOINTS", "FER_RESULTS"):
+            monkeypatch.delenv(variable)
+        for name in checkpoint.trained_models():
+            made = checkpoint.read_manifest(name)
+            if teacher := made.training.get("teacher"):
+                card = write_card(made, "somebody/net", notes=notes_of(made))
+                assert f"distilled from `{teacher}`" in card
+                there = notes_of(checkpoint.read_manifest(teacher))
+                assert all(text in card for text in there)
