@@ -15,7 +15,9 @@ sys.path.insert(0, str(HERE.parent))
 import streamlit as st
 
 from fer.errors import FerError
+from streamlit_app.footer import show_footer
 
+ABOUT = st.Page(HERE / "views" / "about.py", title="About", icon=":material/info:")
 PAGES = [
     st.Page(HERE / "views" / "leaderboard.py", title="Leaderboard", icon=":material/leaderboard:", default=True),
     st.Page(HERE / "views" / "compare.py", title="Compare", icon=":material/compare_arrows:"),
@@ -26,18 +28,21 @@ PAGES = [
     st.Page(HERE / "views" / "reliability.py", title="Calibration and robustness", icon=":material/speed:"),
     st.Page(HERE / "views" / "try_it.py", title="Try it", icon=":material/add_a_photo:"),
     st.Page(HERE / "views" / "mirror.py", title="Emoji mirror", icon=":material/add_reaction:"),
-    st.Page(HERE / "views" / "about.py", title="About", icon=":material/info:"),
+    ABOUT,
 ]
 
 st.set_page_config(page_title="Facial-expression lab", page_icon="🎭", layout="wide")
 page = st.navigation(PAGES)
+body = st.container()
+show_footer(ABOUT)  # before the page runs, because one that stops early stops everything
 try:
-    page.run()
+    with body:
+        page.run()
 except FerError as error:
-    st.error(str(error), icon=":material/error:")
+    body.error(str(error), icon=":material/error:")
 except Exception:  # the outer edge: a visitor gets a sentence, the terminal gets the traceback
     logging.getLogger(__name__).exception("page %s failed", page.title)
-    st.error(
+    body.error(
         "This page met an error it does not know. The terminal that runs the lab shows the details; "
         "the other pages still work.",
         icon=":material/error:",

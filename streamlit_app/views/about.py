@@ -59,6 +59,7 @@ def main() -> None:
     st.markdown(LIMITS)
     st.subheader("The models")
     st.markdown(_models())
+    _cards()
     st.subheader("What the numbers mean")
     st.markdown("\n".join(f"- **{word}**: {meaning}" for word, meaning in WORDS.items()))
     st.subheader("Where everything comes from")
@@ -73,6 +74,25 @@ def main() -> None:
         f"facial-expression-lab {fer.__version__} · Python {platform.python_version()} · "
         + " · ".join(f"{name} {_version(name)}" for name in ("streamlit", "plotly", "torch"))
     )
+
+
+def _cards() -> None:
+    """The model card of a trained model, when one is chosen."""
+    from fer.card_text import card_text
+    from fer.models import get_model
+    from streamlit_app.live import model_names
+
+    names = model_names()
+    if not names:
+        return
+    st.subheader("Model cards")
+    titles = {name: get_model(name).SPEC.title for name in names}
+    chosen = st.pills("Model", names, format_func=lambda name: titles[name], key="card")
+    if chosen is None:
+        st.caption("Choose a model to read what it was trained on, how it scores and what it is not for.")
+        return
+    with st.container(border=True):
+        st.markdown(card_text(chosen))
 
 
 @st.cache_data(show_spinner=False)
