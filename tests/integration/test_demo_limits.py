@@ -1,0 +1,412 @@
+"""What the demo refuses, in which words, and when it deletes what it was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ONE = ROOT / "demo" / "examples" / "1-happy.jpg"
+TWO = ROOT / "demo" / "examples" / "2-surprise.jpg"
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """The modules of the demo, as `python demo/app.py` imports them."""
+    sys.path.insert(0, str(ROOT / "demo"))
+    try:
+        yield SimpleNamespace(**{n: importlib.import_module(n) for n in ("app", "photo", "limits", "uploads")})
+    finally:
+        sys.path.remove(str(ROOT / "demo"))
+
+
+# --- the gate ---------------------------------------------------------------------------------------------------------
+
+
+def test_requests_are_counted_by_address_and_come_back_with_time(demo):
+    now = [0.0]
+    allowance = demo.limits.Allowance(per_minute=60, burst=3, clock=lambda: now[0])
+    assert [allowance.take("a") for _ in range(3)] == [0, 0, 0]
+    assert allowance.take("a") == pytest.approx(1), "seconds until the next one"
+    assert allowance.take("b") == 0, "another address has its own"
+    now[0] = 2.0
+    assert [allowance.take("a") for _ in range(3)] == [0, 0, pytest.approx(1)]
+    now[0] = 1000.0
+    assert [allowance.take("a") for _ in range(4)][:3] == [0, 0, 0] and allowance.take("a") > 0, "never more than burst"
+
+
+def test_addresses_that_are_idle_are_forgotten(demo, monkeypatch):
+    monkeypatch.setattr(demo.limits, "_MOST_ADDRESSES", 10)
+    now = [0.0]
+    allowance = demo.limits.Allowance(per_minute=60, burst=1, clock=lambda: now[0])
+    for i in range(500):
+        now[0] += 10
+        allowance.take(str(i))
+    assert len(allowance._left) <= 11
+
+
+class Inside:
+    """Stands for Gradio: notes what reaches it, answers with the paths it is told to."""
+
+    def __init__(self, answer=b"[]"):
+        self.seen, self.answer = [], answer
+
+    async def __call__(self, scope, receive, send):
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        self.seen.append((scope["path"], body))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": self.answer})
+
+
+@pytest.fixture
+def knock(demo):
+    """Function: a request at a gate; returns (status, headers, text)."""
+
+    def ask(gate, path, body=b"{}", address="1.2.3.4", method="POST", headers=None, parts=1):
+        blocks = SimpleNamespace(fns={})
+        given = {b"content-length": str(len(body)).encode()} if headers is None else headers
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "client": (address, 5),
+            "headers": list(given.items()),
+            "app": SimpleNamespace(get_blocks=lambda: blocks),
+        }
+        size = -(-len(body) // parts) or 1
+        pieces = [body[i : i + size] for i in range(0, len(body), size)] or [b""]
+        messages = [{"type": "http.request", "body": p, "more_body": i < len(pieces) - 1} for i, p in enumerate(pieces)]
+        sent = []
+
+        async def receive():
+            return messages.pop(0)
+
+        async def send(message):
+            sent.append(message)
+
+        asyncio.run(gate(scope, receive, send))
+        if not sent:
+            return None
+        return sent[0]["status"], dict(sent[0]["headers"]), b"".join(m.get("body", b"") for m in sent[1:])
+
+    return ask
+
+
+def gate_of(demo, inside, **limits):
+    return demo.limits.Gate(inside, demo.limits.Limits(**limits), demo.uploads.Uploads())
+
+
+def test_too_many_requests_are_refused_politely_and_before_gradio(demo, knock):
+    inside = Inside()
+    gate = gate_of(demo, inside, per_minute=6, burst=2)
+    path = "/gradio_api/queue/join"
+    assert [knock(gate, path)[0] for _ in range(3)] == [200, 200, 503]
+    status, headers, text = knock(gate, path)
+    assert status == 503 and headers[b"retry-after"] == b"10" and "try again in 10 s" in json.loads(text)["detail"]
+    assert knock(gate, path, address="5.6.7.8")[0] == 200
+    assert knock(gate, "/gradio_api/file=a", method="GET")[0] == 200, "looking costs nothing"
+    assert len(inside.seen) == 4
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/call/video", "/gradio_api/run/predict", "/gradio_api/upload"])
+def test_every_way_in_is_counted(demo, knock, path):
+    gate = gate_of(demo, Inside(), per_minute=6, burst=1)
+    assert [knock(gate, path)[0] for _ in range(2)] == [200, 503]
+
+
+def test_sizes_are_limited_and_bodies_pass_unchanged(demo, knock):
+    inside = Inside()
+    gate = gate_of(demo, inside, json_mb=1, upload_mb=2)
+    body = json.dumps({"data": ["x" * 1000]}).encode()
+    assert knock(gate, "/gradio_api/queue/join", body, parts=7)[0] == 200
+    assert inside.seen == [("/gradio_api/queue/join", body)]
+    status, _, text = knock(gate, "/gradio_api/queue/join", b"x" * (2**20 + 1), parts=5)
+    assert status == 413 and b"at most 1 MB" in text
+    big = {b"content-length": str(3 * 2**20).encode()}
+    status, _, text = knock(gate, "/gradio_api/upload", b"", headers=big)
+    assert status == 413 and b"at most 2 MB" in text
+    assert knock(gate, "/gradio_api/upload", b"abc", headers={})[0] == 411, "a size that is not told"
+    assert len(inside.seen) == 1
+
+
+def test_a_header_names_the_visitor_behind_a_spaces_proxy_only(demo, monkeypatch):
+    scope = {"client": ("10.0.0.1", 1), "headers": [(b"x-forwarded-for", b"8.8.8.8, 10.0.0.2")]}
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert demo.limits.address_of(scope) == "10.0.0.1"
+    monkeypatch.setenv("SPACE_ID", "somebody/lab")
+    assert demo.limits.address_of(scope) == "8.8.8.8"
+
+
+# --- who holds which upload -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(demo, tmp_path):
+    """Uploads, and functions: send a file, ask as a page."""
+    kept = demo.uploads.Uploads()
+    picture, other = SimpleNamespace(_id=1), SimpleNamespace(_id=2)
+    blocks = SimpleNamespace(
+        fns={
+            0: SimpleNamespace(api_visibility="private", inputs=[picture, other]),
+            1: SimpleNamespace(api_visibility="public", inputs=[picture]),
+        }
+    )
+
+    def send(name):
+        path = tmp_path / name / f"{name}.jpg"
+        kept.begin()
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"picture")
+        kept.end([str(path)])
+        return path
+
+    def ask(visitor, path, fn=0):
+        record = None if path is None else {"path": str(path), "meta": {}}
+        kept.asked(blocks, {"session_hash": visitor, "fn_index": fn, "data": [record, "text"]})
+
+    return SimpleNamespace(uploads=kept, send=send, ask=ask)
+
+
+def test_a_programs_upload_goes_with_its_answer(kept):
+    path = kept.send("a")
+    kept.ask("program", path, fn=1)
+    assert path.exists()
+    kept.uploads.answered([str(path)])
+    assert not path.exists() and not path.parent.exists() and len(kept.uploads) == 0
+
+
+def test_a_file_that_two_sent_stays_until_both_are_answered(kept):
+    path = kept.send("a")
+    assert kept.send("a") == path
+    kept.uploads.answered([str(path)])
+    assert path.exists()
+    kept.uploads.answered([str(path)])
+    assert not path.exists()
+
+
+def test_nothing_is_deleted_while_the_same_file_may_be_on_its_way(kept):
+    path = kept.send("a")
+    kept.uploads.begin()
+    kept.uploads.answered([str(path)])
+    assert path.exists()
+    kept.uploads.end([str(path)])
+    assert path.exists(), "it has a new owner"
+    kept.uploads.answered([str(path)])
+    assert not path.exists()
+
+
+def test_a_visitors_picture_stays_while_they_look_at_it(kept):
+    first, second = kept.send("a"), kept.send("b")
+    kept.ask("anna", first)
+    kept.ask("anna", first)
+    kept.uploads.answered([str(first)])
+    assert first.exists(), "a program cannot take it away"
+    kept.ask("anna", second)
+    assert not first.exists() and second.exists(), "replaced"
+    kept.ask("anna", None)
+    assert not second.exists(), "cleared"
+    third = kept.send("c")
+    kept.ask("anna", third)
+    kept.uploads.left("ben")
+    assert third.exists()
+    kept.uploads.left("anna")
+    assert not third.exists() and len(kept.uploads) == 0
+
+
+def test_files_that_were_not_uploaded_are_never_deleted(kept, tmp_path):
+    mine = tmp_path / "precious.txt"
+    mine.write_text("mine")
+    kept.ask("anna", mine)
+    kept.ask("anna", None)
+    kept.uploads.answered([str(mine)])
+    kept.uploads.left("anna")
+    assert mine.exists()
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"session_hash": "a", "fn_index": 99, "data": []}, {"fn_index": "x"}])
+def test_nonsense_is_left_to_gradio(kept, body):
+    kept.uploads.asked(SimpleNamespace(fns={}), body)
+
+
+def test_what_lies_too_long_is_swept_away(demo, tmp_path):
+    for name in ("old/a.jpg", "example/b.jpg", "new/c.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir()
+        path.write_bytes(b"x")
+    keep = [str(tmp_path / "example" / "b.jpg")]
+    assert demo.uploads.sweep(tmp_path, 60, keep) == 0
+    time.sleep(0.05)
+    fresh = time.time() + 100
+    os.utime(tmp_path / "new" / "c.jpg", (fresh, fresh))
+    assert demo.uploads.sweep(tmp_path, 0.02, keep) == 1
+    assert sorted(p.name for p in tmp_path.rglob("*.jpg")) == ["b.jpg", "c.jpg"]
+    time.sleep(0.05)
+    demo.uploads.sweep(tmp_path, 0.02, keep)
+    assert not (tmp_path / "old").exists(), "empty folders go as well"
+    assert demo.uploads.sweep(tmp_path / "absent", 0) == 0
+
+
+# --- the whole --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def running(demo, untrained, tmp_path_factory):
+    """Function: a running demo with the limits given; returns (address, folder of uploads)."""
+    pytest.importorskip("gradio_client")
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(untrained("baseline_cnn"), home / "checkpoints" / "baseline_cnn")
+    apps = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_CHECKPOINTS", str(home / "checkpoints"))
+        patch.setenv("FER_RESULTS", str(home / "results"))
+        patch.setenv("GRADIO_TEMP_DIR", str(home / "uploads"))
+
+        def launch(**given):
+            limits = demo.limits.Limits(**given)
+            app = demo.app.build_app(limits=limits)
+            _, address, _ = app.launch(prevent_thread_lock=True, quiet=True, **demo.app.launch_options(limits))
+            apps.append(app)
+            return address, home / "uploads"
+
+        yield launch
+        for app in apps:
+            app.close(verbose=False)
+
+
+def client_of(address):
+    from gradio_client import Client
+
+    return Client(address, verbose=False, httpx_kwargs={"timeout": 120})
+
+
+def pictures(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.rglob("mine*"))
+
+
+def test_an_upload_is_gone_when_the_answer_is_there_also_after_an_error(running, tmp_path):
+    from gradio_client import handle_file
+    from gradio_client.exceptions import AppError
+
+    address, folder = running()
+    client = client_of(address)
+    shutil.copyfile(ONE, tmp_path / "mine.jpg")
+    (tmp_path / "mine.txt").write_text("no picture")
+    assert client.predict(handle_file(str(tmp_path / "mine.jpg")), "", True, api_name="/analyze")["faces"]
+    assert pictures(folder) == []
+    with pytest.raises(AppError, match=r"mine\.txt"):
+        client.predict(handle_file(str(tmp_path / "mine.txt")), "", True, api_name="/analyze")
+    assert pictures(folder) == []
+    with pytest.raises(AppError, match=r"mine\.txt"):
+        client.predict(handle_file(str(tmp_path / "mine.txt")), api_name="/video")
+    assert pictures(folder) == []
+    assert client.predict(handle_file(str(ONE)), "", True, api_name="/analyze")["faces"], "the page's examples stay"
+
+
+def test_a_full_queue_says_so_politely_and_loses_nobody_who_waits(demo, running, monkeypatch):
+    from gradio_client import handle_file
+    from gradio_client.utils import QueueError
+
+    go = threading.Event()
+    find = demo.photo.find_faces
+    monkeypatch.setattr(demo.photo, "find_faces", lambda *a: go.wait(60) and find(*a))
+    address, _ = running(waiting=2, at_once=1)
+    client = client_of(address)
+    busy, jobs = [], []
+    for _ in range(8):
+        job = client.submit(handle_file(str(TWO)), "", True, api_name="/analyze")
+        jobs.append(job)
+    while sum(j.done() for j in jobs) < 3 and not go.wait(0.1):
+        pass
+    go.set()
+    answers = []
+    for job in jobs:
+        try:
+            answers.append(job.result(timeout=120))
+        except QueueError as e:
+            busy.append(str(e))
+    assert len(busy) >= 3 and all("try again" in b for b in busy)
+    assert len(answers) == 8 - len(busy) >= 2 and all(a["faces"] for a in answers)
+
+
+def test_a_client_that_asks_too_often_is_told_when_to_come_back(running):
+    address, _ = running(per_minute=6, burst=2)
+    url = f"{address.rstrip('/')}/gradio_api/call/analyze"
+    replies = [httpx.post(url, json={"data": [None, "", True]}, timeout=60) for _ in range(3)]
+    assert [r.status_code for r in replies] == [200, 200, 503]
+    assert int(replies[2].headers["retry-after"]) <= 10 and "try again" in replies[2].json()["detail"]
+    assert httpx.get(address, timeout=60).status_code == 200, "the page can still be opened"
+
+
+def test_an_upload_that_is_too_large_is_refused(running, tmp_path):
+    address, folder = running(upload_mb=1)
+    files = {"files": ("mine-large.jpg", b"x" * (2 * 2**20))}
+    reply = httpx.post(f"{address.rstrip('/')}/gradio_api/upload", files=files, timeout=60)
+    assert reply.status_code == 413 and "at most 1 MB" in reply.json()["detail"]
+    assert pictures(folder) == []
+
+
+# --- tools for language models ----------------------------------------------------------------------------------------
+
+
+def test_without_the_package_mcp_is_refused_in_one_line(demo, monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "mcp" else find(name, *a))
+    assert demo.app.main(["--mcp"]) == 2
+    err = capsys.readouterr().err
+    assert "gradio[mcp]" in err and "Traceback" not in err and err.count("\n") == 1
+
+
+def test_the_endpoints_are_tools(demo, untrained, monkeypatch, tmp_path):
+    pytest.importorskip("mcp", reason="gradio[mcp] is not installed")
+    import base64
+
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    shutil.copytree(untrained("baseline_cnn"), tmp_path / "checkpoints" / "baseline_cnn")
+    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    app = demo.app.build_app()
+    _, address, _ = app.launch(prevent_thread_lock=True, quiet=True, **demo.app.launch_options(mcp=True))
+    picture = "data:image/jpeg;base64," + base64.b64encode(ONE.read_bytes()).decode()
+
+    async def talk():
+        async with (
+            streamablehttp_client(f"{address.rstrip('/')}/gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = {t.name: t for t in (await session.list_tools()).tools}
+            answer = await session.call_tool("analyze", {"picture": picture, "whole_picture": True})
+            refused = await session.call_tool("analyze_video", {"film": picture})
+            return tools, answer, refused
+
+    try:
+        tools, answer, refused = asyncio.run(talk())
+    finally:
+        app.close(verbose=False)
+    assert set(tools) == {"analyze", "analyze_video"}
+    assert "film" in tools["analyze_video"].inputSchema["properties"] and "CSV" in tools["analyze_video"].description
+    assert not answer.isError and "'faces': [{'box'" in answer.content[0].text
+    assert refused.isError and "not a film" in refused.content[0].text
+
+
+@pytest.mark.parametrize("value", ["0", "-3"])
+def test_an_impossible_rate_is_told_in_words(demo, value, capsys):
+    with pytest.raises(SystemExit) as ended:
+        demo.app.main(["--per-minute", value])
+    assert ended.value.code == 2 and "--per-minute must be at least 1" in capsys.readouterr().err
