@@ -212,6 +212,18 @@ class TestPush:
         assert answer.error == "HubError" and words in answer.message and "as it was before" in answer.message
         assert hub.repo(REPO).files() == before
 
+    def test_what_an_upload_that_broke_off_has_sent_is_not_sent_again(self, hub, client, folder):
+        (folder / "model.onnx").write_bytes(WEIGHTS[::-1])
+        sent, missing = (hashlib.sha256(b).hexdigest() for b in (WEIGHTS, WEIGHTS[::-1]))
+        hub.fail("PUT", f"/lfs/{missing}", status=403, times=9)
+        assert send(client, folder).error == "HubError" and hub.repo(REPO).messages == ["initial commit"]
+        assert sent in hub.large and missing not in hub.large
+        hub.faults.clear()
+        hub.requests.clear()
+        assert send(client, folder).error == ""
+        assert [p for p in hub.uploads() if "/commit/" not in p] == [f"/lfs/{missing}"]
+        assert without_attributes(hub.repo(REPO).files()) == content(folder)
+
     def test_a_file_with_a_token_is_not_sent(self, hub, client, folder):
         (folder / "results" / "notes.txt").write_text(f"export HF_TOKEN={READER}")
         answer = send(client, folder)

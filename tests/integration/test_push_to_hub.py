@@ -350,7 +350,7 @@ def test_a_short_run_does_not_replace_a_good_net(train, hub, made):
     good = made("baseline_cnn", training={"val_accuracy": 1.0})
     files = {p.name: p.read_bytes() for p in good.iterdir()}
     repo = hub.put(PUBLISHED, files)
-    status, said, runs = train("--push-to-hub", USER, "--promote")
+    status, said, runs = train("--push-to-hub", USER)
     (run,) = runs.iterdir()
     assert status == 3 and "better on the validation split (100.00%" in said and "--force-push" in said
     assert f"publish it later with: python scripts/push_to_hub.py --namespace {USER} --checkpoint {run}" in said

@@ -53,12 +53,13 @@ def instructions(text):
     return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in joined.splitlines() if line.strip()]
 
 
+@pytest.fixture(scope="module")
+def steps(folder):
+    return instructions((folder("lab") / "Dockerfile").read_text(encoding="utf-8"))
+
+
 class TestDockerfile:
     """Nothing here can build it; what it says is held against the folder that it lies in."""
-
-    @pytest.fixture(scope="class")
-    def steps(self, folder):
-        return instructions((folder("lab") / "Dockerfile").read_text(encoding="utf-8"))
 
     def of(self, steps, name):
         return [rest for kind, rest in steps if kind == name]
