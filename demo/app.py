@@ -22,6 +22,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]  # as a Space, `fer` lies beside this file
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# Gradio summarises its last requests after each one: of ten thousand of them that would cost more than the answer.
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 # A folder for uploads and results that is this process's alone; it is gone when the process ends.
 OWN_FOLDER = Path(tempfile.gettempdir()) / f"fer-demo-{os.getpid()}"
 os.environ.setdefault("GRADIO_TEMP_DIR", str(OWN_FOLDER))

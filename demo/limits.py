@@ -130,14 +130,12 @@ class Gate:
             await self._app(scope, receive, send)
             return
         wait_s = self._allowance.take(address_of(scope))
-        if wait_s:
-            seconds = max(1, math.ceil(wait_s))
-            text = f"This is busy with your earlier requests; try again in {seconds} s."
-            await _refuse(send, 503, text, [(b"retry-after", str(seconds).encode())])
-        elif kind == "upload":
-            await self._upload(scope, receive, send)
+        if kind == "ask":
+            await self._ask(scope, receive, send, wait_s)
+        elif wait_s:
+            await _refuse_for_now(send, wait_s)
         else:
-            await self._ask(scope, receive, send)
+            await self._upload(scope, receive, send)
 
     async def _upload(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         size = dict(scope["headers"]).get(b"content-length", b"")
@@ -163,7 +161,7 @@ class Gate:
             paths = _json(answer) if status == 200 else None
             self._kept.end([p for p in paths if isinstance(p, str)] if isinstance(paths, list) else [])
 
-    async def _ask(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def _ask(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, wait_s: float) -> None:
         most = self._limits.json_mb
         body = bytearray()
         more = True
@@ -176,9 +174,14 @@ class Gate:
             if len(body) > most * MB:
                 await _refuse(send, 413, f"The request is too large: at most {most} MB; send files as uploads.")
                 return
+        blocks, question = scope["app"].get_blocks(), _json(body)
+        if wait_s:
+            await _refuse_for_now(send, wait_s)
+            await asyncio.to_thread(self._kept.refused, blocks, question)
+            return
         # In a thread: it may delete a file, and the page's own loop must not wait for a disk.
-        await asyncio.to_thread(self._kept.asked, scope["app"].get_blocks(), _json(body))
-        given = False
+        await asyncio.to_thread(self._kept.asked, blocks, question)
+        given, status = False, 0
 
         async def again() -> Message:
             nonlocal given
@@ -187,7 +190,14 @@ class Gate:
             given = True
             return {"type": "http.request", "body": bytes(body), "more_body": False}
 
-        await self._app(scope, again, send)
+        async def listen(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        await self._app(scope, again, listen)
+        if status >= 400:
+            await asyncio.to_thread(self._kept.refused, blocks, question)
 
 
 def _kind(scope: MutableMapping[str, Any]) -> str:
@@ -207,6 +217,13 @@ def _json(data: bytes | bytearray) -> Any:
         return json.loads(bytes(data))
     except ValueError:
         return None
+
+
+async def _refuse_for_now(send: Send, wait_s: float) -> None:
+    """Too many requests from one address. The status is the one that Gradio's page and clients take for "busy"."""
+    seconds = max(1, math.ceil(wait_s))
+    text = f"This is busy with your earlier requests; try again in {seconds} s."
+    await _refuse(send, 503, text, [(b"retry-after", str(seconds).encode())])
 
 
 async def _refuse(send: Send, status: int, text: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:

@@ -108,6 +108,15 @@ class Uploads:
             self._nobodys += Counter()
             self._delete_free()
 
+    def refused(self, blocks: gr.Blocks, body: Any) -> None:
+        """A request was sent away, for example because the queue is full; a program will send its file again."""
+        try:
+            fn = blocks.fns[int(body["fn_index"])] if "fn_index" in body else None
+            if fn is None or fn.api_visibility == "public":
+                self.answered(value["path"] for value in list(body["data"]) if _is_file(value))
+        except (KeyError, TypeError, ValueError):
+            return
+
     def release_with_answers(self, blocks: gr.Blocks) -> None:
         """Let every public endpoint of an app let go of its uploads when it has answered."""
         self._gradios = blocks.upload_file_set

@@ -237,9 +237,25 @@ def test_files_that_were_not_uploaded_are_never_deleted(kept, tmp_path):
     assert mine.exists()
 
 
+def test_a_program_that_was_sent_away_sends_its_file_again(kept):
+    blocks = SimpleNamespace(
+        fns={0: SimpleNamespace(api_visibility="private"), 1: SimpleNamespace(api_visibility="public")}
+    )
+    path = kept.send("a")
+    data = [{"path": str(path)}, ""]
+    kept.uploads.refused(blocks, {"session_hash": "anna", "fn_index": 0, "data": data})
+    assert path.exists(), "the page still shows it"
+    kept.uploads.refused(blocks, {"session_hash": "p", "fn_index": 1, "data": data})
+    assert not path.exists()
+    path = kept.send("b")
+    kept.uploads.refused(blocks, {"data": [{"path": str(path)}]})
+    assert not path.exists(), "by the endpoint's name"
+
+
 @pytest.mark.parametrize("body", [None, [], {}, {"session_hash": "a", "fn_index": 99, "data": []}, {"fn_index": "x"}])
 def test_nonsense_is_left_to_gradio(kept, body):
     kept.uploads.asked(SimpleNamespace(fns={}), body)
+    kept.uploads.refused(SimpleNamespace(fns={}), body)
 
 
 def test_what_lies_too_long_is_swept_away(demo, tmp_path):
@@ -316,18 +332,19 @@ def test_an_upload_is_gone_when_the_answer_is_there_also_after_an_error(running,
     assert client.predict(handle_file(str(ONE)), "", True, api_name="/analyze")["faces"], "the page's examples stay"
 
 
-def test_a_full_queue_says_so_politely_and_loses_nobody_who_waits(demo, running, monkeypatch):
+def test_a_full_queue_says_so_politely_and_loses_nobody_who_waits(demo, running, monkeypatch, tmp_path):
     from gradio_client import handle_file
     from gradio_client.utils import QueueError
 
     go = threading.Event()
     find = demo.photo.find_faces
     monkeypatch.setattr(demo.photo, "find_faces", lambda *a: go.wait(60) and find(*a))
-    address, _ = running(waiting=2, at_once=1)
+    address, folder = running(waiting=2, at_once=1)
     client = client_of(address)
+    mine = shutil.copyfile(TWO, tmp_path / "mine.jpg")
     busy, jobs = [], []
     for _ in range(8):
-        job = client.submit(handle_file(str(TWO)), "", True, api_name="/analyze")
+        job = client.submit(handle_file(str(mine)), "", True, api_name="/analyze")
         jobs.append(job)
     while sum(j.done() for j in jobs) < 3 and not go.wait(0.1):
         pass
@@ -340,6 +357,7 @@ def test_a_full_queue_says_so_politely_and_loses_nobody_who_waits(demo, running,
             busy.append(str(e))
     assert len(busy) >= 3 and all("try again" in b for b in busy)
     assert len(answers) == 8 - len(busy) >= 2 and all(a["faces"] for a in answers)
+    assert [p for p in folder.glob(f"*/{mine.name}")] == [], "those sent away are not kept either"
 
 
 def test_a_client_that_asks_too_often_is_told_when_to_come_back(running):
