@@ -54,7 +54,7 @@ def base_name(data: str) -> str:
 
 
 def ancestors(manifest: Manifest) -> list[Ancestor]:
-    """All nets that a net was made from, each once.
+    """All nets that a net was made from, each once, its own before theirs.
 
     They stand in the manifest (see `record`). For a checkpoint of before that, the names in its recipe are looked up on
     this machine; one that is not there, or that was replaced by this very net, is returned without data.
@@ -71,12 +71,13 @@ def record(recipe: Recipe) -> list[dict[str, Any]]:
     Raises:
         CheckpointError, ConfigError, HubError: one of them cannot be read.
     """
-    found: list[Ancestor] = []
+    direct, further = [], []
     for role, name in ((BEGAN_WITH, recipe.init), (TAUGHT_BY, recipe.teacher)):
         if name:
             other = checkpoint.read_manifest(name)
-            found += [_of(role, other), *ancestors(other)]
-    return [asdict(a) | {"data": list(a.data)} for a in dict.fromkeys(found)]
+            direct.append(_of(role, other))
+            further += ancestors(other)
+    return [asdict(a) | {"data": list(a.data)} for a in dict.fromkeys(direct + further)]
 
 
 def _of(role: str, manifest: Manifest) -> Ancestor:
@@ -93,7 +94,8 @@ def _read(entry: Mapping[str, Any]) -> Ancestor:
 def _looked_up(manifest: Manifest, seen: set[str]) -> list[Ancestor]:
     recipe = manifest.recipe
     teacher = str(manifest.training.get("teacher") or "")
-    found: list[Ancestor] = []
+    direct: list[Ancestor] = []
+    further: list[Ancestor] = []
     for role, name, model in (
         (BEGAN_WITH, recipe.init, manifest.model),
         (TAUGHT_BY, recipe.teacher or teacher, teacher),
@@ -102,12 +104,12 @@ def _looked_up(manifest: Manifest, seen: set[str]) -> list[Ancestor]:
             continue
         other = _there(name)
         if other is None or other.weights.get("sha256") in seen or (model and other.model != model):
-            found.append(Ancestor(role, model))
+            direct.append(Ancestor(role, model))
             continue
         seen.add(str(other.weights.get("sha256", "")))
-        recorded = KEY in other.training
-        found += [replace(_of(role, other), sure=False), *(ancestors(other) if recorded else _looked_up(other, seen))]
-    return list(dict.fromkeys(found))
+        direct.append(replace(_of(role, other), sure=False))
+        further += ancestors(other) if KEY in other.training else _looked_up(other, seen)
+    return list(dict.fromkeys(direct + further))
 
 
 def _there(name: str) -> Manifest | None:

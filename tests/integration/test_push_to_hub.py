@@ -364,6 +364,25 @@ def test_a_short_run_does_not_replace_a_good_net(train, hub, made):
     assert repo.files(MAIN)["model.safetensors"] == (run / "model.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("option", ["--teacher", "--init"])
+def test_what_a_net_was_made_from_decides_its_licence(option, train, hub, made, tmp_path):
+    """The other net is gone when the result is published: the run has recorded what it was."""
+    other = made("baseline_cnn", data="affectnet@fer7")
+    sha256 = read_manifest(other).weights["sha256"]
+    status, said, runs = train(option, str(other))
+    assert status == 0, said
+    (run,) = runs.iterdir()
+    shutil.rmtree(other)
+    status, said, _ = train(option, str(other), "--resume", str(run))
+    assert status == 2  # training would need it; publishing does not
+    from fer.publish import prepare
+
+    card = (prepare(run, PUBLISHED, tmp_path / "out").folder / "README.md").read_text(encoding="utf-8")
+    assert "license: other\nlicense_name: affectnet-non-commercial-research\n" in card and sha256[:12] in card
+    how = "through its teacher" if option == "--teacher" else "through the net that it began with"
+    assert f"which it saw {how}, `baseline_cnn`." in card and not (tmp_path / "out" / "LICENSE").exists()
+
+
 def test_options_of_a_push_without_one(train):
     for option in (("--revision", "x"), ("--force-push",)):
         status, said, runs = train(*option)

@@ -113,6 +113,19 @@ class TestAncestors:
         ]
         assert terms_of(made).name == LICENSE
 
+    def test_its_own_teacher_comes_before_that_of_the_net_it_began_with(self, place):
+        bundle(place, "vgg8", seed=1)
+        bundle(place, "custom_cnn", seed=2)
+        taught = replace(manifest().recipe, teacher="vgg8")
+        folder = bundle(place, "attention_cnn", seed=3, **{KEY: record(taught)})
+        kept = record(replace(manifest().recipe, init=str(folder), teacher="custom_cnn"))
+        found = ancestors(manifest(teacher="custom_cnn", **{KEY: kept}))
+        assert [(a.role, a.model) for a in found] == [
+            ("init", "attention_cnn"),
+            ("teacher", "custom_cnn"),
+            ("teacher", "vgg8"),
+        ]
+
     def test_a_net_from_scratch_records_nothing(self):
         assert record(manifest().recipe) == [] and ancestors(manifest()) == []
 
