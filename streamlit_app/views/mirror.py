@@ -35,8 +35,8 @@ def main() -> None:
         )
         return
     possible = [LIVE, SNAPSHOT] if importlib.util.find_spec("streamlit_webrtc") else [SNAPSHOT]
-    left, right = st.columns([1, 2], gap="large")
-    with left:
+    picture, controls = st.columns([2, 1], gap="large")  # on a phone the picture comes first
+    with controls:
         first = names.index("attention_cnn") if "attention_cnn" in names else 0
         model = st.selectbox("Model", names, first, format_func=lambda n: get_model(n).SPEC.title, key="mirror_model")
         if len(possible) > 1:
@@ -45,9 +45,9 @@ def main() -> None:
             how = SNAPSHOT
             st.caption("Install `streamlit-webrtc` on the machine that runs the lab for a moving picture.")
     if how == LIVE:
-        _live(model, left, right)
+        _live(model, picture, controls)
     else:
-        _snapshots(model, left, right)
+        _snapshots(model, picture, controls)
 
 
 def _kept(make: Callable[[Any], Kept], model: str) -> Kept:
@@ -61,17 +61,17 @@ def _kept(make: Callable[[Any], Kept], model: str) -> Kept:
     return found
 
 
-def _live(model: str, left: Any, right: Any) -> None:
+def _live(model: str, picture: Any, controls: Any) -> None:
     from streamlit_webrtc import WebRtcMode, webrtc_streamer
 
     moving = _kept(Moving, model)
-    with left:
+    with controls:
         smoothing = st.slider("Smoothing (seconds)", 0.0, 2.0, 0.25, 0.05, help="More is calmer and slower.")
         fade = st.slider("Fading (seconds)", 0.0, 2.0, 0.25, 0.05, help="How long one emoji takes to become the next.")
         plain = st.toggle("Emoji only", help=PLAIN_HELP)
         turned = st.toggle("Like a mirror", True, help="Left and right as in a mirror.")
     moving.configure(smoothing, fade, plain, turned)
-    with right:
+    with picture:
         context = webrtc_streamer(
             key="mirror",
             mode=WebRtcMode.SENDRECV,
@@ -121,27 +121,26 @@ def _words(seen: LiveFrame | None) -> None:
     st.markdown(", ".join(said))
 
 
-def _snapshots(model: str, left: Any, right: Any) -> None:
+def _snapshots(model: str, picture: Any, controls: Any) -> None:
     snapshots = _kept(Snapshots, model)
-    with left:
+    with controls:
         plain = st.toggle("Emoji only", help=PLAIN_HELP)
+    with picture:
         given = st.camera_input("Take a snapshot", key="mirror_camera")
-    if given is None:
-        with right:
+        if given is None:
             st.caption(
                 "The snapshot with its emoji appears here. If the browser refuses the camera, allow it beside the "
                 "address of this page."
             )
-        return
-    image = read_image(given.getvalue())
-    with left, st.container(horizontal=True):
-        if st.button("This is my neutral face", key="mirror_neutral", icon=":material/face:"):
-            n = snapshots.take_as_neutral(image)
-            st.toast(f"Calibrated: {n} face{'s' if n != 1 else ''}." if n else "No face found in this snapshot.")
-        if st.button("Forget the calibration", key="mirror_forget"):
-            snapshots.live.forget_calibration()
-    seen = snapshots.look(image)
-    with right:
+            return
+        image = read_image(given.getvalue())
+        with st.container(horizontal=True):
+            if st.button("This is my neutral face", key="mirror_neutral", icon=":material/face:"):
+                n = snapshots.take_as_neutral(image)
+                st.toast(f"Calibrated: {n} face{'s' if n != 1 else ''}." if n else "No face found in this snapshot.")
+            if st.button("Forget the calibration", key="mirror_forget"):
+                snapshots.live.forget_calibration()
+        seen = snapshots.look(image)
         st.image(snapshots.draw(image, seen, plain), width="stretch")
         _words(seen)
 
