@@ -8,6 +8,7 @@ python demo/app.py --mcp                    # the endpoints as tools for languag
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import importlib.util
 import logging
@@ -27,6 +28,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 # A folder for uploads and results that is this process's alone; it is gone when the process ends.
 OWN_FOLDER = Path(tempfile.gettempdir()) / f"fer-demo-{os.getpid()}"
 os.environ.setdefault("GRADIO_TEMP_DIR", str(OWN_FOLDER))
+atexit.register(shutil.rmtree, OWN_FOLDER, ignore_errors=True)
 
 with contextlib.suppress(ImportError):  # on Hugging Face's ZeroGPU machines this must come before torch
     import spaces  # noqa: F401
@@ -207,7 +209,6 @@ def main(argv: list[str] | None = None) -> int:
         pass
     finally:
         app.close(verbose=False)
-        shutil.rmtree(OWN_FOLDER, ignore_errors=True)
     return 0
 
 

@@ -27,7 +27,7 @@ NO_FACE = "No face was found in the film. Is there one, seen from the front and 
 
 EMPTY = """
 <div class="fer-empty">
-  <div class="fer-empty-row" aria-hidden="true">🎬 😄 😲 😐</div>
+  <div class="fer-empty-row" aria-hidden="true">😄 😲 😢 😐</div>
   <p>Upload a short film or record one, then press Start.<br>It comes back with every face followed.</p>
 </div>
 """
