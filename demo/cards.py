@@ -99,7 +99,7 @@ def _card(number: int, face: Seen, foot: str = "") -> str:
     )
     label = escape(result.label)
     notes = "".join(f'<p class="fer-doubt">{escape(doubt.text)}</p>' for doubt in face.doubts)
-    if face.possible:
+    if face.possible and all(doubt.name != "no_face" for doubt in face.doubts):
         notes += f'<p class="fer-set">{float(LEVEL):.0%} set: <b>{escape(_or(face.possible))}</b></p>'
     kind = " fer-doubted" if face.doubts else ""
     return f"""

@@ -73,13 +73,18 @@ def agreement(answers: Sequence[tuple[str, str]]) -> str:
     for model, label in answers:
         by_label[label].append(model)
     ranked = sorted(by_label.items(), key=lambda item: -len(item[1]))
-    first, n = ranked[0], len(answers)
-    if len(ranked) == 1:
-        return f"All {n} models say {first[0]}." if n > 1 else f"{first[1][0]} says {first[0]}."
-    if 2 * len(first[1]) > n:
-        rest = "; ".join(f"{_and(who)} {'says' if len(who) == 1 else 'say'} {label}" for label, who in ranked[1:])
-        return f"{len(first[1])} of {n} models say {first[0]}; {rest}."
-    return "The models disagree: " + _and([f"{len(who)} for {label}" for label, who in ranked]) + "."
+    (label, who), n = ranked[0], len(answers)
+    if n == 1:
+        return f"{who[0]} says {label}."
+    if len(who) == n:
+        return f"{'Both' if n == 2 else f'All {n}'} models say {label}."
+    if 2 * len(who) > n:
+        return f"{len(who)} of {n} models say {label}; {_said(ranked[1:])}."
+    return f"The models disagree: {_said(ranked)}."
+
+
+def _said(groups: Sequence[tuple[str, list[str]]]) -> str:
+    return "; ".join(f"{_and(who)} {'says' if len(who) == 1 else 'say'} {label}" for label, who in groups)
 
 
 def table(opinions: Sequence[Opinion], face: int) -> str:

@@ -36,6 +36,7 @@ class Uploads:
         self._visitors: dict[str, dict[int, str]] = {}
         self._free: set[str] = set()
         self._gradios: set[str] = set()
+        self._examples: set[str] = set()
 
     def __len__(self) -> int:
         """Files that somebody holds."""
@@ -120,6 +121,7 @@ class Uploads:
     def release_with_answers(self, blocks: gr.Blocks) -> None:
         """Let every public endpoint of an app let go of its uploads when it has answered."""
         self._gradios = blocks.upload_file_set
+        self._examples = examples_of(blocks)
         for fn in blocks.fns.values():
             if fn.api_visibility == "public" and fn.fn is not None:
                 fn.fn = self._releasing(fn.fn)
@@ -147,13 +149,18 @@ class Uploads:
         if self._arriving:
             return
         for path in self._free:
-            if path not in self._held:
+            if path not in self._held and path not in self._examples:  # somebody may have sent an example's very file
                 delete(Path(path))
                 self._gradios.discard(path)  # Gradio would look for it for ever
         self._free.clear()
 
 
 KEPT = Uploads()  # one for the process, as Gradio's folder of uploads is
+
+
+def examples_of(blocks: gr.Blocks) -> set[str]:
+    """Files in Gradio's folder that belong to the page itself."""
+    return {path for component in blocks.blocks.values() for path in getattr(component, "keep_in_cache", ())}
 
 
 def delete(path: Path) -> None:
@@ -197,7 +204,7 @@ def sweeper(older_than_s: float, every_s: float = 60.0) -> Callable[[Any], Any]:
         async def work() -> None:
             while True:
                 await asyncio.sleep(every_s)
-                keep = {p for c in server.get_blocks().blocks.values() for p in getattr(c, "keep_in_cache", ())}
+                keep = examples_of(server.get_blocks())
                 await asyncio.to_thread(sweep, Path(get_upload_folder()), older_than_s, keep)
 
         task = asyncio.create_task(work())

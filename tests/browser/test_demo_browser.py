@@ -152,3 +152,56 @@ def test_an_example_is_one_click_away(visit):
     page = visit()
     page.locator(".gallery-item, .gallery button").first.click()
     page.wait_for_selector(".fer-card")
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_all_models_are_compared_beside_each_other(visit, width, theme):
+    page = visit(width, theme)
+    upload(page, ONE)
+    page.wait_for_selector(".fer-card")
+    assert page.locator(".fer-compare").count() == 0
+    page.locator("#fer-every input").click()
+    page.wait_for_selector(".fer-compare")
+    assert page.locator(".fer-compare tbody tr").count() == 2
+    assert page.locator(".fer-compare tbody td").count() == 14 and page.locator(".fer-top").count() == 2
+    assert "models" in page.locator(".fer-agreement").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out sideways"
+    assert page.locator(".fer-compare td.fer-top").last.bounding_box()["x"] < width - 20
+    page.locator("#fer-every input").click()
+    page.wait_for_function("document.querySelectorAll('.fer-compare').length === 0")
+    assert page.locator(".fer-card").count() == 1
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_the_notice_leads_to_limits_and_cards_from_every_page(visit, width, theme):
+    page = visit(width, theme)
+    titles = page.locator("#fer-tabs button[role=tab]").all_inner_texts()
+    assert {"Photo", "Live", "Emoji mirror", "Video", "About"} <= set(titles), "all in sight, on a phone too"
+    for title in titles:
+        if title != "About":
+            page.locator("#fer-tabs").get_by_role("tab", name=title, exact=True).first.click()
+            page.locator(".fer-caution a").click()
+            page.locator("#fer-about").wait_for()
+            assert "should decide nothing about anybody" in page.locator("#fer-about").inner_text()
+    page.locator("#fer-about").get_by_role("button", name="Baseline CNN").click()
+    page.wait_for_selector("#fer-about >> text=have not been scored on a test split")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out sideways"
+
+
+def test_an_address_that_ends_in_about_opens_that_page(visit):
+    page = visit()
+    page.goto(page.url.split("?")[0] + "#about")
+    page.reload()
+    page.locator("#fer-about").wait_for()
+
+
+def test_noise_taken_as_a_face_is_marked_as_perhaps_none(visit, tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    page = visit()
+    upload(page, tmp_path / "noise.png")
+    page.get_by_role("button", name="Take the whole picture as one face").click()
+    page.wait_for_selector(".fer-card .fer-doubt >> text=Perhaps no face")

@@ -177,6 +177,13 @@ def test_files_that_were_not_uploaded_cannot_be_named(client):
         assert "event: error" in reply and "probs" not in reply
 
 
+def test_an_example_survives_that_somebody_sends_the_same_file(client, trained):
+    """Gradio names a file after its content: the upload and the example are one file."""
+    (kept,) = (trained / "uploads").rglob(ONE.name)
+    ask(client, ONE, "", False)
+    assert kept.read_bytes() == ONE.read_bytes()
+
+
 def test_every_public_endpoint_is_documented(client):
     found = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     told = (ROOT / "demo" / "README.md").read_text(encoding="utf-8")

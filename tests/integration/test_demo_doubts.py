@@ -180,6 +180,8 @@ def test_an_answer_below_one_half_is_marked_and_the_set_stands_on_the_card(demo)
     seen = demo["analysis"].Seen(result, crop, None, tuple(found), ("surprise", "fear"))
     html = demo["cards"].face_cards([seen])
     assert "Unsure: surprise" in html and "90% set: <b>surprise or fear</b>" in html
+    none = demo["analysis"].Seen(result, crop, None, (marks.Doubt("no_face", "Perhaps no face"),), ("surprise",))
+    assert "set:" not in demo["cards"].face_cards([none]), "what is promised for faces is not said of a wall"
     plain = demo["cards"].face_cards([demo["analysis"].Seen(face([0.6, 0.4, 0, 0, 0, 0, 0]), crop, None)])
     assert "fer-doubt" not in plain and "set:" not in plain
 
@@ -190,11 +192,12 @@ def test_an_answer_below_one_half_is_marked_and_the_set_stands_on_the_card(demo)
 def test_agreement_in_a_sentence(demo):
     say = demo["compare"].agreement
     assert say([("A", "sad")]) == "A says sad."
-    assert say([("A", "sad"), ("B", "sad")]) == "All 2 models say sad."
+    assert say([("A", "sad"), ("B", "sad")]) == "Both models say sad."
+    assert say([("A", "sad"), ("B", "sad"), ("C", "sad")]) == "All 3 models say sad."
     three = [("A", "sad"), ("B", "fear"), ("C", "sad"), ("D", "sad"), ("E", "happy"), ("F", "fear"), ("G", "sad")]
     assert say(three) == "4 of 7 models say sad; B and F say fear; E says happy."
     even = [("A", "sad"), ("B", "fear"), ("C", "sad"), ("D", "fear"), ("E", "happy")]
-    assert say(even) == "The models disagree: 2 for sad, 2 for fear and 1 for happy."
+    assert say(even) == "The models disagree: A and C say sad; B and D say fear; E says happy."
 
 
 def test_the_table_has_a_row_per_model_and_frames_the_sets(demo):
