@@ -15,7 +15,7 @@ let run = 0; // counts starts, so that an older run sees that it is over
 let facing = "user";
 let visitor = null; // the server's name for this visitor
 let frames = null; // of the run: flying, depth, shown
-let calibrating = false;
+let calibrating = null; // when it began, ms
 
 const REFUSED = {
   NotAllowedError: "The camera was refused. Allow it beside the address of this page, then start again.",
@@ -78,7 +78,7 @@ function stop() {
   video.srcObject = null;
   if (visitor) server.leave({ visitor }).catch(() => {});
   visitor = null;
-  calibrating = false;
+  calibrating = null;
   $("progress").hidden = $("turn").hidden = true;
   $("pace").textContent = "";
   view.clear();
@@ -142,7 +142,7 @@ async function send(me, canvas, taken) {
       pause = answer.retry_s || 2;
     } else {
       visitor = answer.visitor;
-      show(canvas, answer, taken, performance.now() - sent);
+      show(canvas, answer, taken, sent);
     }
   } catch {
     if (me !== run) return;
@@ -156,7 +156,8 @@ async function send(me, canvas, taken) {
   pump(me);
 }
 
-function show(canvas, answer, taken, trip) {
+function show(canvas, answer, taken, sent) {
+  const trip = performance.now() - sent;
   // On a long way to the server several frames may be under way. The shortest way of late counts: that of a busy
   // browser or server varies, and more frames would make it longer.
   frames.ways = [...frames.ways.slice(-29), trip - answer.spent_ms];
@@ -172,7 +173,7 @@ function show(canvas, answer, taken, trip) {
   root.classList.add("seeing");
   view.draw(answer, taken / 1000);
   tellPace(performance.now(), taken);
-  tellFaces(answer);
+  tellFaces(answer, sent);
   root.dispatchEvent(new CustomEvent("fer-seen", { bubbles: true, detail: { ...answer, trip } }));
 }
 
@@ -189,7 +190,7 @@ function tellPace(now, taken) {
 }
 
 let spoken = { text: "", at: 0 };
-function tellFaces(answer) {
+function tellFaces(answer, sent) {
   const watched = answer.faces.map((f) => f.calibrating).filter((p) => p !== null);
   const calibrated = answer.faces.some((f) => f.calibrated);
   $("forget").hidden = !calibrated;
@@ -197,8 +198,8 @@ function tellFaces(answer) {
   if (calibrating && watched.length) {
     $("progress").value = Math.min(...watched);
     say("Look into the camera with a neutral face …");
-  } else if (calibrating) {
-    calibrating = false;
+  } else if (calibrating && sent > calibrating && answer.faces.length) {
+    calibrating = null;
     $("progress").hidden = true;
     if (calibrated) say("Calibrated: this resting face counts as neutral now.", false, 5000);
     else say("The face was out of sight for too long; press the button again.", true, 5000);
@@ -221,7 +222,7 @@ $("turn").onclick = () => {
 $("calibrate").onclick = async () => {
   const answer = await server.calibrate({ visitor }).catch(() => ({ problem: "The connection to the server was lost." }));
   if (answer.problem) return say(answer.problem, true, 5000);
-  calibrating = true;
+  calibrating = performance.now();
   $("progress").value = 0;
 };
 $("forget").onclick = async () => {
