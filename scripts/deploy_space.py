@@ -99,7 +99,9 @@ def run(args: argparse.Namespace) -> int:
         write_space(app, out, names, args.hardware)
         files = [p for p in out.rglob("*") if p.is_file()]
         print(f"{out}: {len(files)} files, {sum(p.stat().st_size for p in files) / 1e6:.1f} MB")
-        print(f"start it in its own environment: {app.start}")
+        brought = re.search(r"^sdk_version: (\S+)$", (out / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+        start = app.start.replace("SDK_VERSION", brought[1]) if brought else app.start
+        print(f"start it in its own environment: {start}")
         return 0
     hub.check_access(args.namespace)
     with tempfile.TemporaryDirectory(prefix="fer-space-") as temporary:
@@ -287,7 +289,7 @@ APPS = {
     "demo": App(
         "gradio",
         "facial-expression-lab",
-        "pip install gradio==SDK_VERSION -r requirements.txt (SDK_VERSION is in its README.md); python app.py",
+        "pip install gradio==SDK_VERSION -r requirements.txt; python app.py",
         write_demo,
     ),
     "lab": App(

@@ -121,6 +121,12 @@ def test_the_requirements_name_what_the_app_imports(app, spaces):
     assert "opencv-python" not in listed and not any(name == "fer" for name in listed)
 
 
+def test_it_says_how_to_start_the_folder(script, tmp_path, capsys):
+    assert script.main(["--app", "demo", "--dry-run", "--models", "baseline_cnn", "--out", str(tmp_path / "s")]) == 0
+    version = re.search(r"sdk_version: (\S+)", (ROOT / "demo" / "README.md").read_text())[1]
+    assert f"pip install gradio=={version} -r requirements.txt; python app.py" in capsys.readouterr().out
+
+
 def test_zero_gpu_gets_its_own_torch(script, tmp_path):
     argv = ["--app", "demo", "--dry-run", "--hardware", "zero-a10g", "--models", "baseline_cnn"]
     assert script.main([*argv, "--out", str(tmp_path / "s")]) == 0

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -38,6 +37,16 @@ def folder(tmp_path_factory):
         return place / app
 
     return write
+
+
+def stop(process):
+    """Not by Ctrl-C, which a process that was started in the background may be deaf to."""
+    process.terminate()
+    try:
+        process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def free_port():
@@ -135,8 +144,7 @@ class TestDockerfile:
             page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30).read().decode()
             assert "<title>Streamlit</title>" in page
         finally:
-            lab.send_signal(signal.SIGINT)
-            lab.wait(timeout=60)
+            stop(lab)
         assert "Traceback" not in log.read_text()
 
 
@@ -197,5 +205,4 @@ def test_the_demo_starts_in_a_clean_environment_and_answers(clean_python, folder
         answer = page.predict(picture, "baseline_cnn", False, api_name="/analyze")
         assert [f["label"] for f in answer["faces"]] == ["happy"]
     finally:
-        app.send_signal(signal.SIGINT)
-        app.wait(timeout=60)
+        stop(app)
