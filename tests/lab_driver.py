@@ -14,7 +14,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 APP = ROOT / "streamlit_app" / "app.py"
 RESULT_PAGES = ("leaderboard", "compare", "data", "curves", "errors", "attention", "reliability")
-PAGES = (*RESULT_PAGES, "try_it", "about")
+PAGES = (*RESULT_PAGES, "try_it", "mirror", "about")
 
 
 def open_page(name: str = "leaderboard", **state: object):

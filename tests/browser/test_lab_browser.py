@@ -34,6 +34,7 @@ PAGES = {
     "attention": ("Where do they look?", 3),
     "reliability": ("Calibration and robustness", 4),
     "try_it": ("Try it", 0),
+    "mirror": ("Emoji mirror", 0),
     "about": ("About this lab", 0),
 }
 SECTIONS = {"Confusion": 1 + len(MODELS), "ROC and PR": 2, "All pairs": 1, "Cost": 1}

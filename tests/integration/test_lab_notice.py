@@ -19,7 +19,7 @@ def links(app) -> list[str]:
     return [link.proto.label for link in app.get("page_link")]
 
 
-@pytest.mark.parametrize("page", [*PAGES, "mirror"])
+@pytest.mark.parametrize("page", PAGES)
 def test_every_page_ends_with_the_notice_and_a_link_to_the_cards(results, page):
     app = open_page(page)
     assert "An expression is not a feeling" in captions(app)
