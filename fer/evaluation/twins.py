@@ -227,7 +227,7 @@ def _on_chance(e: TwinEffect) -> str:
     elif e.unequal:
         verdict = "the two really differ"
     else:
-        verdict = f"attention {'helped' if e.difference > 0 else 'hurt'}"
+        verdict = f"in this run attention {'helped' if e.difference > 0 else 'hurt'}"
     corrected = f", {_p(e.p_holm)} after Holm's correction over {e.pairs} pairs" if e.pairs > 1 else ""
     return (
         f"{e.only_attention:,} faces only the net with attention got right, {e.only_twin:,} only its twin "

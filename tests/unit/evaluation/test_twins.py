@@ -124,7 +124,7 @@ def test_in_words_says_what_was_measured(pair):
     a, b = (f"{100 * v:.1f} %" for v in effect.accuracy)
     assert f"CBAM is right on {a} of the 700 faces of PrivateTest" in first and f"(PLAIN) on {b}" in first
     assert f"{100 * effect.difference:+.1f} points (95 % interval {100 * effect.interval.low:+.1f} to" in first
-    assert "exact McNemar test p < 0.001), so attention helped." in second
+    assert "exact McNemar test p < 0.001), so in this run attention helped." in second
     assert "after Holm's correction" in third and f"{effect.calibration.nll:+.3f} nats" in fourth
     assert "one seed" in fifth
 
@@ -133,7 +133,7 @@ def test_words_for_chance_harm_an_unequal_pair_and_seeds(pair):
     (chance,) = twins.attention_effect([(result("a", 2.0, 5), result("b", 2.0, 6))])
     assert chance.p_holm > 0.05 and "may be chance" in twins.in_words(chance)[1]
     (harm,) = twins.attention_effect([pair[::-1]])
-    assert "attention hurt" in twins.in_words(harm)[1]
+    assert "so in this run attention hurt." in twins.in_words(harm)[1]
     other = result("plain", 1.8, 2, trained={"epochs": 12})
     (unequal,) = twins.attention_effect([(pair[0], other)])
     words = twins.in_words(unequal)
