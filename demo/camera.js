@@ -204,7 +204,7 @@ function tellFaces(answer, sent) {
     if (calibrated) say("Calibrated: this resting face counts as neutral now.", false, 5000);
     else say("The face was out of sight for too long; press the button again.", true, 5000);
   }
-  hint(answer.faces.length ? "" : "No face in sight.");
+  if (!calibrating || !watched.length) hint(answer.faces.length ? "" : "No face in sight.");
   const text = answer.faces.map((f) => f.label).join(", ");
   const now = performance.now();
   if (text === spoken.text || now - spoken.at < 1500) return;

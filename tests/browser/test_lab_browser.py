@@ -102,7 +102,12 @@ def keep(page, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("theme", "width_px"), [("light", 1400), ("dark", 1400), ("light", 390)], ids=["light", "dark", "phone"]
+    ("theme", "width_px"),
+    [
+        pytest.param("light", 1400, id="light"),
+        pytest.param("dark", 1400, id="dark", marks=pytest.mark.slow),
+        pytest.param("light", 390, id="phone"),
+    ],
 )
 def test_every_page_draws_its_charts_and_fits_the_screen(chromium, address, theme, width_px):
     context = chromium.new_context(viewport={"width": width_px, "height": 900}, color_scheme=theme)

@@ -387,6 +387,7 @@ class TestPull:
         assert answer.error == "HubError" and "offline mode is set" in answer.message and "\n" not in answer.message
         assert hub.requests == []
 
+    @pytest.mark.slow  # the client tries again for half a minute
     def test_no_server(self, hub, client, repo, tmp_path):
         with Client(hub, tmp_path, HF_ENDPOINT="http://127.0.0.1:9") as stranded:
             answer = fetch(stranded, f"hf:{REPO}")

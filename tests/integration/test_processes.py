@@ -140,7 +140,7 @@ def test_two_processes_leave_a_run_alone_that_another_one_trains(runs, tmp_path)
         write_description(run, {k: v for k, v in description.items() if k != "finished"})
         done = start(two_processes(), f"{OPTIONS} --resume {run}", tmp_path)
         write_description(run, description)
-    assert done.returncode != 0 and "train.py\", line" not in done.stderr, "torchrun's own traceback is enough"
+    assert done.returncode != 0 and 'train.py", line' not in done.stderr, "torchrun's own traceback is enough"
     assert done.stderr.count("is being trained by another process") == 2
 
 
