@@ -123,6 +123,7 @@ def check(visitors: list[Visitor], uploads: Path) -> None:
     assert left == [], "uploads are gone with their answers"
 
 
+@pytest.mark.slow
 def test_eight_visitors_at_once(demo, tmp_path):
     address, _, uploads = demo
     visitors = crowd(address, tmp_path, people=8, seconds=3)

@@ -132,6 +132,7 @@ def test_a_resumed_run_of_two_processes_equals_an_uninterrupted_one(tmp_path):
     assert rows[0]["train_loss"] == rows[1]["train_loss"] and rows[0]["epoch"] == 3
 
 
+@pytest.mark.slow
 def test_two_processes_leave_a_run_alone_that_another_one_trains(runs, tmp_path):
     """The one that asks for the lock tells the other, which would wait for it for ever."""
     (run,) = (runs[0] / "one" / "vit_tiny").glob("*/")
