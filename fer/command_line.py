@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from fer.errors import FerError
+from fer.errors import FerError, hide_tokens
 
 
 def run_script(body: Callable[[], int | None], interrupted: str = "") -> int:
@@ -25,7 +25,7 @@ def run_script(body: Callable[[], int | None], interrupted: str = "") -> int:
     try:
         return body() or 0
     except FerError as e:
-        print(f"error: {e}", file=sys.stderr)
+        print(f"error: {hide_tokens(str(e))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # "| head" has seen enough
         sys.stderr.close()
@@ -40,10 +40,12 @@ def run_script(body: Callable[[], int | None], interrupted: str = "") -> int:
 
 
 def refuse_tokens(parser: argparse.ArgumentParser) -> None:
-    """Let a command line answer --token with what to do instead, and without repeating the token.
+    """Let a command line answer --token with what to do instead; none of its errors repeats a token.
 
     On a command line it would stay in the shell's history and in the list of processes.
     """
+    tell = parser.error
+    parser.error = lambda message: tell(hide_tokens(message))  # type: ignore[method-assign]
     parser.add_argument("--token", action=_NoToken, help=argparse.SUPPRESS)
 
 

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# of the Hub: of a user, an organisation, a log-in through the browser
+TOKEN = re.compile(r"(?:hf|api_org|hf_oauth)_[A-Za-z0-9]{20,}[\w.-]*|hf_jwt_[\w.-]{20,}")
+HIDDEN = "hf_***"
+
+
+def hide_tokens(text: str) -> str:
+    """The text with whatever looks like an access token made unreadable.
+
+    >>> hide_tokens("unknown model: hf_" + 17 * "aB")
+    'unknown model: hf_***'
+    """
+    return TOKEN.sub(HIDDEN, text)
 
 
 class FerError(Exception):

@@ -29,7 +29,7 @@ CARD = "README.md"
 LICENSE = "LICENSE"
 MAIN = "main"
 # files of an earlier push that a later one has no more
-STALE = ("*.safetensors", "*.skops", "*.onnx", "*.json", "results/*", LICENSE)
+STALE = ("*.safetensors", "*.skops", "*.onnx", "*.json", "results/**", LICENSE)
 _log = logging.getLogger(__name__)
 
 
@@ -142,7 +142,7 @@ def push(
     """Send a prepared folder, see `fer.hub.send_folder`.
 
     Args:
-        force: Even if it replaces a better net, or another one.
+        force: Even if it replaces a better net, another one, or something else altogether.
 
     Raises:
         HubError: see there and `require_improvement`, which holds for the main branch.
@@ -158,6 +158,7 @@ def push(
         revision=revision,
         stale=STALE,
         on_plan=on_plan,
+        known_by=() if force else (checkpoint.MANIFEST,),
     )
 
 

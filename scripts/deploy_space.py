@@ -43,12 +43,14 @@ class App:
         sdk: Of the Space.
         repo: Default name of the Space.
         start: How to start the folder, for people.
+        known_by: Files by which a Space that holds this app is told from somebody's other work.
         write: Writes the Space's folder: (folder, names of models, hardware).
     """
 
     sdk: str
     repo: str
     start: str
+    known_by: tuple[str, ...]
     write: Callable[[Path, Sequence[str], str | None], None]
 
 
@@ -70,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--hardware", help="of a new Space: cpu-basic (the Hub's default), zero-a10g (ZeroGPU, demo only), t4-small ..."
     )
+    p.add_argument("--force-push", action="store_true", help="replace and delete what another Space of this name holds")
     p.add_argument("--dry-run", action="store_true", help="write the folder, which runs as it is, and send nothing")
     p.add_argument("--out", type=Path, help="where --dry-run writes (default: outputs/space-<app>/)")
     refuse_tokens(p)
@@ -113,9 +116,10 @@ def run(args: argparse.Namespace) -> int:
             "space",
             message=f"The {args.app}",
             private=args.private,
-            stale=("*",),
+            stale=("**",),
             space={"space_sdk": app.sdk, "space_hardware": args.hardware},
             on_plan=announce,
+            known_by=() if args.force_push else app.known_by,
         )
     print(f"{sent.url} {'is up to date' if sent.plan.empty else 'sent'}, commit {sent.commit[:12]}")
     return 0
@@ -290,15 +294,19 @@ APPS = {
         "gradio",
         "facial-expression-lab",
         "pip install gradio==SDK_VERSION -r requirements.txt; python app.py",
+        ("app.py", "analysis.py", "fer/__init__.py"),
         write_demo,
     ),
     "lab": App(
         "docker",
         "facial-expression-lab-results",
         "pip install -r requirements.txt; python -m streamlit run streamlit_app/app.py",
+        ("streamlit_app/app.py", "fer/__init__.py"),
         write_lab,
     ),
-    "static": App("static", "facial-expression-lab-browser", "python -m http.server", write_static),
+    "static": App(
+        "static", "facial-expression-lab-browser", "python -m http.server", ("about.json", "net.onnx"), write_static
+    ),
 }
 
 

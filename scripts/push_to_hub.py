@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
             return 0
         for one in prepared:
             sent = publish.push(
-                one, args.private, args.revision, lambda plan, repo=one.repo: announce(repo, plan), force=True
+                one, args.private, args.revision, lambda plan, repo=one.repo: announce(repo, plan), args.force_push
             )
             print(f"{sent.url} {'is up to date' if sent.plan.empty else 'sent'}, commit {sent.commit[:12]}", flush=True)
         if not args.no_collection:

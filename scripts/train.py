@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fer.command_line import run_script
+from fer.command_line import refuse_tokens, run_script
 from fer.errors import ConfigError, FerError, HubError
 from fer.paths import ROOT, results_dir
 
@@ -149,6 +149,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with --push-to-hub: even if a better net, or another one, is there already",
     )
+    refuse_tokens(p)
     return p
 
 
@@ -346,6 +347,8 @@ def publish(folder: Path, model: str, args: argparse.Namespace, say: Callable[[s
         sent = push_checkpoint(folder, args.push_to_hub, revision=args.revision, force=args.force_push)
     except (FerError, OSError) as e:
         later = f"python scripts/push_to_hub.py --namespace {args.push_to_hub} --checkpoint {shlex.quote(str(folder))}"
+        later += f" --revision {shlex.quote(args.revision)}" if args.revision else ""
+        later += " --force-push" if args.force_push else ""
         say(f"error: {model}: {e}; the checkpoint is kept, publish it later with: {later}")
         return False
     say(f"  published: {sent.url}, commit {sent.commit[:12]}")

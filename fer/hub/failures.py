@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -13,13 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from fer.errors import HubError
+from fer.errors import HIDDEN, TOKEN, HubError, hide_tokens
 
 TOKEN_PAGE = "https://huggingface.co/settings/tokens"
 LOG_IN = "run: hf auth login (or set HF_TOKEN)"
-# of a user, an organisation, a log-in through the browser
-_TOKEN = re.compile(r"(?:hf|api_org|hf_oauth)_[A-Za-z0-9]{20,}[\w.-]*|hf_jwt_[\w.-]{20,}")
-_HIDDEN = "hf_***"
 _NO_CONNECTION = {
     "ConnectError",
     "ConnectionError",
@@ -110,15 +106,15 @@ def scrub(text: str) -> str:
     'refused: hf_***'
     """
     for token in own_tokens():
-        text = text.replace(token, _HIDDEN)
-    return _TOKEN.sub(_HIDDEN, text)
+        text = text.replace(token, HIDDEN)
+    return hide_tokens(text)
 
 
 def holds_token(data: bytes) -> bool:
     """Whether a file's bytes hold a token: this machine's own, or in a text whatever looks like one."""
     if any(token.encode() in data for token in own_tokens()):
         return True
-    return b"\0" not in data and _TOKEN.search(data.decode("utf-8", errors="replace")) is not None
+    return b"\0" not in data and TOKEN.search(data.decode("utf-8", errors="replace")) is not None
 
 
 def own_tokens() -> list[str]:

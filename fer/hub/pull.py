@@ -90,6 +90,11 @@ def fetch_checkpoint(name: str, manifest: str, weights: Sequence[str], cache_dir
     config = _get(wanted, manifest, wanted.revision, cache_dir)
     if _changed_since_download(config):
         config = _get(wanted, manifest, wanted.revision, cache_dir, again=True)
+        if _changed_since_download(config):
+            raise HubError(
+                f"{wanted}: {manifest} is damaged or was changed on its way, its digest is not that of the Hub; it "
+                "was not used. Try again later or from another network"
+            )
     commit = config.parent.name
     file, expected = _named_weights(wanted, config, weights)
     path = _get(wanted, file, commit, cache_dir)

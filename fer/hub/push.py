@@ -15,6 +15,7 @@ from fer.hub.pull import library
 
 KINDS = ("model", "space")
 _KEPT = (".gitattributes",)
+_FRESH = {".gitattributes", "README.md", "LICENSE"}  # what a repository made on the web page may hold
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def send_folder(
     stale: Sequence[str] = (),
     space: Mapping[str, Any] | None = None,
     on_plan: Callable[[Plan], None] | None = None,
+    known_by: Sequence[str] = (),
 ) -> Sent:
     """Make a repository hold a folder; only what differs is sent, in one commit.
 
@@ -113,12 +115,15 @@ def send_folder(
         message: Of the commit.
         private: Make it a private repository; one that is public already is refused.
         revision: Branch; None = main. Made from main where it is not there.
-        stale: Patterns of files in the repository that are deleted where the folder lacks them.
+        stale: Patterns of files in the repository that are deleted where the folder lacks them; "*" stays within a
+            folder, "**" at the end reaches into those below.
         space: `space_sdk` and `space_hardware` of a new Space.
         on_plan: Told what will be sent, before it is.
+        known_by: Files that a repository of this kind has. One that holds other files and lacks any of these is
+            somebody's other work and left alone; empty = not asked.
 
     Raises:
-        HubError: see `files_of` and `check_access`; or the Hub could not be reached or refused.
+        HubError: somebody's other work; see `files_of` and `check_access`; or the Hub could not be reached or refused.
     """
     files = files_of(folder)
     what = f"{repo} could not be pushed"
@@ -138,6 +143,12 @@ def send_folder(
         }
     if private and not info.private:
         raise HubError(f"{what}: {url} is public; make it private in its settings, or push without --private")
+    if known_by and not set(known_by) <= set(there) and (others := sorted(set(there) - _FRESH)):
+        some = ", ".join(others[:3]) + (" ..." if len(others) > 3 else "")
+        raise HubError(
+            f"{what}: it holds something else ({some}) and was left as it is. Choose another --name, or say "
+            "--force-push, which replaces and deletes what is there"
+        )
     plan = compare(files, there, stale)
     if on_plan:
         on_plan(plan)
@@ -162,7 +173,7 @@ def compare(files: Mapping[str, Path], there: Mapping[str, tuple[str, bool]], st
     """
     new = [p for p in files if p not in there]
     changed = [p for p in files if p in there and _digest(files[p], large=there[p][1]) != there[p][0]]
-    deleted = [p for p in there if p not in files and p not in _KEPT and any(fnmatch(p, pattern) for pattern in stale)]
+    deleted = [p for p in there if p not in files and p not in _KEPT and any(_matches(p, s) for s in stale)]
     return Plan(
         new=tuple(sorted(new)),
         changed=tuple(sorted(changed)),
@@ -170,6 +181,12 @@ def compare(files: Mapping[str, Path], there: Mapping[str, tuple[str, bool]], st
         deleted=tuple(sorted(deleted)),
         size=sum(files[p].stat().st_size for p in (*new, *changed)),
     )
+
+
+def _matches(path: str, pattern: str) -> bool:
+    if pattern.endswith("**"):
+        return path.startswith(pattern[:-2])
+    return path.count("/") == pattern.count("/") and fnmatch(path, pattern)
 
 
 def _digest(path: Path, large: bool) -> str:

@@ -282,13 +282,21 @@ def test_to_the_hub_and_once_more(spaces, page, tmp_path):
             hub.requests.clear()
             status, said = deploy("--app", app, "--name", app, "--private")
             assert status == 0 and "is up to date" in said and hub.uploads() == []
-        hub.put(f"{USER}/demo", {"old.py": b"", "README.md": b""}, kind="space", sdk="gradio", private=True)
+        old = {n: b"" for n in ("old.py", "README.md", "app.py", "analysis.py", "fer/__init__.py")}
+        hub.put(f"{USER}/demo", old, kind="space", sdk="gradio", private=True)
         hub.fail("POST", "/commit/", cut=True)
         status, said = deploy("--app", "demo", "--name", "demo")
         assert status == 2 and "as it was before" in said
-        assert set(hub.repo(f"{USER}/demo", "space").files()) == {"old.py", "README.md"}
+        assert set(hub.repo(f"{USER}/demo", "space").files()) == set(old)
         assert deploy("--app", "demo", "--name", "demo")[0] == 0
         assert "old.py" not in hub.repo(f"{USER}/demo", "space").files()
+        other = {"app.py": b"mine", "data/precious.csv": b"1", "README.md": b""}
+        hub.put(f"{USER}/other", other, kind="space", sdk="gradio")
+        status, said = deploy("--app", "demo", "--name", "other")
+        assert status == 2 and "holds something else (app.py, data/precious.csv)" in said and "--force-push" in said
+        assert hub.repo(f"{USER}/other", "space").files() == other
+        assert deploy("--app", "demo", "--name", "other", "--force-push")[0] == 0
+        assert "data/precious.csv" not in hub.repo(f"{USER}/other", "space").files()
         status, said = deploy("--app", "lab", "--name", "lab", token=READER)
         assert status == 2 and "only reads" in said
         hub.fail("POST", "/repos/create", status=402)

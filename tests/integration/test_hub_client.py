@@ -127,10 +127,18 @@ class TestPush:
         assert without_attributes(hub.repo(REPO).files()) == content(folder)
 
     def test_stale_files_go_and_foreign_ones_stay(self, hub, client, folder):
-        hub.put(REPO, {"model.onnx": b"of older weights", "results/old/x.json": b"{}", "thoughts.md": b"the owner's"})
-        plan = send(client, folder, stale=["*.onnx", "results/*"]).value[3]
+        hub.put(
+            REPO,
+            {
+                "model.onnx": b"of older weights",
+                "results/old/x.json": b"{}",
+                "thoughts.md": b"the owner's",
+                "unet/own.onnx": b"not ours",
+            },
+        )
+        plan = send(client, folder, stale=["*.onnx", "results/**"]).value[3]
         assert plan["deleted"] == ["model.onnx", "results/old/x.json"]
-        assert hub.repo(REPO).files() == content(folder) | {"thoughts.md": b"the owner's"}
+        assert hub.repo(REPO).files() == content(folder) | {"thoughts.md": b"the owner's", "unet/own.onnx": b"not ours"}
 
     def test_a_branch_leaves_main_alone(self, hub, client, folder):
         hub.put(REPO, {"README.md": b"---\nlicense: mit\n---\nold"})

@@ -79,6 +79,9 @@ def push(client):
     return run
 
 
+OTHERS_TOKEN = "hf_" + 17 * "aB"
+
+
 @pytest.fixture(scope="module")
 def bundled(server):
     """Every bundled model, pushed with one command."""
@@ -469,6 +472,19 @@ class TestWhatIsThereAlready:
         assert status == 2 and words in said and "--force-push" in said and "--revision BRANCH" in said
         assert good.files() == before and server[0].uploads() == []
 
+    def test_something_else_altogether_stays(self, made, push, server):
+        """The layout of a diffuser: no config.json at the top."""
+        files = {"README.md": b"", "model_index.json": b"{}", "unet/config.json": b"{}", "unet/a.safetensors": b"x"}
+        repo = server[0].put(f"{USER}/diffuser", files | {"results/notes.txt": b"mine"})
+        before, folder = repo.files(), made("baseline_cnn", training={"val_accuracy": 0.9})
+        argv = ("--checkpoint", folder, "--name", "diffuser", "--no-collection")
+        status, said = push(*argv)
+        assert status == 2, said
+        assert "holds something else (model_index.json" in said and "--force-push" in said
+        assert repo.files() == before
+        assert push(*argv, "--force-push")[0] == 0
+        assert {"unet/config.json", "unet/a.safetensors"} <= set(repo.files()), "only what could be ours is deleted"
+
     def test_an_ablation_does_not_replace_the_net(self, made, push, server):
         server[0].repos.pop(("model", f"{USER}/guarded"), None)
         assert self.send(push, made("attention_cnn", training={"val_accuracy": 0.5}))[0] == 0
@@ -547,6 +563,14 @@ def test_a_token_on_the_command_line_is_refused_and_not_repeated(client):
         for given in ([f"--token={WRITER}"], ["--token", WRITER]):
             answer = client(RUN, script=path, argv=["--namespace", USER, *argv, *given])
             assert answer.error == "SystemExit" and "no token is taken on the command line" in answer.said
+
+
+@pytest.mark.parametrize("script", ["push_to_hub", "deploy_space", "train"])
+@pytest.mark.parametrize("option", ["--hf-token", "--token", "--model", "--app"])
+def test_no_error_of_a_command_line_repeats_a_token(script, option, client):
+    answer = client(RUN, script=str(ROOT / "scripts" / f"{script}.py"), argv=[option, OTHERS_TOKEN])
+    assert (answer.value == 2 or answer.message == "2") and "error:" in answer.said
+    assert OTHERS_TOKEN not in answer.said
 
 
 def test_offline_mode_is_said_before_the_work(made, server, tmp_path):
