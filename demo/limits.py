@@ -41,6 +41,7 @@ class Limits:
         films_waiting: Films that may wait for their turn. films_each: Films of one address, waiting or in work.
         waiting: Requests that may wait in the queue, of all visitors. at_once: Pictures looked at side by side.
         per_minute: Requests of one address in the long run. burst: As many may come together.
+        frames_per_minute: Frames of a camera of one address; a class of twelve at thirty a second comes from one.
         kept_s: Results, and uploads whose visitor did not say goodbye, are deleted after this time.
     """
 
@@ -55,6 +56,7 @@ class Limits:
     at_once: int = 2
     per_minute: int = 300
     burst: int = 120
+    frames_per_minute: int = 21_600
     kept_s: int = 900
 
 
@@ -123,11 +125,15 @@ class Gate:
         self._limits = limits
         self._kept = kept
         self._allowance = Allowance(limits.per_minute, limits.burst)
+        self._frames = Allowance(limits.frames_per_minute, limits.frames_per_minute / 30)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         kind = _kind(scope)
         if not kind:
             await self._app(scope, receive, send)
+            return
+        if kind == "frame":
+            await self._frame(scope, receive, send)
             return
         wait_s = self._allowance.take(address_of(scope))
         if kind == "ask":
@@ -136,6 +142,17 @@ class Gate:
             await _refuse_for_now(send, wait_s)
         else:
             await self._upload(scope, receive, send)
+
+    async def _frame(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        size = dict(scope["headers"]).get(b"content-length", b"")
+        if not size.isdigit():
+            await _refuse(send, 411, "Say how long the request is (Content-Length).")
+        elif int(size) > self._limits.json_mb * MB:
+            await _refuse(send, 413, f"The frame is too large: at most {self._limits.json_mb} MB.")
+        elif wait_s := self._frames.take(address_of(scope)):
+            await _refuse_for_now(send, wait_s)
+        else:
+            await self._app(scope, receive, send)
 
     async def _upload(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         size = dict(scope["headers"]).get(b"content-length", b"")
@@ -201,12 +218,14 @@ class Gate:
 
 
 def _kind(scope: MutableMapping[str, Any]) -> str:
-    """ "upload", "ask", or nothing for what is not counted."""
+    """ "upload", "frame" of a camera, "ask", or nothing for what is not counted."""
     if scope["type"] != "http" or scope["method"] != "POST":
         return ""
     path = scope["path"].rstrip("/")
     if path.endswith(("/upload", "/process_recording")):
         return "upload"
+    if path.endswith("/component_server"):
+        return "frame"
     if path.endswith("/queue/join") or any(f"/gradio_api/{part}/" in path for part in ("call", "run", "api")):
         return "ask"
     return ""

@@ -17,6 +17,7 @@ import secrets
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -78,6 +79,7 @@ class Stream:
         self._most = most
         self._idle_s = idle_s
         self._visitors: dict[str, _Visitor] = {}
+        self._gone: deque[str] = deque(maxlen=256)  # who left; a frame that was under way does not bring them back
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         # Threads of its own, because a face detector belongs to a thread and is loaded by each.
@@ -107,7 +109,9 @@ class Stream:
     async def leave(self, message: Any) -> Answer:
         """Forget a visitor."""
         with self._lock:
-            self._visitors.pop(str(_field(message, "visitor")), None)
+            key = str(_field(message, "visitor"))
+            if self._visitors.pop(key, None) is not None:
+                self._gone.append(key)
         return {}
 
     async def _run(self, work: Callable[[Any, float], Answer], message: Any) -> Answer:
@@ -165,6 +169,8 @@ class Stream:
         with self._lock:
             self._sweep()
             visitor = self._visitors.get(key)
+            if key in self._gone:
+                raise ImageError(GONE)
             if visitor is None and len(self._visitors) >= self._most:
                 return None
         if visitor is not None and visitor.model == model:
@@ -176,6 +182,8 @@ class Stream:
         live = LivePipeline(predictor, LiveOptions(time_constant_s=SMOOTHING_S))
         live.warm_up()
         with self._lock:
+            if key in self._gone:
+                raise ImageError(GONE)
             if key not in self._visitors:
                 if len(self._visitors) >= self._most:  # somebody was faster
                     return None

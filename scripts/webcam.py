@@ -159,7 +159,9 @@ def check(args: argparse.Namespace) -> None:
         check_target(Path(args.record))
     if args.table and not (args.video and args.headless):
         raise ConfigError("--table needs --video FILE and --headless")
-    if args.seconds is not None and args.seconds <= 0:
+    if args.camera < 0:
+        raise ConfigError(f"--camera counts from 0, got {args.camera}")
+    if args.seconds is not None and not args.seconds > 0:
         raise ConfigError(f"--seconds must be positive, got {args.seconds}")
     if args.headless and not (args.record or args.table):
         raise ConfigError("--headless shows nothing: give --record FILE, or --table FILE for a film")

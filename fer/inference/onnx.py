@@ -1,4 +1,4 @@
-"""The predictor that runs on ONNX Runtime: several times faster than torch on a CPU, and loaded without torch."""
+"""The predictor that runs on ONNX Runtime: faster than torch on a CPU, and loaded without torch."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ MOST_PIXELS = 4096 * 2304
 # What OpenCV's wheels can encode; browsers play .webm
 CODECS = {".mp4": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
 _READS = "MP4, MOV, WebM, MKV, AVI, OGG, FLV, WMV, MPEG or GIF"
+_MOST_FPS = 240.0  # a browser's recording with uneven intervals claims 1000
 _WINDOW_S = 10.0  # a gap in the time stamps longer than this is taken for damage
 
 
@@ -79,6 +80,7 @@ class Video:
         with Video("clip.mp4") as film:
             for time_s, image in film: ...
 
+    A film with uneven intervals (`uneven`: frames are to be placed by their time) counts as one of 30 frames a second.
     Frames are turned as the file's rotation says. The format is told by the content, not by the name.
 
     Args:
@@ -110,6 +112,9 @@ class Video:
         fps = fps if math.isfinite(fps) and 0.1 <= fps <= 1000 else 30.0
         promised = self._film.get(cv2.CAP_PROP_FRAME_COUNT)
         frames = int(promised) if 0 < promised < 1e8 else 0
+        self.uneven = fps > _MOST_FPS
+        if self.uneven:
+            frames, fps = round(frames / fps * 30), 30.0
         longest = max(first.shape[:2])
         scale = 1.0 if longest_px is None else min(1.0, longest_px / longest)
         self._size = (max(round(first.shape[1] * scale), 1), max(round(first.shape[0] * scale), 1))
@@ -235,7 +240,7 @@ def annotate_video(
     if film is not None:
         check_target(Path(film))
     pipeline.reset()
-    count, rows, time_s, stopped = 0, 0, 0.0, False
+    count, written, rows, time_s, stopped = 0, 0, 0, 0.0, False
     faces: set[int] = set()
     with Video(source, max_s, longest_px) as video, contextlib.ExitStack() as files:
         facts = video.facts
@@ -256,13 +261,18 @@ def annotate_video(
             count += 1
             faces.update(f.id for f in seen.faces)
             if writer is not None:
-                writer.write(draw(image, seen) if draw else image)
+                shown = draw(image, seen) if draw else image
+                due = round(time_s * facts.fps) + 1 if video.uneven else written + 1
+                for _ in range(due - written):
+                    writer.write(shown)
+                written = max(due, written)
             if lines is not None:
                 for row in table_rows(seen):
                     lines.writerow(row)
                     rows += 1
             if on_progress:
-                share = min(count / facts.frames, 1.0) if facts.frames else None
+                done = round(time_s * facts.fps) + 1 if video.uneven else count
+                share = min(done / facts.frames, 1.0) if facts.frames else None
                 on_progress(Progress(count, time_s, share))
     return VideoReport(count, time_s, tuple(sorted(faces)), rows, stopped)
 

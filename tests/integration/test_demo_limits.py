@@ -128,6 +128,18 @@ def test_every_way_in_is_counted(demo, knock, path):
     assert [knock(gate, path)[0] for _ in range(2)] == [200, 503]
 
 
+def test_frames_of_a_camera_have_a_limit_of_their_own(demo, knock):
+    inside = Inside()
+    gate = gate_of(demo, inside, per_minute=6, burst=1, frames_per_minute=90, json_mb=1)
+    path = "/gradio_api/component_server/"
+    assert [knock(gate, path)[0] for _ in range(4)] == [200, 200, 200, 503]
+    assert knock(gate, "/gradio_api/queue/join")[0] == 200, "not counted together"
+    big = {b"content-length": str(2**20 + 1).encode()}
+    assert knock(gate, path, headers=big, address="5.6.7.8")[0] == 413
+    assert knock(gate, path, headers={}, address="5.6.7.8")[0] == 411
+    assert len(inside.seen) == 4
+
+
 def test_sizes_are_limited_and_bodies_pass_unchanged(demo, knock):
     inside = Inside()
     gate = gate_of(demo, inside, json_mb=1, upload_mb=2)

@@ -211,6 +211,16 @@ def test_who_leaves_is_freed_with_all_that_was_kept(stream, clip):
     assert len(stream) == 0 and kept() is None
 
 
+def test_a_frame_that_was_under_way_does_not_bring_back_who_left(stream, clip):
+    visitor = Visitor(stream)
+    visitor.look(clip[0])
+    key = visitor.key
+    visitor.say("leave")
+    assert "problem" in visitor.look(clip[1]) and visitor.key == key and len(stream) == 0
+    visitor.key = None
+    assert visitor.look(clip[2])["faces"] and len(stream) == 1, "who starts again is a new visitor"
+
+
 def test_who_sends_nothing_any_more_is_freed_without_another_visitor(demo, clip):
     stream = demo["stream"].Stream(Models(), idle_s=0.3, workers=1)
     Visitor(stream).look(clip[0])

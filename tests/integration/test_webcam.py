@@ -96,6 +96,7 @@ def test_a_camera_into_a_file_keeps_its_pace(script, tmp_path, monkeypatch, untr
 
 
 @pytest.mark.parametrize(("args", "words"), [
+    (["--camera", "-1", "--headless", "--record", "{out}/a.mp4"], "--camera counts from 0, got -1"),
     (["--camera", "93", "--headless", "--record", "{out}/a.mp4"], "camera 93 cannot be opened"),
     (["--headless"], "--record"),
     (["--video", "{film}", "--headless", "--record", "{out}/a.xyz"], ".xyz"),

@@ -176,3 +176,42 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     tracemalloc.stop()
     frame_bytes = 240 * 320 * 3
     assert peaks[120] < peaks[20] + 3 * frame_bytes, "a hundred frames more, not even three of them kept"
+
+
+def test_a_film_with_uneven_intervals_keeps_its_time(films, tmp_path, monkeypatch):
+    """What a browser records while it lags: the file claims 1000 frames a second, only the stamps tell the time."""
+    import cv2
+
+    class Uneven:
+        def __init__(self, *args):
+            self.film, self.at = cv2_capture(*args), -1
+
+        def get(self, key):
+            stamp = 1000 * (self.at / 10 if self.at < 5 else 0.4 + (self.at - 4) / 5)
+            known = {cv2.CAP_PROP_FPS: 1000.0, cv2.CAP_PROP_FRAME_COUNT: 1600.0, cv2.CAP_PROP_POS_MSEC: stamp}
+            return known.get(key, self.film.get(key))
+
+        def read(self):
+            self.at += 1
+            return self.film.read()
+
+        def __getattr__(self, name):
+            return getattr(self.film, name)
+
+    cv2_capture = cv2.VideoCapture
+    source = tmp_path / "source.avi"
+    with VideoWriter(source, 10, (64, 48)) as out:
+        for k in range(10):
+            out.write(np.full((48, 64, 3), 20 * k, np.uint8))
+    monkeypatch.setattr(cv2, "VideoCapture", Uneven)
+    shares = []
+    live = LivePipeline("baseline_cnn")
+    report = annotate_video(source, live, tmp_path / "out.avi", on_progress=lambda p: shares.append(p.share))
+    monkeypatch.undo()
+    assert report.frames == 10 and report.seconds == pytest.approx(1.4)
+    assert shares == sorted(shares) and 0.8 < shares[-1] <= 1
+    with Video(tmp_path / "out.avi") as film:
+        frames = list(film)
+    assert film.facts.fps == pytest.approx(30) and len(frames) == 43, "1.4 seconds, and the last frame"
+    shown = [round(float(image.mean()) / 20) for _, image in frames]
+    assert [shown.count(k) for k in range(10)] == [1, 3, 3, 3, 3, 6, 6, 6, 6, 6]
