@@ -100,7 +100,10 @@ def fetch_checkpoint(name: str, manifest: str, weights: Sequence[str], cache_dir
     path = _get(wanted, file, commit, cache_dir)
     if _sha256(path) != expected:
         _log.warning("%s: the cached %s is damaged; fetching it again", wanted, file)
-        path = _get(wanted, file, commit, cache_dir, again=True)
+        try:
+            path = _get(wanted, file, commit, cache_dir, again=True)
+        except HubError as e:
+            raise HubError(f"{wanted}: the cached {file} is damaged; fetching it again failed: {e}") from None
         if (got := _sha256(path)) != expected:
             raise HubError(
                 f"{wanted}: {file} is damaged or was changed, its SHA-256 {got[:12]}... is not {expected[:12]}... of "

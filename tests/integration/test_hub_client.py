@@ -448,6 +448,28 @@ class TestPull:
             assert self.read(fetch(client, f"hf:{REPO}"))["model.safetensors"] == WEIGHTS
             assert (place / name).read_bytes() != b"x" * 40
 
+    def test_a_damaged_copy_is_said_to_be_one_in_offline_mode(self, hub, client, repo, server):
+        from pathlib import Path
+
+        place = Path(fetch(client, f"hf:{REPO}").value)
+        (place / "model.safetensors").resolve().write_bytes(b"x" * 40)
+        with Client(hub, server[1].home, HF_HUB_OFFLINE="1") as offline:
+            answer = fetch(offline, f"hf:{REPO}")
+        assert answer.error == "HubError" and "the cached model.safetensors is damaged" in answer.message
+
+    def test_a_manifest_that_is_changed_on_its_way_is_refused(self, hub, client, repo):
+        """The Hub's digest is the true one, the bytes are others: twice, so that no second download helps."""
+        tree = repo.commits[repo.branches["main"]]
+        true = tree["config.json"].git_oid
+        other = json.loads(tree["config.json"].data) | {"temperature": 9}
+
+        class Changed(type(tree["config.json"])):
+            git_oid = true
+
+        repo.commit("main", tree | {"config.json": Changed(json.dumps(other).encode(), False)}, "on its way")
+        answer = fetch(client, f"hf:{REPO}")
+        assert answer.error == "HubError" and "config.json is damaged or was changed on its way" in answer.message
+
     def test_a_download_that_breaks_off_once_goes_on(self, hub, client, repo):
         hub.fail("GET", "/lfs/", cut=True)
         assert self.read(fetch(client, f"hf:{REPO}"))["model.safetensors"] == WEIGHTS
