@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
+
+from tests.running_demo import running_demo
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE = ROOT / "demo" / "examples" / "1-happy.jpg"
@@ -34,29 +31,8 @@ def address(untrained, tmp_path_factory):
     home = tmp_path_factory.mktemp("demo")
     for name in ("baseline_cnn", "attention_cnn"):
         shutil.copytree(untrained(name), home / "checkpoints" / name)
-    env = os.environ | {
-        "FER_CHECKPOINTS": str(home / "checkpoints"),
-        "FER_RESULTS": str(home / "results"),
-        "GRADIO_TEMP_DIR": str(home / "uploads"),
-        "OMP_NUM_THREADS": "1",
-    }
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "demo" / "app.py")],
-        cwd=home,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=(home / "log").open("w"),
-        text=True,
-    )
-    late = threading.Timer(120, process.kill)
-    late.start()
-    found = next((m[0] for line in process.stdout if (m := re.search(r"http://\S+", line))), None)
-    late.cancel()
-    assert found, (home / "log").read_text()
-    yield found
-    process.terminate()
-    process.wait(timeout=20)
-    assert "Traceback" not in (home / "log").read_text()
+    with running_demo(home) as (found, _):
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +11,7 @@ import pytest
 
 from fer.data.drawn_clip import Shot, draw_clip, draw_person, paint_people, pose_of
 from fer.labels import FER7
+from tests.running_demo import running_demo
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(
@@ -36,26 +33,10 @@ PATIENCE_MS = 120_000
 def address(tmp_path_factory):
     """The demo with its own checkpoints, for one visitor at a time: a test that leaves takes the place with it."""
     home = tmp_path_factory.mktemp("demo")
-    env = os.environ | {"GRADIO_TEMP_DIR": str(home / "uploads"), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "demo" / "app.py")],
-        cwd=home,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=(home / "log").open("w"),
-        text=True,
-    )
-    late = threading.Timer(240, process.kill)
-    late.start()
-    found = next((m[0] for line in process.stdout if (m := re.search(r"http://\S+", line))), None)
-    late.cancel()
-    assert found, (home / "log").read_text()
-    before = set((home / "uploads").rglob("*"))  # copies of the examples
-    yield found
-    uploads = [p for p in (home / "uploads").rglob("*") if p.is_file() and p not in before]
-    process.terminate()
-    process.wait(timeout=20)
-    assert "Traceback" not in (home / "log").read_text()
+    with running_demo(home, own_checkpoints=False) as (found, _):
+        before = set((home / "uploads").rglob("*"))  # copies of the examples
+        yield found
+        uploads = [p for p in (home / "uploads").rglob("*") if p.is_file() and p not in before]
     assert not uploads, "no frame reaches the disk"
 
 

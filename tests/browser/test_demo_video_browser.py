@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
-import re
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +11,7 @@ import pytest
 
 from fer.data.drawn_clip import Shot, draw_clip, draw_person
 from fer.inference.video import VideoWriter
+from tests.running_demo import running_demo
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(
@@ -42,29 +39,8 @@ def address(untrained, uploads):
     """A running demo with an untrained net; its own printed line says where."""
     home = uploads.parent
     shutil.copytree(untrained("baseline_cnn"), home / "checkpoints" / "baseline_cnn")
-    env = os.environ | {
-        "FER_CHECKPOINTS": str(home / "checkpoints"),
-        "FER_RESULTS": str(home / "results"),
-        "GRADIO_TEMP_DIR": str(uploads),
-        "OMP_NUM_THREADS": "1",
-    }
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "demo" / "app.py")],
-        cwd=home,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=(home / "log").open("w"),
-        text=True,
-    )
-    late = threading.Timer(240, process.kill)
-    late.start()
-    found = next((m[0] for line in process.stdout if (m := re.search(r"http://\S+", line))), None)
-    late.cancel()
-    assert found, (home / "log").read_text()
-    yield found
-    process.terminate()
-    process.wait(timeout=60)
-    assert "Traceback" not in (home / "log").read_text()
+    with running_demo(home) as (found, _):
+        yield found
 
 
 @pytest.fixture(scope="module")

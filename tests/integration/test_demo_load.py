@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from tests.running_demo import running_demo
 
 ROOT = Path(__file__).resolve().parents[2]
 gradio_client = pytest.importorskip("gradio_client")
@@ -24,29 +24,8 @@ def demo(untrained, tmp_path_factory):
     """A demo in a process of its own: (address, process id, folder of uploads)."""
     home = tmp_path_factory.mktemp("demo")
     shutil.copytree(untrained("baseline_cnn"), home / "checkpoints" / "baseline_cnn")
-    env = os.environ | {
-        "FER_CHECKPOINTS": str(home / "checkpoints"),
-        "FER_RESULTS": str(home / "results"),
-        "GRADIO_TEMP_DIR": str(home / "uploads"),
-        "OMP_NUM_THREADS": "1",
-    }
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "demo" / "app.py"), "--per-minute", ENOUGH],
-        cwd=home,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=(home / "log").open("w"),
-        text=True,
-    )
-    late = threading.Timer(240, process.kill)
-    late.start()
-    address = next((m[0] for line in process.stdout if (m := re.search(r"http://\S+", line))), None)
-    late.cancel()
-    assert address, (home / "log").read_text()
-    yield address, process.pid, home / "uploads"
-    process.terminate()
-    process.wait(timeout=60)
-    assert "Traceback" not in (home / "log").read_text()
+    with running_demo(home, "--per-minute", ENOUGH) as (address, pid):
+        yield address, pid, home / "uploads"
 
 
 def resident_mb(pid: int) -> float:
