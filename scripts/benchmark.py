@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Measure: `benchmark.py train` (share of each stage of a training step), `benchmark.py load` (import, load, first answer),
-`benchmark.py pipeline` (share of each stage of the live pipeline, one drawn face at 640x480)."""
+`benchmark.py pipeline` (share of each stage of the live pipeline, one drawn face at 640x480), `benchmark.py backends`
+(torch, ONNX Runtime and its 8-bit files, side by side)."""
 
 import sys
 from pathlib import Path
@@ -20,9 +21,9 @@ from fer.paths import ROOT
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(description="Measure training, start-up and the live pipeline.")
-    p.add_argument("what", choices=("train", "load", "pipeline"))
-    p.add_argument("--model", default=None, help="default: attention_cnn; for load every trained model")
+    p = argparse.ArgumentParser(description="Measure training, start-up, the live pipeline and the backends.")
+    p.add_argument("what", choices=("train", "load", "pipeline", "backends"))
+    p.add_argument("--model", default=None, help="default: attention_cnn; for load and backends every trained model")
     p.add_argument("--steps", type=int, default=20, help="training steps; frames of the pipeline are ten times as many")
     p.add_argument("--batch-size", type=int, default=128)
     p.add_argument("--device", default="auto")
@@ -31,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "--max-share", type=float, help="fail when loading plus augmentation take more than this share of a step"
     )
     p.add_argument("--min-fps", type=float, help="fail when the pipeline does fewer frames a second")
+    p.add_argument("--save", action="store_true", help="backends: write results/speed.json")
     p.add_argument("--json", action="store_true")
     return p
 
@@ -46,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     for option, value in (("--steps", args.steps), ("--batch-size", args.batch_size), ("--threads", args.threads)):
         if value is not None and value < 1:
             raise ConfigError(f"{option} must be at least 1, got {value}")
-    return {"train": train, "load": load, "pipeline": pipeline}[args.what](args)
+    if args.save and args.what != "backends":
+        raise ConfigError("--save is for backends")
+    return {"train": train, "load": load, "pipeline": pipeline, "backends": backends}[args.what](args)
 
 
 def train(args: argparse.Namespace) -> int:
@@ -131,15 +135,19 @@ def train(args: argparse.Namespace) -> int:
     return 0
 
 
-def load(args: argparse.Namespace) -> int:
-    """Time `import fer` and `fer.load` + first prediction, each in a fresh interpreter (best of three)."""
+def chosen(args: argparse.Namespace) -> list[str]:
+    """--model, or every trained model."""
     from fer.checkpoint import trained_models
 
     names = [args.model] if args.model else trained_models()
     if not names:
-        raise CheckpointError(
-            "no trained models to load; train one with: python scripts/train.py --model all --promote"
-        )
+        raise CheckpointError("no trained models; train one with: python scripts/train.py --model all --promote")
+    return names
+
+
+def load(args: argparse.Namespace) -> int:
+    """Time `import fer` and `fer.load` + first prediction, each in a fresh interpreter (best of three)."""
+    names = chosen(args)
     code = (
         "import time; t = time.perf_counter(); import fer; a = time.perf_counter()\n"
         "import sys, numpy\n"
@@ -198,6 +206,34 @@ def pipeline(args: argparse.Namespace) -> int:
     if args.min_fps is not None and report["fps"] < args.min_fps:
         print(f"{report['fps']} frames/s, fewer than {args.min_fps:g}", file=sys.stderr)
         return 1
+    return 0
+
+
+def backends(args: argparse.Namespace) -> int:
+    """Time torch, ONNX Runtime and its 8-bit file for one face and for 32."""
+    from dataclasses import asdict
+
+    import torch
+
+    from fer.evaluation.speed import write_speed
+    from fer.scoring.speed import measure
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    report = measure(chosen(args))
+    if args.json:
+        print(json.dumps(asdict(report)))
+    else:
+        print(f"{report.threads} threads of {report.cpu}; milliseconds for one face / for 32, preprocessing included")
+        for m in report.models:
+            cells = [f"torch {m.torch['batch_1']:.2f} / {m.torch['batch_32']:.1f}"]
+            for title, name in (("ONNX fp32", "onnx"), ("int8", "int8")):
+                if (times := getattr(m, name)) is not None:
+                    gains = " / ".join(f"x{m.gain(name, b):.1f}" for b in ("batch_1", "batch_32"))
+                    cells.append(f"{title} {times['batch_1']:.2f} / {times['batch_32']:.1f} ({gains})")
+            print(f"  {m.model:16s} {'   '.join(cells)}")
+    if args.save:
+        print(f"written: {write_speed(report)}", file=sys.stderr)
     return 0
 
 

@@ -1,4 +1,5 @@
-"""The parts of a README that results/ writes: the leaderboard, what attention bought, the spread over seeds."""
+"""The parts of a README that results/ writes: the leaderboard, what attention bought, the spread over
+seeds, the speed of the backends."""
 
 from __future__ import annotations
 
@@ -9,10 +10,12 @@ from fer.errors import DataError
 from fer.evaluation import leaderboard, stored, twins
 from fer.evaluation.results import read_results, write_text
 from fer.evaluation.seeds import SeedDifference, Spread, seed_difference, seed_table
+from fer.evaluation.speed import speed_table
 
 LEADERBOARD = "leaderboard"
 ATTENTION = "attention"
 SEEDS = "seeds"
+SPEED = "speed"
 MAIN_DATA = "fer2013"
 
 
@@ -75,7 +78,7 @@ def fill(text: str, root: str | Path | None = None, name: str = "README") -> str
         DataError: a marker is missing, doubled, or a pair stands in the wrong order; no leaderboard below `root`.
     """
     text = _replaced(text, LEADERBOARD, leaderboard.readme_table(leaderboard.read(root)), name)
-    for part, content in ((ATTENTION, attention_text), (SEEDS, seeds_text)):
+    for part, content in ((ATTENTION, attention_text), (SEEDS, seeds_text), (SPEED, speed_table)):
         if any(m in text for m in markers(part)):
             text = _replaced(text, part, content(root), name)
     return text

@@ -66,7 +66,7 @@ def latency(predictor: Predictor) -> dict[str, Any]:
     measured = {}
     for n in BATCHES:
         faces = rng.integers(0, 256, (n, FACE_PX, FACE_PX), dtype=np.uint8)
-        measured[f"batch_{n}"] = round(1000 * _fastest(partial(predictor.predict_proba, faces)), 3)
+        measured[f"batch_{n}"] = round(1000 * fastest(partial(predictor.predict_proba, faces)), 3)
     return {**measured, "threads": threads(predictor), "cpu": cpu_name(), "runtime": predictor.runtime}
 
 
@@ -89,8 +89,8 @@ def cpu_name() -> str:
     return next(iter(named), "") or platform.processor() or platform.machine()
 
 
-def _fastest(call: Callable[[], object]) -> float:
-    """Seconds of the fastest call, of as many as fit into 1.5 s."""
+def fastest(call: Callable[[], object]) -> float:
+    """Seconds of the fastest call, of as many as fit into 1.5 s and at least five."""
     call()
     best, calls, began = float("inf"), 0, time.perf_counter()
     while calls < _LEAST or time.perf_counter() - began < _SECONDS:

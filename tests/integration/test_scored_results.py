@@ -257,7 +257,7 @@ def test_votes_of_the_crowd_are_scored_and_stay_when_they_are_gone(place, evalua
 
 def test_latency_is_kept_measured_again_or_left_out(place, evaluate, monkeypatch):
     measured = iter(range(1, 100))
-    monkeypatch.setattr("fer.scoring.cost._fastest", lambda call: float(next(measured)))
+    monkeypatch.setattr("fer.scoring.cost.fastest", lambda call: float(next(measured)))
 
     def latency():
         return (read(place).metrics["cost"]["latency_ms"] or {}).get("batch_1")
