@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fer.inference import FaceResult, Predictor
 
 _log = logging.getLogger("fer.demo")
-MOST_CARDS = 12
+MOST_CARDS = 40
 DISPLAY_PX = 1280
 NO_MODEL = (
     "There is no trained model yet. Train one (python scripts/train.py --model attention_cnn --promote) "

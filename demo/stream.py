@@ -17,7 +17,7 @@ import secrets
 import threading
 import time
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fer.inference.live import LiveFace, LiveFrame, LivePipeline
 
 MOST_VISITORS = 12
+MOST_EACH = 8  # of one address: a class behind one router, but never every place
 IDLE_S = 20.0
 MOST_WAITING = 3
 MOST_BYTES = 512 * 1024
@@ -44,7 +45,12 @@ CALIBRATION_S = 3.0
 BUSY = (
     "All {most} places in front of the camera are taken. You get the next one that becomes free; please wait a moment."
 )
+BUSY_ADDRESS = (
+    "All {each} places that one network may take are taken. You get the next one that becomes free; please wait a "
+    "moment."
+)
 NO_FACE = "No face in sight: look into the camera, then press the button again."
+TOO_MANY = "Too many frames at once."
 GONE = "Start the camera first."
 Answer = dict[str, Any]
 _log = logging.getLogger("fer.demo")
@@ -55,6 +61,7 @@ class _Visitor:
     live: LivePipeline
     model: str
     seen_s: float
+    address: str
     waiting: int = 0
     changing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -68,17 +75,25 @@ class Stream:
     Args:
         models: What is on offer.
         most: Visitors at once.
+        each: Visitors at once who come from one address.
         idle_s: A visitor who sends nothing for so long has left.
         workers: Frames looked at at the same time; default: one for each core, at most 4.
     """
 
     def __init__(
-        self, models: Models, most: int = MOST_VISITORS, idle_s: float = IDLE_S, workers: int | None = None
+        self,
+        models: Models,
+        most: int = MOST_VISITORS,
+        each: int = MOST_EACH,
+        idle_s: float = IDLE_S,
+        workers: int | None = None,
     ) -> None:
         self._models = models
         self._most = most
+        self._each = each
         self._idle_s = idle_s
         self._visitors: dict[str, _Visitor] = {}
+        self._coming: Counter[str] = Counter()  # frames in work, by address, of those who have no place yet
         self._gone: deque[str] = deque(maxlen=256)  # who left; a frame that was under way does not bring them back
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
@@ -89,22 +104,38 @@ class Stream:
         """Visitors at present."""
         return len(self._visitors)
 
-    async def look(self, message: Any) -> Answer:
+    async def look(self, message: Any, address: str = "") -> Answer:
         """One frame: picture (JPEG, base64), time (s), visitor (from the last answer), model, smoothing (s).
+
+        Args:
+            address: Where it comes from.
 
         Returns:
             visitor, labels, size (width, height), faces, stale, spent_ms (waiting and work); each face with id, box in
             pixels, label, probs, calibrated and calibrating (0..1, or None).
         """
-        return await self._run(self._look, message)
+        visitor = self._visitors.get(str(_field(message, "visitor")))
+        if visitor is not None:
+            return await self._run(visitor, self._look, message, address, time.perf_counter())
+        if self._coming[address] >= MOST_WAITING:
+            return {"problem": TOO_MANY, "retry_s": 1}
+        self._coming[address] += 1
+        try:
+            return await self._run(None, self._look, message, address, time.perf_counter())
+        finally:
+            self._coming[address] -= 1
+            if not self._coming[address]:
+                del self._coming[address]
 
     async def calibrate(self, message: Any) -> Answer:
         """Watch the faces of a visitor for three seconds as neutral ones; `faces` says how many."""
-        return await self._run(self._calibrate, message)
+        visitor = self._visitors.get(str(_field(message, "visitor")))
+        return await self._run(visitor, self._calibrate, visitor) if visitor else {"problem": GONE}
 
     async def forget(self, message: Any) -> Answer:
         """Take a visitor's calibrations back."""
-        return await self._run(self._forget, message)
+        visitor = self._visitors.get(str(_field(message, "visitor")))
+        return await self._run(visitor, self._forget, visitor) if visitor else {}
 
     async def leave(self, message: Any) -> Answer:
         """Forget a visitor."""
@@ -114,14 +145,14 @@ class Stream:
                 self._gone.append(key)
         return {}
 
-    async def _run(self, work: Callable[[Any, float], Answer], message: Any) -> Answer:
-        visitor = self._visitors.get(str(_field(message, "visitor")))
-        if visitor is not None and visitor.waiting >= MOST_WAITING:
-            return {"problem": "Too many frames at once.", "retry_s": 1}
+    async def _run(self, visitor: _Visitor | None, work: Callable[..., Answer], *args: Any) -> Answer:
+        """Work in a thread; whatever happens there becomes a sentence."""
         if visitor is not None:
+            if visitor.waiting >= MOST_WAITING:
+                return {"problem": TOO_MANY, "retry_s": 1}
             visitor.waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, message, time.perf_counter())
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
         except FerError as e:
             return {"problem": str(e)}
         except Exception:  # the outer edge: a visitor never sees a traceback, and the log never a picture
@@ -131,13 +162,13 @@ class Stream:
             if visitor is not None:
                 visitor.waiting -= 1
 
-    def _look(self, message: Any, came: float) -> Answer:
+    def _look(self, message: Any, address: str, came: float) -> Answer:
         image = decode(_field(message, "picture"))
         time_s = _number(message, "time", None)
         smoothing = _number(message, "smoothing", SMOOTHING_S)
-        entered = self._enter(message)
-        if entered is None:
-            return {"problem": BUSY.format(most=self._most), "retry_s": 3}
+        entered = self._enter(message, address)
+        if isinstance(entered, str):
+            return {"problem": entered, "retry_s": 3}
         key, visitor = entered
         with visitor.changing:
             if smoothing != visitor.live.options.time_constant_s:
@@ -145,21 +176,16 @@ class Stream:
         frame = visitor.live.process(image, time_s)
         return {"visitor": key, **as_answer(frame, visitor.live), "spent_ms": 1000 * (time.perf_counter() - came)}
 
-    def _calibrate(self, message: Any, came: float) -> Answer:
-        visitor = self._visitors.get(str(_field(message, "visitor")))
-        if visitor is None:
-            return {"problem": GONE}
+    def _calibrate(self, visitor: _Visitor) -> Answer:
         faces = visitor.live.calibrate(CALIBRATION_S)
         return {"faces": len(faces)} if faces else {"problem": NO_FACE}
 
-    def _forget(self, message: Any, came: float) -> Answer:
-        visitor = self._visitors.get(str(_field(message, "visitor")))
-        if visitor is not None:
-            visitor.live.forget_calibration()
+    def _forget(self, visitor: _Visitor) -> Answer:
+        visitor.live.forget_calibration()
         return {}
 
-    def _enter(self, message: Any) -> tuple[str, _Visitor] | None:
-        """The visitor who sent the message, a new one where it names none; None while every place is taken.
+    def _enter(self, message: Any, address: str) -> tuple[str, _Visitor] | str:
+        """The visitor who sent the message, a new one where it names none; a sentence while there is no place.
 
         Raises:
             FerError: there is no such model.
@@ -171,8 +197,8 @@ class Stream:
             visitor = self._visitors.get(key)
             if key in self._gone:
                 raise ImageError(GONE)
-            if visitor is None and len(self._visitors) >= self._most:
-                return None
+            if visitor is None and (full := self._full(address)):
+                return full
         if visitor is not None and visitor.model == model:
             visitor.seen_s = time.monotonic()
             return key, visitor
@@ -185,12 +211,20 @@ class Stream:
             if key in self._gone:
                 raise ImageError(GONE)
             if key not in self._visitors:
-                if len(self._visitors) >= self._most:  # somebody was faster
-                    return None
+                if full := self._full(address):  # somebody was faster
+                    return full
                 key = secrets.token_urlsafe(12)
-            self._visitors[key] = _Visitor(live, model, time.monotonic())
+            self._visitors[key] = _Visitor(live, model, time.monotonic(), address)
             self._arm()
             return key, self._visitors[key]
+
+    def _full(self, address: str) -> str:
+        """Why there is no place for one more visitor from an address; empty where there is one."""
+        if len(self._visitors) >= self._most:
+            return BUSY.format(most=self._most)
+        if sum(v.address == address for v in self._visitors.values()) >= self._each:
+            return BUSY_ADDRESS.format(each=self._each)
+        return ""
 
     def _sweep(self) -> None:
         now = time.monotonic()

@@ -127,17 +127,27 @@ class Uploads:
                 fn.fn = self._releasing(fn.fn)
 
     def _releasing(self, answer: Callable[..., Any]) -> Callable[..., Any]:
-        if inspect.isgeneratorfunction(answer) or inspect.iscoroutinefunction(answer):
-            raise TypeError(f"{answer.__name__}: endpoints are plain functions here")
+        if inspect.isgeneratorfunction(answer) or inspect.isasyncgenfunction(answer):
+            raise TypeError(f"{answer.__name__}: endpoints answer once here")
+
+        def release(args: tuple[Any, ...], options: dict[str, Any]) -> None:
+            self.answered(a["path"] for a in [*args, *options.values()] if _is_file(a))
 
         @functools.wraps(answer)
         def wrapped(*args: Any, **options: Any) -> Any:
             try:
                 return answer(*args, **options)
             finally:
-                self.answered(a["path"] for a in [*args, *options.values()] if _is_file(a))
+                release(args, options)
 
-        return wrapped
+        @functools.wraps(answer)
+        async def awaited(*args: Any, **options: Any) -> Any:
+            try:
+                return await answer(*args, **options)
+            finally:  # also when the request was cancelled
+                release(args, options)
+
+        return awaited if inspect.iscoroutinefunction(answer) else wrapped
 
     def _let_go(self, path: str) -> None:
         self._held[path] -= 1

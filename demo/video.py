@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
 from collections.abc import Iterator
@@ -229,7 +230,7 @@ def _api(models: Models, desk: Desk) -> None:
     table = gr.File(label="table", visible=False)
     summary = gr.JSON(label="summary", visible=False)
 
-    def analyze_video(
+    async def analyze_video(
         film: dict | None,
         model: str | None = None,
         style: str = "boxes",
@@ -239,12 +240,17 @@ def _api(models: Models, desk: Desk) -> None:
         job = None
         try:
             source, name = find_upload(film, get_upload_folder())
-            folder = Path(get_upload_folder())
-            job = Job(desk, _address(request), source, name, models.predictor(model or None), style or "boxes", folder)
-            while not job.wait(POLL_S):
+            predictor = await asyncio.to_thread(models.predictor, model or None)
+            job = Job(desk, _address(request), source, name, predictor, style or "boxes", Path(get_upload_folder()))
+            while not job.wait(0):
                 if job.progress is not None and job.progress.share is not None:
                     progress(job.progress.share, desc=f"{job.progress.time_s:.1f} s of film done")
+                await asyncio.sleep(POLL_S)
             result = job.result
+        except asyncio.CancelledError:  # a client's job.cancel(), or the end of the server
+            if job:
+                job.discard()
+            raise
         except Exception as e:
             if job:
                 job.discard()

@@ -202,6 +202,36 @@ def test_when_every_place_is_taken_the_next_one_is_told_to_wait(stream, clip):
     assert late.look(clip[0])["faces"]
 
 
+def test_one_address_cannot_take_every_place_by_leaving_out_its_name(demo, clip):
+    stream = demo["stream"].Stream(Models(), most=4, each=3, idle_s=30, workers=2)
+
+    def nameless(address):
+        return asyncio.run(stream.look({"picture": WALL, "time": 0.0}, address))
+
+    answers = [nameless("greedy") for _ in range(6)]
+    assert ["problem" in a for a in answers] == [False] * 3 + [True] * 3
+    assert "3 places that one network" in answers[3]["problem"] and answers[3]["retry_s"] > 0
+    assert nameless("modest")["visitor"] and len(stream) == 4, "the last place was left for somebody else"
+    known = {"picture": clip[0], "time": 1.0, "visitor": answers[0]["visitor"]}
+    assert asyncio.run(stream.look(known, "greedy"))["visitor"] == known["visitor"], "who has a place keeps it"
+    asyncio.run(stream.leave({"visitor": answers[1]["visitor"]}))
+    assert nameless("greedy")["visitor"]
+
+
+def test_frames_of_those_without_a_place_do_not_pile_up(demo, clip):
+    stream = demo["stream"].Stream(Models(), most=12, each=8, idle_s=30, workers=2)
+
+    async def flood():
+        ask = lambda who: stream.look({"picture": WALL, "time": 0.0}, who)  # noqa: E731
+        return await asyncio.gather(*[ask("greedy") for _ in range(7)], ask("modest"))
+
+    *greedy, modest = asyncio.run(flood())
+    sent_away = [a for a in greedy if "problem" in a]
+    assert len(sent_away) == 4 and {a["problem"] for a in sent_away} == {"Too many frames at once."}
+    assert modest["visitor"] and len(stream) == 4
+    assert asyncio.run(stream.look({"picture": WALL, "time": 0.0}, "greedy"))["visitor"], "nothing of it stays counted"
+
+
 def test_who_leaves_is_freed_with_all_that_was_kept(stream, clip):
     visitor = Visitor(stream)
     visitor.look(clip[0])

@@ -8,6 +8,7 @@ import shutil
 import struct
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -348,7 +349,9 @@ def test_long_films_are_thinned_out_and_absent_faces_left_out(demo):
 # --- the endpoint -----------------------------------------------------------------------------------------------------
 
 
-def test_the_endpoint_answers_with_film_table_and_summary(demo, films, untrained, tmp_path, monkeypatch):
+@pytest.fixture
+def served(demo, untrained, tmp_path, monkeypatch):
+    """The demo's address, and a client of it."""
     gradio_client = pytest.importorskip("gradio_client")
     shutil.copytree(untrained("baseline_cnn"), tmp_path / "checkpoints" / "baseline_cnn")
     monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "checkpoints"))
@@ -356,21 +359,52 @@ def test_the_endpoint_answers_with_film_table_and_summary(demo, films, untrained
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     app = demo.app.build_app()
     _, address, _ = app.launch(prevent_thread_lock=True, quiet=True, **demo.app.launch_options())
-    try:
-        patient = {"timeout": 120}
-        client = gradio_client.Client(address, verbose=False, httpx_kwargs=patient, download_files=tmp_path / "down")
-        clip = gradio_client.handle_file(str(films / "clip.webm"))
-        film, table, summary = client.predict(film=clip, style="mirror", api_name="/video")
-        assert len(frames_of(film)) == FRAMES and summary["model"] == "baseline_cnn" and summary["complete"]
-        assert Path(table).read_text().splitlines()[0] == ",".join(table_columns(FER7.names))
-        assert not list((tmp_path / "uploads").rglob("clip.webm")), "the upload is gone"
-        for name, words in (("letter.mp4", "not a film"), ("none.mp4", "none.mp4"), ("empty.mp4", "0 bytes")):
-            with pytest.raises(gradio_client.exceptions.AppError, match=words):
-                client.predict(film=gradio_client.handle_file(str(films / name)), api_name="/video")
-        with pytest.raises(gradio_client.exceptions.AppError, match="boxes, mirror, plain"):
-            client.predict(film=clip, style="oil", api_name="/video")
-        described = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-        assert set(described) == {"/analyze", "/video"}
-        assert [p["parameter_name"] for p in described["/video"]["parameters"]] == ["film", "model", "style"]
-    finally:
-        app.close(verbose=False)
+    patient = {"timeout": 120}
+    yield gradio_client.Client(address, verbose=False, httpx_kwargs=patient, download_files=tmp_path / "down")
+    app.close(verbose=False)
+
+
+def test_the_endpoint_answers_with_film_table_and_summary(served, films, tmp_path):
+    from gradio_client import exceptions, handle_file
+
+    clip = handle_file(str(films / "clip.webm"))
+    film, table, summary = served.predict(film=clip, style="mirror", api_name="/video")
+    assert len(frames_of(film)) == FRAMES and summary["model"] == "baseline_cnn" and summary["complete"]
+    assert Path(table).read_text().splitlines()[0] == ",".join(table_columns(FER7.names))
+    assert not list((tmp_path / "uploads").rglob("clip.webm")), "the upload is gone"
+    for name, words in (("letter.mp4", "not a film"), ("none.mp4", "none.mp4"), ("empty.mp4", "0 bytes")):
+        with pytest.raises(exceptions.AppError, match=words):
+            served.predict(film=handle_file(str(films / name)), api_name="/video")
+    with pytest.raises(exceptions.AppError, match="boxes, mirror, plain"):
+        served.predict(film=clip, style="oil", api_name="/video")
+    described = served.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(described) == {"/analyze", "/video"}
+    assert [p["parameter_name"] for p in described["/video"]["parameters"]] == ["film", "model", "style"]
+
+
+def test_a_cancelled_request_ends_the_work_and_leaves_nothing(served, films, tmp_path, monkeypatch):
+    from gradio_client import handle_file
+
+    from fer.inference.live import LivePipeline
+
+    at_work, process = threading.Event(), LivePipeline.process
+
+    def slow(self, image, time_s):
+        at_work.set()
+        time.sleep(1)  # twenty seconds for the whole film
+        return process(self, image, time_s)
+
+    monkeypatch.setattr(LivePipeline, "process", slow)
+
+    def working():
+        return [t for t in threading.enumerate() if t.name == "film"]
+
+    job = served.submit(film=handle_file(str(films / "clip.webm")), api_name="/video")
+    assert at_work.wait(60) and working()
+    job.cancel()
+    end = time.monotonic() + 10
+    while working() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not working(), "still in work ten seconds after it was cancelled"
+    left = [p.name for p in (tmp_path / "uploads").rglob("*") if p.name.startswith("film-") or p.name == "clip.webm"]
+    assert left == []
