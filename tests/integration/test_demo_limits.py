@@ -1,15 +1,13 @@
-"""What the demo refuses, in which words, and when it deletes what it was sent."""
+"""What the demo refuses, and in which words."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
 import json
-import os
 import shutil
 import sys
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -161,131 +159,6 @@ def test_a_header_names_the_visitor_behind_a_spaces_proxy_only(demo, monkeypatch
     assert demo.limits.address_of(scope) == "10.0.0.1"
     monkeypatch.setenv("SPACE_ID", "somebody/lab")
     assert demo.limits.address_of(scope) == "8.8.8.8"
-
-
-# --- who holds which upload -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def kept(demo, tmp_path):
-    """Uploads, and functions: send a file, ask as a page."""
-    kept = demo.uploads.Uploads()
-    picture, other = SimpleNamespace(_id=1), SimpleNamespace(_id=2)
-    blocks = SimpleNamespace(
-        fns={
-            0: SimpleNamespace(api_visibility="private", inputs=[picture, other]),
-            1: SimpleNamespace(api_visibility="public", inputs=[picture]),
-        }
-    )
-
-    def send(name):
-        path = tmp_path / name / f"{name}.jpg"
-        kept.begin()
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"picture")
-        kept.end([str(path)])
-        return path
-
-    def ask(visitor, path, fn=0):
-        record = None if path is None else {"path": str(path), "meta": {}}
-        kept.asked(blocks, {"session_hash": visitor, "fn_index": fn, "data": [record, "text"]})
-
-    return SimpleNamespace(uploads=kept, send=send, ask=ask)
-
-
-def test_a_programs_upload_goes_with_its_answer(kept):
-    path = kept.send("a")
-    kept.ask("program", path, fn=1)
-    assert path.exists()
-    kept.uploads.answered([str(path)])
-    assert not path.exists() and not path.parent.exists() and len(kept.uploads) == 0
-
-
-def test_a_file_that_two_sent_stays_until_both_are_answered(kept):
-    path = kept.send("a")
-    assert kept.send("a") == path
-    kept.uploads.answered([str(path)])
-    assert path.exists()
-    kept.uploads.answered([str(path)])
-    assert not path.exists()
-
-
-def test_nothing_is_deleted_while_the_same_file_may_be_on_its_way(kept):
-    path = kept.send("a")
-    kept.uploads.begin()
-    kept.uploads.answered([str(path)])
-    assert path.exists()
-    kept.uploads.end([str(path)])
-    assert path.exists(), "it has a new owner"
-    kept.uploads.answered([str(path)])
-    assert not path.exists()
-
-
-def test_a_visitors_picture_stays_while_they_look_at_it(kept):
-    first, second = kept.send("a"), kept.send("b")
-    kept.ask("anna", first)
-    kept.ask("anna", first)
-    kept.uploads.answered([str(first)])
-    assert first.exists(), "a program cannot take it away"
-    kept.ask("anna", second)
-    assert not first.exists() and second.exists(), "replaced"
-    kept.ask("anna", None)
-    assert not second.exists(), "cleared"
-    third = kept.send("c")
-    kept.ask("anna", third)
-    kept.uploads.left("ben")
-    assert third.exists()
-    kept.uploads.left("anna")
-    assert not third.exists() and len(kept.uploads) == 0
-
-
-def test_files_that_were_not_uploaded_are_never_deleted(kept, tmp_path):
-    mine = tmp_path / "precious.txt"
-    mine.write_text("mine")
-    kept.ask("anna", mine)
-    kept.ask("anna", None)
-    kept.uploads.answered([str(mine)])
-    kept.uploads.left("anna")
-    assert mine.exists()
-
-
-def test_a_program_that_was_sent_away_sends_its_file_again(kept):
-    blocks = SimpleNamespace(
-        fns={0: SimpleNamespace(api_visibility="private"), 1: SimpleNamespace(api_visibility="public")}
-    )
-    path = kept.send("a")
-    data = [{"path": str(path)}, ""]
-    kept.uploads.refused(blocks, {"session_hash": "anna", "fn_index": 0, "data": data})
-    assert path.exists(), "the page still shows it"
-    kept.uploads.refused(blocks, {"session_hash": "p", "fn_index": 1, "data": data})
-    assert not path.exists()
-    path = kept.send("b")
-    kept.uploads.refused(blocks, {"data": [{"path": str(path)}]})
-    assert not path.exists(), "by the endpoint's name"
-
-
-@pytest.mark.parametrize("body", [None, [], {}, {"session_hash": "a", "fn_index": 99, "data": []}, {"fn_index": "x"}])
-def test_nonsense_is_left_to_gradio(kept, body):
-    kept.uploads.asked(SimpleNamespace(fns={}), body)
-    kept.uploads.refused(SimpleNamespace(fns={}), body)
-
-
-def test_what_lies_too_long_is_swept_away(demo, tmp_path):
-    for name in ("old/a.jpg", "example/b.jpg", "new/c.jpg"):
-        path = tmp_path / name
-        path.parent.mkdir()
-        path.write_bytes(b"x")
-    keep = [str(tmp_path / "example" / "b.jpg")]
-    assert demo.uploads.sweep(tmp_path, 60, keep) == 0
-    time.sleep(0.05)
-    fresh = time.time() + 100
-    os.utime(tmp_path / "new" / "c.jpg", (fresh, fresh))
-    assert demo.uploads.sweep(tmp_path, 0.02, keep) == 1
-    assert sorted(p.name for p in tmp_path.rglob("*.jpg")) == ["b.jpg", "c.jpg"]
-    time.sleep(0.05)
-    demo.uploads.sweep(tmp_path, 0.02, keep)
-    assert not (tmp_path / "old").exists(), "empty folders go as well"
-    assert demo.uploads.sweep(tmp_path / "absent", 0) == 0
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------
