@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tests.running_lab import running_lab
 from tests.stand_in_results import MODELS, write_stand_in
 
 pytest.importorskip("streamlit", reason="streamlit is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
 pytestmark = [
     pytest.mark.browser,
@@ -42,12 +37,6 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 WAIT_MS = 60_000
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory, untrained):
     """The lab on stand-in results and untrained checkpoints, started from a foreign working directory."""
@@ -55,31 +44,9 @@ def address(tmp_path_factory, untrained):
     write_stand_in(folder / "results", n=200)
     for name in MODELS:
         shutil.copytree(untrained(name), folder / "checkpoints" / name)
-    port = free_port()
     places = {"FER_RESULTS": str(folder / "results"), "FER_CHECKPOINTS": str(folder / "checkpoints")}
-    with open(folder / "log.txt", "wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", str(ROOT / "streamlit_app" / "app.py"),
-             "--server.headless", "true", "--server.port", str(port)],
-            cwd=folder, env=os.environ | places, stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        url = f"http://localhost:{port}"
-        for _ in range(240):
-            assert server.poll() is None, (folder / "log.txt").read_text()
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=2)
-                break
-            except OSError:
-                time.sleep(0.25)
+    with running_lab(folder, **places) as url:
         yield url
-        assert "Traceback" not in (folder / "log.txt").read_text(errors="replace")
-    finally:
-        server.terminate()
-        try:
-            server.wait(5)
-        except subprocess.TimeoutExpired:
-            server.kill()
 
 
 @pytest.fixture(scope="module")

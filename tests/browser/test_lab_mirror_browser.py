@@ -5,10 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +12,12 @@ import pytest
 from PIL import Image
 
 from fer.data.drawn_clip import draw_person, paint_people, pose_of
-from tests.browser.test_lab_browser import CHROMIUM, FLAGS, free_port
+from tests.browser.test_lab_browser import CHROMIUM, FLAGS
+from tests.running_lab import running_lab
 
 pytest.importorskip("streamlit", reason="streamlit is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 WAIT_MS = 120_000
 webrtc = pytest.mark.skipif(
@@ -33,30 +29,8 @@ webrtc = pytest.mark.skipif(
 def address(tmp_path_factory):
     """The lab with its own checkpoints, started from a foreign working directory."""
     folder = tmp_path_factory.mktemp("lab")
-    port = free_port()
-    with open(folder / "log.txt", "wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", str(ROOT / "streamlit_app" / "app.py"),
-             "--server.headless", "true", "--server.port", str(port), "--server.fileWatcherType", "none"],
-            cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        url = f"http://localhost:{port}"
-        for _ in range(480):
-            assert server.poll() is None, (folder / "log.txt").read_text()
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=2)
-                break
-            except OSError:
-                time.sleep(0.25)
+    with running_lab(folder) as url:
         yield url
-        assert "Traceback" not in (folder / "log.txt").read_text(errors="replace")
-    finally:
-        server.terminate()
-        try:
-            server.wait(5)
-        except subprocess.TimeoutExpired:
-            server.kill()
 
 
 @pytest.fixture(scope="module")
