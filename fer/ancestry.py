@@ -13,6 +13,8 @@ from fer.specs import Recipe
 
 BEGAN_WITH, TAUGHT_BY = "init", "teacher"
 KEY = "ancestors"
+# what a net has seen that began with weights which others have published
+IMAGENET = "imagenet"
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,9 @@ class Ancestor:
         model: Key of MODELS; "" = not known.
         sha256: Of its weights; "" = not known.
         data: Names of the data sets that it has seen itself; () = not known.
-        sure: Whether it was recorded while the net was trained; False = found now under the name that the recipe gives,
-            which may have stood for other weights then.
+        sure: Whether it is known to be that net: recorded while the other was trained, or shown later (`shown_by`);
+            False = found now under the name that the recipe gives, which may have stood for other weights then.
+        shown_by: What shows it, where the record was written after the training; "" = recorded by the training itself.
     """
 
     role: str
@@ -33,15 +36,17 @@ class Ancestor:
     sha256: str = ""
     data: tuple[str, ...] = ()
     sure: bool = True
+    shown_by: str = ""
 
 
 def own_data(manifest: Manifest) -> tuple[str, ...]:
-    """Names of the data sets that a net was trained on, its last phase's first."""
+    """Names of the data sets that a net was trained on, its last phase's first; `IMAGENET` for published weights."""
     others = [o.get("name", "") for o in manifest.data.get("other_phases") or () if isinstance(o, Mapping)]
     asked = [p.data for p in manifest.recipe.phases]
     names = [str(manifest.data.get("name", "")), *others]
     bases = {base_name(n) for n in names}
-    return tuple(dict.fromkeys(n for n in [*names, *(a for a in asked if a not in bases)] if n))
+    published = [IMAGENET] if manifest.training.get("pretrained") else []
+    return tuple(dict.fromkeys(n for n in [*names, *(a for a in asked if a not in bases), *published] if n))
 
 
 def base_name(data: str) -> str:
@@ -57,11 +62,14 @@ def ancestors(manifest: Manifest) -> list[Ancestor]:
     """All nets that a net was made from, each once, its own before theirs.
 
     They stand in the manifest (see `record`). For a checkpoint of before that, the names in its recipe are looked up on
-    this machine; one that is not there, or that was replaced by this very net, is returned without data.
+    this machine; one that is not there, or that was replaced by this very net, is returned without data. So is one that
+    the recipe names and the record lacks.
     """
     recorded = manifest.training.get(KEY)
     if isinstance(recorded, list):
-        return [_read(entry) for entry in recorded if isinstance(entry, Mapping)]
+        found = [_read(entry) for entry in recorded if isinstance(entry, Mapping)]
+        lacking = [Ancestor(r, m) for r, name, m in _named(manifest) if name and r not in {a.role for a in found}]
+        return lacking + found
     return _looked_up(manifest, {str(manifest.weights.get("sha256", ""))})
 
 
@@ -88,18 +96,19 @@ def _read(entry: Mapping[str, Any]) -> Ancestor:
     data = entry.get("data")
     names = tuple(map(str, data)) if isinstance(data, (list, tuple)) else ()
     role, model, sha256 = (str(entry.get(key, "")) for key in ("role", "model", "sha256"))
-    return Ancestor(role, model, sha256, names, entry.get("sure") is not False)
+    return Ancestor(role, model, sha256, names, entry.get("sure") is not False, str(entry.get("shown_by") or ""))
+
+
+def _named(manifest: Manifest) -> tuple[tuple[str, str, str], ...]:
+    """(role, name or path, model or "") of the nets that a manifest names as those it was made from."""
+    recipe, teacher = manifest.recipe, str(manifest.training.get("teacher") or "")
+    return (BEGAN_WITH, recipe.init, manifest.model), (TAUGHT_BY, recipe.teacher or teacher, teacher)
 
 
 def _looked_up(manifest: Manifest, seen: set[str]) -> list[Ancestor]:
-    recipe = manifest.recipe
-    teacher = str(manifest.training.get("teacher") or "")
     direct: list[Ancestor] = []
     further: list[Ancestor] = []
-    for role, name, model in (
-        (BEGAN_WITH, recipe.init, manifest.model),
-        (TAUGHT_BY, recipe.teacher or teacher, teacher),
-    ):
+    for role, name, model in _named(manifest):
         if not name:
             continue
         other = _there(name)

@@ -38,6 +38,8 @@ LIMITS = """- **An expression is not a feeling.** The net guesses which of {n} w
   for no others.
 - People whose faces are analysed should know it and agree."""
 
+_PICTURES = "The pictures that it learnt from keep terms of their own."
+
 
 def write_card(
     manifest: Manifest, repo: str, results: Sequence[ModelResult] = (), notes: Sequence[str] = (), **facts: Any
@@ -122,9 +124,10 @@ def _sections(
     out += ["## Load it", _loading(repo, manifest)]
     if onnx:
         files = " and ".join(f"`{name}`" for name in onnx)
+        take, give, each = ("They take", "give", "each") if len(onnx) > 1 else ("It takes", "gives", "it")
         out.append(
-            f"For ONNX Runtime, in the browser too: {files}. They take uint8 pixels of {manifest.input.size_px} px and "
-            "give logits; the JSON beside each tells the rest."
+            f"For ONNX Runtime, in the browser too: {files}. {take} uint8 pixels of {manifest.input.size_px} px and "
+            f"{give} logits; the JSON beside {each} tells the rest."
         )
     if timm:
         out += ["### With timm alone", timm.recipe(repo)]
@@ -257,21 +260,22 @@ def _other(manifest: Manifest, role: str) -> str:
     if other is None or not other.data:
         return f"`{name}`" if role == TAUGHT_BY else "an earlier run of its own"
     seen = ", ".join(dict.fromkeys(data_note(n).title for n in other.data))
-    return f"`{other.model}` (trained on {seen}{f'; SHA-256 `{other.sha256[:12]}`' if other.sure else ''})"
+    whose = f"; SHA-256 `{other.sha256[:12]}`" if other.sure and other.sha256 else ""
+    return f"`{other.model}` (trained on {seen}{whose})"
 
 
 def _data(manifest: Manifest) -> str:
     terms = terms_of(manifest)
     said = [note.text if not how else f"{note.title}, seen {how}: {note.text}" for note, how in terms.seen]
-    if manifest.training.get("pretrained"):
-        said.append("It began with weights that others trained on ImageNet and publish under terms of their own.")
+    if shown := [a for a in ancestors(manifest) if a.shown_by]:
+        rows = [f"- {'taught by' if a.role == TAUGHT_BY else 'began with'} `{a.model}`: {a.shown_by}" for a in shown]
+        said.append("\n".join(["What it was made from was recorded after its training; this shows it:", "", *rows]))
     for how in terms.unknown:
-        said.append(f"What it saw {how} is not recorded with these weights; what is said here holds for all the rest.")
-    why = ""
-    if terms.strictest.license != "mit":
-        how = dict(terms.seen)[terms.strictest] or "in training"
-        why = f" The reason is {terms.strictest.title}, which it saw {how}."
-    return "\n\n".join([*said, f"The weights: {terms.title}.{why} The code: MIT."])
+        said.append(f"What it saw {how} is not recorded for certain; what is said here holds for all the rest.")
+    why = ", as far as it is for their makers to say"
+    if not terms.free:
+        why = f", not MIT: the reason is {'; and '.join(terms.reasons)}"
+    return "\n\n".join([*said, f"The weights: {terms.title}{why}. {_PICTURES} The code: MIT."])
 
 
 def _count(n: Any) -> str:

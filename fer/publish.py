@@ -22,11 +22,10 @@ from fer.hub import Plan, Sent
 from fer.hub.pull import parse
 from fer.model_card import headline_split, repo_name, write_card
 from fer.models import get_model
-from fer.terms import terms_of
+from fer.terms import LICENSE, license_text, terms_of
 from fer.timm_form import TIMM_WEIGHTS, timm_form
 
 CARD = "README.md"
-LICENSE = "LICENSE"
 MAIN = "main"
 # files of an earlier push that a later one has no more
 STALE = ("*.safetensors", "*.skops", "*.onnx", "*.json", "results/**", LICENSE)
@@ -94,21 +93,27 @@ def prepare(name_or_path: str | Path, repo: str, out: str | Path, results: str |
         manifest, repo, scored, notes_of(manifest, scored, results), pictures=pictures, onnx=onnx, timm=form
     )
     (out / CARD).write_text(card, encoding="utf-8", newline="\n")
-    if terms_of(manifest).strictest.license == "mit":
-        shutil.copyfile(paths.ROOT / LICENSE, out / LICENSE)
+    terms = terms_of(manifest)
+    text = (paths.ROOT / LICENSE).read_text(encoding="utf-8") if terms.free else license_text(terms)
+    (out / LICENSE).write_text(text, encoding="utf-8", newline="\n")
     return Prepared(repo, out, manifest)
 
 
-def require_improvement(manifest: checkpoint.Manifest, repo: str) -> None:
-    """Refuse to put a net in the place of a better one, or of another one, on a repository's main branch.
+def require_improvement(manifest: checkpoint.Manifest, repo: str, revision: str | None = None) -> None:
+    """Refuse to put a net in the place of a better one, or of another one, on a branch of a repository.
 
     The same weights again are no other net, and neither are those of another run of the same model on the same data; of
-    these the validation accuracy, which chose their epochs, decides.
+    these the validation accuracy, which chose their epochs, decides. A branch that is not there yet holds nothing.
+
+    Args:
+        manifest: Of the net that is to be published.
+        repo: "owner/name".
+        revision: Branch; None = main.
 
     Raises:
         HubError: what is there, and the options that help; or the Hub could not be reached or refused.
     """
-    file = hub.present_file(repo, checkpoint.MANIFEST)
+    file = hub.present_file(repo, checkpoint.MANIFEST, revision)
     if file is None:
         return
     try:
@@ -126,9 +131,10 @@ def require_improvement(manifest: checkpoint.Manifest, repo: str) -> None:
             what = f"a net that is better on the validation split ({scores[0]:.2%}, this one: {mine})"
     except (CheckpointError, ConfigError) as e:
         what = f"something else than a published net of this project ({' '.join(str(e).split())[:200]})"
+    branch = "" if revision in (None, MAIN) else f", branch {revision},"
     raise HubError(
-        f"{repo} holds {what}; it was left as it is. --force-push replaces it all the same, --revision BRANCH puts "
-        "this net on a branch beside it"
+        f"{repo}{branch} holds {what}; it was left as it is. --force-push replaces it all the same, --revision BRANCH "
+        f"puts this net on {'another branch' if branch else 'a branch beside it'}"
     )
 
 
@@ -145,10 +151,10 @@ def push(
         force: Even if it replaces a better net, another one, or something else altogether.
 
     Raises:
-        HubError: see there and `require_improvement`, which holds for the main branch.
+        HubError: see there and `require_improvement`, which is asked of the branch.
     """
-    if not force and revision in (None, MAIN):
-        require_improvement(prepared.manifest, prepared.repo)
+    if not force:
+        require_improvement(prepared.manifest, prepared.repo, revision)
     message = f"{prepared.manifest.model}, weights {str(prepared.manifest.weights['sha256'])[:12]}"
     return hub.send_folder(
         prepared.folder,

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fer.ancestry import TAUGHT_BY, ancestors, base_name, own_data
+from fer.ancestry import IMAGENET, TAUGHT_BY, ancestors, base_name, own_data
 from fer.checkpoint import Manifest
 
-# from the most to the least that others may do
-STRICTNESS = ("mit", "unknown", "other")
+MIT = "mit"
+LICENSE = "LICENSE"
+_AFFECTNET, _IMAGENET, _NOT_KNOWN = "affectnet-non-commercial-research", "imagenet-terms", "terms-not-fully-known"
+# from the most to the least that others may do: `DataNote.name`
+STRICTNESS = (MIT, _NOT_KNOWN, _IMAGENET, _AFFECTNET)
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,20 @@ class DataNote:
         title: Name for people.
         text: Where it comes from, what it is and who may use it; Markdown.
         license: License of the weights as far as the data set allows it: an identifier of the Hub, or "other".
-        license_name, license_link: Required by the Hub with "other".
+        license_name, license_link: Required by the Hub with "other"; the link is an address, or `LICENSE` for the file
+            of that name in the repository.
     """
 
     title: str
     text: str
-    license: str = "mit"
+    license: str = MIT
     license_name: str | None = None
     license_link: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The licence in one word, one of STRICTNESS."""
+        return self.license_name or self.license
 
     def metadata(self) -> dict[str, Any]:
         """Keys and values for the metadata of a README.md on the Hub."""
@@ -41,9 +50,10 @@ class Terms:
     """What holds for the weights of a net.
 
     Attributes:
-        strictest: The data set that allows least, of all that the net has seen itself or through other nets.
+        strictest: The data set that allows least, of all that the net has seen itself or through other nets;
+            `NOT_RECORDED` where all that is known is free and something is not known.
         seen: (data set, how the net has seen it: "" = it was trained on it).
-        unknown: How it was made from nets of which nothing is known here.
+        unknown: How it was made from nets of which it is not known for certain what they saw.
     """
 
     strictest: DataNote
@@ -51,24 +61,32 @@ class Terms:
     unknown: tuple[str, ...]
 
     @property
-    def title(self) -> str:
-        """The licence for people."""
-        note = self.strictest
-        if note.license == "mit":
-            return "MIT"
-        return f"{note.license_name} ({note.license_link})" if note.license == "other" else "not known"
+    def free(self) -> bool:
+        """Whether the weights are under the licence of the code."""
+        return self.strictest.license == MIT
 
     @property
     def name(self) -> str:
         """The licence in one word."""
-        return self.strictest.license_name or self.strictest.license
+        return self.strictest.name
+
+    @property
+    def title(self) -> str:
+        """The licence for people."""
+        return "MIT" if self.free else f"{self.name} ({self.strictest.license_link})"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Everything that keeps the weights from being under MIT, as ends of a sentence."""
+        bound = [f"{note.title}, which it saw {how or 'in training'}" for note, how in self.seen if note.license != MIT]
+        return (*bound, *(f"what it saw {how}, of which there is no certain record" for how in self.unknown))
 
 
 _FER2013 = (
     "FER2013 (Goodfellow et al. 2013, *Challenges in Representation Learning*): 35,887 grey faces of 48 px from a web "
     "search for emotion words, labelled by people who agree with the labels in 65 ± 5 % of cases. The same face is "
-    "found in more than one of its splits. The pictures belong to their owners and may not be passed on; none of them "
-    "is in this repository."
+    "found in more than one of its splits. The pictures belong to their owners, were given out for a research "
+    "challenge and may not be passed on; none of them is in this repository."
 )
 DATA: dict[str, DataNote] = {
     "fer2013": DataNote("FER2013", _FER2013),
@@ -80,18 +98,32 @@ DATA: dict[str, DataNote] = {
     "muxspace": DataNote(
         "Muxspace",
         "[muxspace/facial_expressions](https://github.com/muxspace/facial_expressions): 13,690 labelled photographs; "
-        "92 % of the faces are neutral or happy. The terms are those of that repository; none of its pictures is here.",
+        "92 % of the faces are neutral or happy. That repository states no licence, so what may be done with weights "
+        "that have seen its pictures is not known; none of its pictures is here.",
+        license="other",
+        license_name=_NOT_KNOWN,
+        license_link=LICENSE,
+    ),
+    IMAGENET: DataNote(
+        "ImageNet",
+        "Weights that others trained on ImageNet and publish under terms of their own (timm's and torchvision's: "
+        "see their pages). ImageNet's pictures are for non-commercial research and education only; whether that binds "
+        "weights made from them is not settled.",
+        license="other",
+        license_name=_IMAGENET,
+        license_link="https://www.image-net.org/download.php",
     ),
     "affectnet": DataNote(
         "AffectNet",
         "AffectNet (Mollahosseini et al. 2017): photographs from the web, given by its authors to researchers who ask "
         "for it, for non-commercial research only. That holds for these weights too. None of its pictures is here.",
         license="other",
-        license_name="affectnet-non-commercial-research",
+        license_name=_AFFECTNET,
         license_link="http://mohammadmahoor.com/affectnet/",
     ),
 }
 _OTHER = "A data set of the one who trained this net; ask them for its source and terms."
+NOT_RECORDED = DataNote("what is not recorded", "", "other", _NOT_KNOWN, LICENSE)
 
 
 def data_note(name: str) -> DataNote:
@@ -100,25 +132,55 @@ def data_note(name: str) -> DataNote:
     A name that has AffectNet's in it, such as a folder's, is taken for AffectNet: better too strict than too free.
     """
     known = "affectnet" if "affectnet" in name.lower() else base_name(name)
-    return DATA.get(known) or DataNote(name or "unknown", _OTHER, license="unknown")
+    return DATA.get(known) or DataNote(name or "unknown", _OTHER, "other", _NOT_KNOWN, LICENSE)
 
 
 def terms_of(manifest: Manifest) -> Terms:
-    """What holds for a net's weights: the strictest of all data it has seen, in every phase and through other nets."""
+    """What holds for a net's weights: the strictest of all data it has seen, in every phase and through other nets.
+
+    A net of which an ancestor is not known for certain is not under MIT, whatever the rest is.
+    """
     own = own_data(manifest)
     seen = {data_note(own[0] if own else ""): ""}
     for name in own[1:]:
-        seen.setdefault(data_note(name), "in an earlier phase of its training")
+        how = "through the weights that it began with" if name == IMAGENET else "in an earlier phase of its training"
+        seen.setdefault(data_note(name), how)
     unknown = []
     for other in ancestors(manifest):
         how = "through its teacher" if other.role == TAUGHT_BY else "through the net that it began with"
         for name in other.data:
             seen.setdefault(data_note(name), f"{how}, `{other.model}`")
-        if not other.data:
+        if not (other.data and other.sure):
             unknown.append(how)
-    return Terms(strictest(seen), tuple(seen.items()), tuple(dict.fromkeys(unknown)))
+    strict = strictest([*seen, *([NOT_RECORDED] if unknown else [])])
+    return Terms(strict, tuple(seen.items()), tuple(dict.fromkeys(unknown)))
 
 
 def strictest(notes: Iterable[DataNote]) -> DataNote:
     """Of several data sets the one that allows least; the first of those that allow equally little."""
-    return max(notes, key=lambda note: STRICTNESS.index(note.license))
+    return max(notes, key=lambda note: STRICTNESS.index(note.name))
+
+
+def license_text(terms: Terms) -> str:
+    """The LICENSE file of weights that are not under MIT: plain text that says what is known and what is not."""
+    said = [f"- {note.title}" + (f", seen {how}" if how else "") + f": {_plain(note.text)}" for note, how in terms.seen]
+    said += [f"- What it saw {how} is not recorded for certain." for how in terms.unknown]
+    return "\n".join(
+        [
+            f"The weights: {terms.title}",
+            "",
+            "The code that made these weights and that loads them is under the MIT licence. The weights are not: their",
+            "terms follow from the data that they were made from, and nobody here can give more than those allow.",
+            "",
+            f"Why: {_plain('; '.join(terms.reasons))}.",
+            "",
+            "What is known of the data:",
+            "",
+            *said,
+            "",
+        ]
+    )
+
+
+def _plain(text: str) -> str:
+    return text.replace("`", "").replace("*", "")

@@ -191,40 +191,47 @@ def write_space(app: App, out: Path, names: Sequence[str], hardware: str | None)
     out = fresh_folder(out, "Space of this app")
     app.write(out, names, hardware)
     copy(ROOT / "LICENSE", out / "LICENSE")
-    state_terms(out / "README.md", names)
+    state_terms(out, names)
     files_of(out)
 
 
-def state_terms(readme: Path, names: Sequence[str]) -> None:
-    """Let a Space's README.md say what the strictest of its models allows; the apps themselves are under MIT.
+def state_terms(out: Path, names: Sequence[str]) -> None:
+    """Let a Space's README.md and LICENSE say what the strictest of its models allows; the apps are under MIT.
 
     Raises:
         ConfigError: the README.md states no licence.
     """
     from fer.checkpoint import read_manifest
-    from fer.terms import strictest, terms_of
+    from fer.terms import license_text, strictest, terms_of
 
+    readme = out / "README.md"
     text, stated = readme.read_text(encoding="utf-8"), "license: mit\n"
     if stated not in text:
         raise ConfigError(f"{readme.name} states no licence in its metadata; {stated.strip()!r} was expected")
     terms = {name: terms_of(read_manifest(name)) for name in names}
-    strict = {name: t for name, t in terms.items() if t.strictest.license != "mit"}
+    strict = {name: t for name, t in terms.items() if not t.free}
     if not strict:
         return
     first = strictest(t.strictest for t in strict.values())
     text = text.replace(stated, "".join(f"{k}: {v}\n" for k, v in first.metadata().items()), 1)
-    said = "".join(f"- {name}: {t.title}\n" for name, t in strict.items())
+    said = "".join(f"- {name}: {t.title}; the reason is {'; and '.join(t.reasons)}.\n" for name, t in strict.items())
     readme.write_text(
         f"{text.rstrip()}\n\n## Terms of the nets\n\nThe code is under MIT. Not so:\n\n{said}", encoding="utf-8"
     )
+    rule = "-" * 60
+    code = (out / "LICENSE").read_text(encoding="utf-8").rstrip()
+    nets = "".join(f"\n{rule}\n{name}\n\n{license_text(t)}" for name, t in strict.items())
+    about = "The licence above holds for the code, and for the weights of the nets that are not named here."
+    (out / "LICENSE").write_text(f"{code}\n\n{rule}\n{about}\n{nets}", encoding="utf-8")
 
 
 def write_demo(out: Path, names: Sequence[str], hardware: str | None) -> None:
-    """The Gradio demo as it is, with the package, the checkpoints and their scores beside it."""
+    """The Gradio demo as it is, with the package, the checkpoints, their scores and notes beside it."""
     copy(ROOT / "demo", out, without=("static",))
     copy_package(out, names)
-    for path in results_dir().glob("*/*/metrics.json"):
-        copy(path, out / "results" / path.relative_to(results_dir()))
+    for pattern in ("*/*/metrics.json", "*/notes.json"):  # what the cards quote
+        for path in results_dir().glob(pattern):
+            copy(path, out / "results" / path.relative_to(results_dir()))
     if (hardware or "").startswith("zero"):
         readme, needs = out / "README.md", out / "requirements.txt"
         readme.write_text(

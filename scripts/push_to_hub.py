@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--force-push",
         action="store_true",
-        help="even if the repository holds another net, or one that is better on the validation split",
+        help="even if the repository (or the branch) holds another net, or one that is better on the validation split",
     )
     p.add_argument("--collection", default=COLLECTION, metavar="TITLE", help=f"default: {COLLECTION!r}")
     p.add_argument("--no-collection", action="store_true", help="put them into no collection")
@@ -71,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"several of these would become {', '.join(twice)}; push them one by one with --name")
     if not args.dry_run:
         hub.check_access(args.namespace)
-        if not args.force_push and args.revision in (None, publish.MAIN):
+        if not args.force_push:
             for place, repo in zip(places, repos, strict=True):
-                publish.require_improvement(read_manifest(place), repo)
+                publish.require_improvement(read_manifest(place), repo, args.revision)
     with tempfile.TemporaryDirectory(prefix="fer-push-") as temporary:
         out = Path(temporary) if not args.dry_run else args.out or ROOT / "outputs" / "hub"
         prepared = []

@@ -202,6 +202,11 @@ class Handler(BaseHTTPRequestHandler):
         repo.branches[revision] = self._commit(repo, start)
         self._json({})
 
+    def refs(self, kind: str, name: str) -> None:
+        branches = self._readable(KINDS[kind], name).branches.items()
+        named = [{"name": b, "ref": f"refs/heads/{b}", "targetCommit": sha} for b, sha in branches]
+        self._json({"branches": named, "converts": [], "tags": []})
+
     # --- upload
 
     def validate(self) -> None:
@@ -341,6 +346,7 @@ ROUTES: list[tuple[str, str, str]] = [
     ("GET", _API, "info"),
     ("GET", rf"{_API}/revision/(?P<revision>.+)", "info"),
     ("GET", rf"{_API}/tree/(?P<revision>.+)", "tree"),
+    ("GET", rf"{_API}/refs", "refs"),
     ("POST", rf"{_API}/branch/(?P<revision>.+)", "branch"),
     ("POST", rf"{_API}/preupload/(?P<revision>.+)", "preupload"),
     ("POST", rf"{_API}/commit/(?P<revision>.+)", "commit"),

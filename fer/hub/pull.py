@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from fer.hub.failures import reaching_the_hub, scrub
 PREFIX = "hf:"
 # a config.json that timm reads as well (see `fer.timm_form`) keeps the manifest under this key
 NESTED = "fer"
+# folder of a repository in the cache: commit -> file -> the Hub's digest of it
+_DIGESTS = "fer-digests"
 _NAME = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 _log = logging.getLogger(__name__)
 
@@ -88,9 +92,12 @@ def fetch_checkpoint(name: str, manifest: str, weights: Sequence[str], cache_dir
     """
     wanted = parse(name)
     config = _get(wanted, manifest, wanted.revision, cache_dir)
-    if _changed_since_download(config):
-        config = _get(wanted, manifest, wanted.revision, cache_dir, again=True)
-        if _changed_since_download(config):
+    if _changed_since_download(wanted, config):
+        try:
+            config = _get(wanted, manifest, wanted.revision, cache_dir, damaged=config)
+        except HubError as e:
+            raise HubError(f"{wanted}: the cached {manifest} is damaged; fetching it again failed: {e}") from None
+        if _changed_since_download(wanted, config):
             raise HubError(
                 f"{wanted}: {manifest} is damaged or was changed on its way, its digest is not that of the Hub; it "
                 "was not used. Try again later or from another network"
@@ -101,7 +108,7 @@ def fetch_checkpoint(name: str, manifest: str, weights: Sequence[str], cache_dir
     if _sha256(path) != expected:
         _log.warning("%s: the cached %s is damaged; fetching it again", wanted, file)
         try:
-            path = _get(wanted, file, commit, cache_dir, again=True)
+            path = _get(wanted, file, commit, cache_dir, damaged=path)
         except HubError as e:
             raise HubError(f"{wanted}: the cached {file} is damaged; fetching it again failed: {e}") from None
         if (got := _sha256(path)) != expected:
@@ -113,27 +120,45 @@ def fetch_checkpoint(name: str, manifest: str, weights: Sequence[str], cache_dir
     return path.parent
 
 
-def present_file(repo: str, file: str) -> Path | None:
-    """A file of a repository's main branch as it is now; None where there is no such file, or no such repository.
+def present_file(repo: str, file: str, revision: str | None = None) -> Path | None:
+    """A file of a repository's branch as it is now; None where there is no such file, branch or repository.
+
+    Args:
+        repo: "owner/name".
+        file: Path in it.
+        revision: Branch; None = main.
 
     Raises:
         HubError: the Hub could not be reached or refused.
     """
     with reaching_the_hub(f"{file} of {repo} could not be read") as hub:
         api = hub.HfApi(**library())
-        if not api.file_exists(repo, file):
+        if not api.file_exists(repo, file, revision=revision):
             return None
-        commit = api.repo_info(repo).sha
+        commit = api.repo_info(repo, revision=revision).sha
         return Path(hub.hf_hub_download(repo, file, revision=commit, **library()))
 
 
-def _get(wanted: HubName, file: str, revision: str | None, cache_dir: str | Path | None, again: bool = False) -> Path:
+def _get(
+    wanted: HubName, file: str, revision: str | None, cache_dir: str | Path | None, damaged: Path | None = None
+) -> Path:
+    """A file of the repository in the cache.
+
+    Args:
+        damaged: A copy that is not to be used: it is fetched anew.
+    """
     with reaching_the_hub(f"{wanted}: {file} could not be fetched") as hub:
-        return Path(
-            hub.hf_hub_download(
-                wanted.repo, file, revision=revision, cache_dir=cache_dir, force_download=again, **library()
-            )
+        again = damaged is not None
+        path = hub.hf_hub_download(
+            wanted.repo, file, revision=revision, cache_dir=cache_dir, force_download=again, **library()
         )
+        if damaged is not None and damaged.is_file() and not damaged.is_symlink() and Path(path) == damaged:
+            # without symbolic links the client keeps a copy that is there already, and the new bytes beside it
+            damaged.unlink()
+            path = hub.hf_hub_download(
+                wanted.repo, file, revision=damaged.parent.name, cache_dir=cache_dir, **library()
+            )
+        return Path(path)
 
 
 def _named_weights(wanted: HubName, config: Path, accepted: Sequence[str]) -> tuple[str, str]:
@@ -153,12 +178,53 @@ def _named_weights(wanted: HubName, config: Path, accepted: Sequence[str]) -> tu
     return file, sha256
 
 
-def _changed_since_download(path: Path) -> bool:
-    """Whether the cached copy is not what was downloaded: the cache names it after its git or SHA-256 digest."""
-    name, data = path.resolve().name, path.read_bytes()
-    if re.fullmatch(r"[0-9a-f]{40}", name):
-        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() != name
-    return re.fullmatch(r"[0-9a-f]{64}", name) is not None and hashlib.sha256(data).hexdigest() != name
+def _changed_since_download(wanted: HubName, path: Path) -> bool:
+    """Whether a cached copy is not what the Hub has at that commit.
+
+    The cache names a file's bytes after their git or SHA-256 digest and links to them. Where it has plain copies
+    instead (Windows, some file systems), the digest is the one that was written down when the file was fetched, or else
+    the one that the Hub tells now. Without both the copy is taken as it is.
+    """
+    record = path.parents[2] / _DIGESTS / path.parent.name / path.name
+    linked = os.readlink(path) if path.is_symlink() else ""  # one step: what that is may be a link into a store
+    expected = _digest_in(Path(linked).name) or _recorded(record)
+    if expected is None:
+        expected = _told_by_the_hub(wanted, path)
+        if expected is None:
+            _log.warning("%s: nothing tells whether the cached %s is as it was downloaded", wanted, path.name)
+            return False
+    data = path.read_bytes()
+    found = hashlib.sha1(b"blob %d\0" % len(data) + data) if len(expected) == 40 else hashlib.sha256(data)
+    if found.hexdigest() != expected:
+        return True
+    if _recorded(record) != expected:
+        with suppress(OSError):  # a cache that is only read
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.write_text(expected, encoding="utf-8")
+    return False
+
+
+def _digest_in(text: str) -> str | None:
+    """A git digest (40 hexadecimal digits) or a SHA-256 (64), where a text is one."""
+    return text if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text) else None
+
+
+def _recorded(record: Path) -> str | None:
+    try:
+        return _digest_in(record.read_text(encoding="utf-8").strip())
+    except (OSError, ValueError):
+        return None
+
+
+def _told_by_the_hub(wanted: HubName, path: Path) -> str | None:
+    """The digest of a file at the commit of its copy; None where the Hub cannot be asked."""
+    try:
+        with reaching_the_hub(f"{wanted}: {path.name} could not be checked") as hub:
+            url = hub.hf_hub_url(wanted.repo, path.name, revision=path.parent.name)
+            return _digest_in(hub.get_hf_file_metadata(url, **library()).etag or "")
+    except HubError as e:
+        _log.debug("%s", e)
+        return None
 
 
 def _sha256(path: Path) -> str:

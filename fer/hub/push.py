@@ -113,8 +113,8 @@ def send_folder(
         repo: "owner/name"; made where it is not there.
         kind: "model" or "space".
         message: Of the commit.
-        private: Make it a private repository; one that is public already is refused.
-        revision: Branch; None = main. Made from main where it is not there.
+        private: Make it a private repository; one that is public already is refused, and nothing in it is changed.
+        revision: Branch; None = main. Made from main where it is not there, just before the commit.
         stale: Patterns of files in the repository that are deleted where the folder lacks them; "*" stays within a
             folder, "**" at the end reaches into those below.
         space: `space_sdk` and `space_hardware` of a new Space.
@@ -133,9 +133,10 @@ def send_folder(
             raise HubError(f"{what}: no token; make one with write access at {TOKEN_PAGE} and {LOG_IN}")
         api = hub.HfApi(**library())
         url = str(api.create_repo(repo, repo_type=kind, private=private, exist_ok=True, **(space or {})))
-        if revision:
-            api.create_branch(repo, branch=revision, repo_type=kind, exist_ok=True)
-        info = api.repo_info(repo, repo_type=kind, revision=revision)
+        fresh = revision is not None and revision not in {
+            b.name for b in api.list_repo_refs(repo, repo_type=kind).branches
+        }
+        info = api.repo_info(repo, repo_type=kind, revision=None if fresh else revision)
         there = {
             f.path: (f.lfs.sha256 if f.lfs else f.blob_id, f.lfs is not None)
             for f in api.list_repo_tree(repo, recursive=True, revision=info.sha, repo_type=kind)
@@ -145,13 +146,17 @@ def send_folder(
         raise HubError(f"{what}: {url} is public; make it private in its settings, or push without --private")
     if known_by and not set(known_by) <= set(there) and (others := sorted(set(there) - _FRESH)):
         some = ", ".join(others[:3]) + (" ..." if len(others) > 3 else "")
+        place = "it" if fresh or revision is None else f"its branch {revision}"
         raise HubError(
-            f"{what}: it holds something else ({some}) and was left as it is. Choose another --name, or say "
+            f"{what}: {place} holds something else ({some}) and was left as it is. Choose another --name, or say "
             "--force-push, which replaces and deletes what is there"
         )
     plan = compare(files, there, stale)
     if on_plan:
         on_plan(plan)
+    if fresh:
+        with reaching_the_hub(what):
+            api.create_branch(repo, branch=str(revision), revision=info.sha, repo_type=kind, exist_ok=True)
     if plan.empty:
         return Sent(repo, url, info.sha, plan)
     with reaching_the_hub(f"{what} (it is as it was before)") as hub:

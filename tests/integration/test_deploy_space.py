@@ -92,6 +92,8 @@ def test_the_folder_holds_what_the_app_needs(app, some, spaces):
         package = {"fer/" + p.relative_to(ROOT / "fer").as_posix() for p in (ROOT / "fer").rglob("*.py")}
         assert package <= have
         assert any(n.endswith("metrics.json") for n in have)
+        notes = {f"results/{p.parent.name}/notes.json" for p in (ROOT / "results").glob("*/notes.json")}
+        assert notes and notes <= have, "the cards of the apps quote them"
     assert any(n.endswith(".parquet") for n in have) == (app == "lab")
     assert not [n for n in have if n.startswith("static/")]
 
@@ -238,6 +240,9 @@ def test_a_space_with_a_net_of_strict_terms_says_so(script, tmp_path, monkeypatc
             assert f"\nlicense: {license}\n" in text and list(card_errors(text, "space")) == []
             assert ("- custom_cnn: affectnet-non-commercial-research" in text) == (license == "other")
             assert "- baseline_cnn" not in text
+            terms = (out / "LICENSE").read_text(encoding="utf-8")
+            assert terms.startswith("MIT License") and "baseline_cnn" not in terms
+            assert ("\ncustom_cnn\n\nThe weights: affectnet-non-commercial-research" in terms) == (license == "other")
 
 
 def test_a_folder_with_other_things_is_left_alone(script, tmp_path, capsys):

@@ -1,101 +1,18 @@
-"""fer.hub with the real huggingface_hub client, which runs in a process of its own against a Hub on 127.0.0.1."""
+"""fer.hub sends with the real huggingface_hub client in a process of its own, to a Hub on 127.0.0.1."""
 
 import hashlib
-import json
-import shutil
 
 import pytest
 
-from tests.hub_look_alike import READER, REVOKED, USER, WRITER, Client, HubLookAlike
+from tests.hub_calls import REPO, WEIGHTS, content, send, without_attributes
+from tests.hub_look_alike import READER, REVOKED, USER, WRITER
 
-SEND = """
-from fer.hub import send_folder
-sent = send_folder(folder, repo, **options)
-value = [sent.repo, sent.url, sent.commit, vars(sent.plan)]
-"""
-FETCH = """
-from fer.hub import fetch_checkpoint
-value = str(fetch_checkpoint(name, "config.json", ("model.safetensors", "model.skops")))
-"""
-REPO = f"{USER}/fer-net"
-WEIGHTS = b"\0 not a net, but bytes all the same " * 2000
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with HubLookAlike() as hub, Client(hub, tmp_path_factory.mktemp("home")) as client:
-        yield hub, client
+pytest_plugins = ("tests.hub_fixtures",)
 
 
 @pytest.fixture
-def hub(server):
-    hub, client = server
-    hub.forget()
-    shutil.rmtree(client.home / "hub", ignore_errors=True)
-    return hub
-
-
-@pytest.fixture
-def client(server, hub):
-    """Calls of the client, none of whose words or files may hold a token, not even one that the server sends back."""
-
-    def call(code, **options):
-        hub.echo_tokens = True
-        answer = server[1](code, **options)
-        told = f"{answer.value} {answer.message} {answer.traceback} {answer.said}"
-        assert not [t for t in (WRITER, READER, REVOKED) if t in told], told
-        return answer
-
-    yield call
-    for repo in hub.repos.values():
-        for tree in repo.commits.values():
-            assert not [p for p, blob in tree.items() if WRITER.encode() in blob.data]
-    for path in server[1].home.rglob("*"):
-        assert not path.is_file() or WRITER.encode() not in path.read_bytes(), path
-
-
-@pytest.fixture(scope="module")
-def offline_server(server, tmp_path_factory):
-    with Client(server[0], tmp_path_factory.mktemp("offline"), HF_HUB_OFFLINE="1") as client:
-        yield client
-
-
-@pytest.fixture
-def offline(offline_server, hub):
-    """A client in offline mode, with nothing in its cache."""
-    return offline_server
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A folder as a model repository has it: small text, large bytes, a folder in it."""
-    root = tmp_path / "repository"
-    (root / "results").mkdir(parents=True)
-    (root / "README.md").write_text("---\nlicense: mit\n---\n# A net\n")
-    (root / "config.json").write_text(manifest(WEIGHTS))
-    (root / "model.safetensors").write_bytes(WEIGHTS)
-    (root / "results" / "metrics.json").write_text("{}")
-    return root
-
-
-def manifest(data: bytes, file: str = "model.safetensors", **other: object) -> str:
-    return json.dumps({"weights": {"file": file, "sha256": hashlib.sha256(data).hexdigest()}} | other)
-
-
-def send(client, folder, repo=REPO, token=WRITER, **options):
-    return client(SEND, folder=str(folder), repo=repo, options=options, token=token)
-
-
-def fetch(client, name, token=None):
-    return client(FETCH, name=name, token=token)
-
-
-def content(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def without_attributes(files):
-    return {k: v for k, v in files.items() if k != ".gitattributes"}
+def client(careful_client):
+    return careful_client
 
 
 class TestPush:
@@ -153,6 +70,28 @@ class TestPush:
         answer = send(client, folder, repo=f"{USER}/open", private=True)
         assert answer.error == "HubError" and "is public" in answer.message and hub.uploads()[-1:] != ["a"]
         assert hub.repo(f"{USER}/open").files() == {"a": b"a"}
+
+    def test_what_is_refused_leaves_no_branch_behind(self, hub, client, folder):
+        hub.put(f"{USER}/open", {"a": b"a"})
+        private = send(client, folder, repo=f"{USER}/open", private=True, revision="next")
+        foreign = send(client, folder, repo=f"{USER}/open", known_by=["config.json"], revision="next")
+        assert "is public" in private.message and "it holds something else (a)" in foreign.message
+        assert list(hub.repo(f"{USER}/open").branches) == ["main"] and hub.uploads() == []
+
+    def test_a_branch_is_made_even_where_nothing_differs(self, hub, client, folder):
+        send(client, folder)
+        plan = send(client, folder, revision="next").value[3]
+        assert not plan["new"] and hub.repo(REPO).branches["next"] == hub.repo(REPO).branches["main"]
+
+    def test_somebodys_other_work_on_a_branch_is_left_alone(self, hub, client, folder):
+        send(client, folder)
+        repo = hub.repo(REPO)
+        repo.commit("theirs", {"model_index.json": next(iter(repo.commits[repo.branches["main"]].values()))}, "x")
+        before = dict(repo.branches)
+        answer = send(client, folder, known_by=["config.json"], revision="theirs")
+        assert "its branch theirs holds something else (model_index.json)" in answer.message
+        assert repo.branches == before
+        assert not send(client, folder, revision="theirs").error and repo.branches["main"] == before["main"]
 
     @pytest.mark.parametrize(
         ("method", "pattern", "fault", "words"),
@@ -288,202 +227,3 @@ def test_collection(hub, client):
     (made,) = hub.collections.values()
     assert [i["id"] for i in made["items"]] == [f"{USER}/a", f"{USER}/b"]
     assert made["private"] and made["description"] == "about them"
-
-
-class TestFilesOfOthers:
-    """What the project fetches beside checkpoints: no token of the caller may come back in words."""
-
-    YUNET = "opencv/face_detection_yunet"
-    CALLS = (
-        (YUNET, "from fer.hub import fetch_yunet; value = str(fetch_yunet())"),
-        ("timm/resnet18.tv_in1k", "from fer.hub import pretrained_net; pretrained_net('resnet18.tv_in1k')"),
-        ("somebody/faces", "from fer.hub import hub_dataset; hub_dataset('somebody/faces')"),
-    )
-
-    @pytest.mark.parametrize(("repo", "code"), CALLS)
-    @pytest.mark.parametrize(
-        ("fault", "words"),
-        [
-            ({"status": 401}, "the token was refused (401)"),
-            ({"status": 418}, "the Hub answered 418"),
-        ],
-    )
-    def test_a_refusal_is_told_without_the_token(self, hub, client, repo, code, fault, words):
-        for method in ("GET", "HEAD"):
-            hub.fail(method, repo, times=99, **fault)
-        answer = client(code, token=READER)
-        assert answer.error == "HubError" and words in answer.message and "\n" not in answer.message
-        assert {r.token for r in hub.requests} == {READER}  # it was sent, and the server sent it back
-
-    def test_offline_mode(self, hub, offline):
-        for repo, code in self.CALLS:
-            answer = offline(code)
-            assert answer.error == "HubError" and "offline mode is set" in answer.message, repo
-        assert hub.requests == []
-
-    def test_another_file_than_the_expected_is_not_used(self, hub, client):
-        hub.put(self.YUNET, {"face_detection_yunet_2023mar.onnx": b"another net"})
-        answer = client(self.CALLS[0][1])
-        assert answer.error == "HubError" and "it was not used" in answer.message
-
-
-class TestPull:
-    @pytest.fixture
-    def repo(self, hub):
-        """A repository with a checkpoint and things that nobody asked for."""
-        others = {"README.md": b"a card", "pytorch_model.bin": b"a pickle", "results/x.png": b"a picture"}
-        return hub.put(REPO, others | {"config.json": manifest(WEIGHTS).encode(), "model.safetensors": WEIGHTS})
-
-    def change(self, repo, **files):
-        """A commit by the owner."""
-        tree = dict(repo.commits[repo.branches["main"]])
-        other = {k.replace("_", ".", 1): v for k, v in files.items()}
-        blobs = {k: type(tree["config.json"])(v, k.endswith("safetensors")) for k, v in other.items()}
-        return repo.commit("main", tree | blobs, "changed")
-
-    def read(self, answer):
-        from pathlib import Path
-
-        assert not answer.error, answer.traceback
-        return content(Path(answer.value))
-
-    def test_two_files_and_no_others(self, hub, client, repo):
-        got = self.read(fetch(client, f"hf:{REPO}"))
-        assert got == {"config.json": manifest(WEIGHTS).encode(), "model.safetensors": WEIGHTS}
-        asked = {r.path.rsplit("/", 1)[1] for r in hub.requests if "/resolve/" in r.path}
-        assert asked == {"config.json", "model.safetensors"}
-        assert all("facial-expression-lab" in r.agent for r in hub.requests)
-
-    def test_the_token_stays_with_the_hub(self, hub, client, repo):
-        repo.private = True
-        assert fetch(client, f"hf:{REPO}", token=WRITER).error == ""
-        assert {r.token for r in hub.requests if "/resolve/" in r.path} == {WRITER}
-        assert [r.token for r in hub.requests if r.path.startswith("/lfs/")] == [None]
-
-    def test_the_second_time_no_bytes_are_fetched(self, hub, client, repo):
-        fetch(client, f"hf:{REPO}")
-        hub.requests.clear()
-        assert self.read(fetch(client, f"hf:{REPO}"))["model.safetensors"] == WEIGHTS
-        assert [r.method for r in hub.requests] == ["HEAD"]
-
-    def test_a_pinned_commit_needs_no_network_later(self, hub, client, repo):
-        old = repo.branches["main"]
-        other = WEIGHTS[::-1]
-        self.change(repo, config_json=manifest(other).encode(), model_safetensors=other)
-        assert self.read(fetch(client, f"hf:{REPO}@{old}"))["model.safetensors"] == WEIGHTS
-        assert self.read(fetch(client, f"hf:{REPO}"))["model.safetensors"] == other
-        hub.requests.clear()
-        assert self.read(fetch(client, f"hf:{REPO}@{old}"))["model.safetensors"] == WEIGHTS
-        assert hub.requests == []
-
-    def test_a_branch(self, hub, client, repo):
-        repo.branches["v1"] = repo.branches["main"]
-        self.change(repo, config_json=b"{}")
-        assert self.read(fetch(client, f"hf:{REPO}@v1"))["config.json"] == manifest(WEIGHTS).encode()
-
-    def test_without_a_network_the_cached_copy_is_taken(self, hub, client, repo):
-        fetch(client, f"hf:{REPO}")
-        hub.fail("HEAD", "/resolve/", status=503, times=99)
-        assert self.read(fetch(client, f"hf:{REPO}"))["model.safetensors"] == WEIGHTS
-
-    def test_offline_mode(self, hub, client, repo, server):
-        fetch(client, f"hf:{REPO}")
-        hub.requests.clear()
-        with Client(hub, server[1].home, HF_HUB_OFFLINE="1") as offline:
-            assert self.read(fetch(offline, f"hf:{REPO}"))["model.safetensors"] == WEIGHTS
-            answer = fetch(offline, f"hf:{USER}/another")
-        assert answer.error == "HubError" and "offline mode is set" in answer.message and "\n" not in answer.message
-        assert hub.requests == []
-
-    @pytest.mark.slow  # the client tries again for half a minute
-    def test_no_server(self, hub, client, repo, tmp_path):
-        with Client(hub, tmp_path, HF_ENDPOINT="http://127.0.0.1:9") as stranded:
-            answer = fetch(stranded, f"hf:{REPO}")
-        assert answer.error == "HubError" and "no connection to 127.0.0.1" in answer.message
-
-    @pytest.mark.parametrize(
-        ("name", "token", "words"),
-        [
-            (f"{USER}/nothing", None, "no such repository"),
-            (f"{USER}/nothing", READER, "no such repository"),
-            (f"{USER}/secret", None, "no such repository, or one that your token may not read"),
-            (f"{USER}/secret", READER, "no such repository, or one that your token may not read"),
-            (f"{USER}/gated", None, "access must be granted first"),
-            (f"{USER}/gated", READER, "access must be granted first"),
-            (REPO, REVOKED, "token was refused (401)"),
-            (f"{REPO}@v9", None, "no such revision"),
-            (f"{USER}/empty", None, "is it a model of this project?"),
-            (f"{USER}/foreign", None, "not that of a checkpoint of this project"),
-            (f"{USER}/broken", None, "not that of a checkpoint of this project"),
-        ],
-    )
-    def test_what_cannot_be_had_is_named(self, hub, client, repo, name, token, words):
-        hub.put(f"{USER}/secret", {"config.json": b"{}"}, private=True)
-        hub.put(f"{USER}/gated", {"config.json": b"{}"}, gated=True)
-        hub.put(f"{USER}/empty", {"README.md": b""})
-        hub.put(f"{USER}/foreign", {"config.json": b'{"architectures": ["ViT"]}'})
-        hub.put(f"{USER}/broken", {"config.json": b'["weights"]'})
-        answer = fetch(client, f"hf:{name}", token=token)
-        assert answer.error == "HubError" and words in answer.message
-        assert answer.message.startswith(f"hf:{name}: ") and "\n" not in answer.message
-
-    def test_weights_that_could_hold_code_are_never_fetched(self, hub, client, repo):
-        self.change(repo, config_json=manifest(b"a pickle", "pytorch_model.bin").encode())
-        answer = fetch(client, f"hf:{REPO}")
-        assert answer.error == "HubError" and "hold no code" in answer.message
-        assert not any("pytorch_model" in r.path for r in hub.requests)
-
-    def test_changed_bytes_are_refused(self, hub, client, repo):
-        self.change(repo, model_safetensors=WEIGHTS[:-1] + b"!")
-        for _ in range(2):
-            answer = fetch(client, f"hf:{REPO}")
-            assert answer.error == "HubError" and "damaged or was changed" in answer.message
-
-    def test_a_damaged_copy_is_fetched_again(self, hub, client, repo):
-        from pathlib import Path
-
-        place = Path(fetch(client, f"hf:{REPO}").value)
-        for name in ("model.safetensors", "config.json"):
-            (place / name).resolve().write_bytes(b"x" * 40)
-            assert self.read(fetch(client, f"hf:{REPO}"))["model.safetensors"] == WEIGHTS
-            assert (place / name).read_bytes() != b"x" * 40
-
-    def test_a_damaged_copy_is_said_to_be_one_in_offline_mode(self, hub, client, repo, server):
-        from pathlib import Path
-
-        place = Path(fetch(client, f"hf:{REPO}").value)
-        (place / "model.safetensors").resolve().write_bytes(b"x" * 40)
-        with Client(hub, server[1].home, HF_HUB_OFFLINE="1") as offline:
-            answer = fetch(offline, f"hf:{REPO}")
-        assert answer.error == "HubError" and "the cached model.safetensors is damaged" in answer.message
-
-    def test_a_manifest_that_is_changed_on_its_way_is_refused(self, hub, client, repo):
-        """The Hub's digest is the true one, the bytes are others: twice, so that no second download helps."""
-        tree = repo.commits[repo.branches["main"]]
-        true = tree["config.json"].git_oid
-        other = json.loads(tree["config.json"].data) | {"temperature": 9}
-
-        class Changed(type(tree["config.json"])):
-            git_oid = true
-
-        repo.commit("main", tree | {"config.json": Changed(json.dumps(other).encode(), False)}, "on its way")
-        answer = fetch(client, f"hf:{REPO}")
-        assert answer.error == "HubError" and "config.json is damaged or was changed on its way" in answer.message
-
-    def test_a_download_that_breaks_off_once_goes_on(self, hub, client, repo):
-        hub.fail("GET", "/lfs/", cut=True)
-        assert self.read(fetch(client, f"hf:{REPO}"))["model.safetensors"] == WEIGHTS
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize(
-        ("fault", "words"), [({"cut": True}, "no connection"), ({"status": 500}, "(500)"), ({"status": 429}, "(429)")]
-    )
-    def test_a_download_that_fails_for_good_is_named(self, hub, client, repo, fault, words):
-        hub.fail("HEAD" if fault.get("status") else "GET", "/(resolve|lfs)/", times=99, **fault)
-        answer = fetch(client, f"hf:{REPO}")
-        assert answer.error == "HubError" and words in answer.message
-
-    @pytest.mark.parametrize("name", ["hf:", "hf:net", "hf:a/b/c", "hf:a/../b", "hf:a/b@", "hf:a/b c", "hf:a--b/c--d"])
-    def test_names_that_are_none(self, hub, client, name):
-        answer = fetch(client, name)
-        assert answer.error == "ConfigError" and "hf:OWNER/REPOSITORY" in answer.message and hub.requests == []

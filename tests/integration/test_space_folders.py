@@ -160,25 +160,76 @@ def last_line(done):
 
 @pytest.fixture(scope="module")
 def clean_python(folder, tmp_path_factory):
-    """The interpreter of a virtual environment that has what the demo's folder asks for and nothing else.
+    """Function: app -> interpreter of a virtual environment that has what the app's folder asks for and nothing else.
 
     Packages come from the index that pip is configured with: gigabytes where torch is not a CPU build.
     """
-    place = tmp_path_factory.mktemp("clean") / "venv"
-    venv.create(place, system_site_packages=False, with_pip=True)
-    python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
-    probe = pip(python, "install", "--dry-run", "--no-deps", "--quiet", "--retries", "0", "safetensors")
-    if probe.returncode:
-        pytest.skip(f"the package index cannot be reached: {last_line(probe)}")
-    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    torch = [line for line in pins if re.match(r"torch(vision)?==", line)]
-    gradio = re.search(
-        r"^sdk_version: (\S+)$", (folder("demo") / "README.md").read_text(encoding="utf-8"), re.MULTILINE
-    )
-    for what in (torch, [f"gradio=={gradio[1]}", "-r", str(folder("demo") / "requirements.txt")]):
-        done = pip(python, "install", "--quiet", "--no-warn-script-location", *what)
-        assert done.returncode == 0, done.stderr[-3000:]
-    return python
+    made = {}
+
+    def make(app):
+        if app in made:
+            return made[app]
+        place = tmp_path_factory.mktemp("clean") / "venv"
+        venv.create(place, system_site_packages=False, with_pip=True)
+        python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
+        probe = pip(python, "install", "--dry-run", "--no-deps", "--quiet", "--retries", "0", "safetensors")
+        if probe.returncode:
+            pytest.skip(f"the package index cannot be reached: {last_line(probe)}")
+        pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        torch = [line for line in pins if re.match(r"torch(vision)?==", line)]
+        readme = (folder(app) / "README.md").read_text(encoding="utf-8")
+        brought = [f"gradio=={v}" for v in re.findall(r"^sdk_version: (\S+)$", readme, re.MULTILINE)]
+        for what in (torch, [*brought, "-r", str(folder(app) / "requirements.txt")]):
+            done = pip(python, "install", "--quiet", "--no-warn-script-location", *what)
+            assert done.returncode == 0, done.stderr[-3000:]
+        made[app] = python
+        return python
+
+    return make
+
+
+def require_own_packages(python, place, env):
+    """`fer` is the folder's and torch the environment's."""
+    where = "import fer, torch, sys; print(fer.__file__); print(torch.__file__); print(sys.prefix)"
+    found = subprocess.run([str(python), "-c", where], cwd=place, env=env, capture_output=True, text=True)
+    fer_file, torch_file, prefix = found.stdout.split()
+    assert Path(fer_file).is_relative_to(place.resolve()) and Path(torch_file).is_relative_to(Path(prefix))
+
+
+PAGES = """
+from streamlit.testing.v1 import AppTest
+page = AppTest.from_file("streamlit_app/app.py", default_timeout=900).run()
+assert not page.exception and not page.error, (page.exception, page.error)
+print("rendered:", page.title[0].value)
+"""
+
+
+@pytest.mark.slow
+def test_the_lab_starts_in_a_clean_environment_and_shows_a_page(clean_python, folder, steps, tmp_path):
+    """By the Dockerfile's own command, with the environment's interpreter in the place of the image's."""
+    python, place, log, env = clean_python("lab"), folder("lab"), tmp_path / "log", clean_environment()
+    require_own_packages(python, place, env)
+    port = str(free_port())
+    command = next(json.loads(rest) for kind, rest in steps if kind == "CMD")
+    argv = [w.replace("8501", port).replace("0.0.0.0", "127.0.0.1") for w in command[1:]]
+    with open(log, "wb") as out:
+        lab = subprocess.Popen([str(python), *argv], cwd=place, env=env, stdout=out, stderr=out)
+    try:
+        deadline, answer = time.monotonic() + 600, b""
+        while answer != b"ok" and time.monotonic() < deadline and lab.poll() is None:
+            try:
+                answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=10).read()
+            except OSError:
+                time.sleep(1)
+        assert answer == b"ok", log.read_text()
+        page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60).read().decode()
+        assert "<title>Streamlit</title>" in page
+    finally:
+        stop(lab)
+    assert "Traceback" not in log.read_text()
+    # what a browser would be shown: the app's own code, run to its end
+    shown = subprocess.run([str(python), "-c", PAGES], cwd=place, env=env, capture_output=True, text=True, timeout=1200)
+    assert shown.returncode == 0 and "rendered: " in shown.stdout, shown.stderr[-3000:]
 
 
 @pytest.mark.slow
@@ -186,13 +237,11 @@ def test_the_demo_starts_in_a_clean_environment_and_answers(clean_python, folder
     from gradio_client import Client, handle_file
 
     place, log, env = folder("demo"), tmp_path / "log", clean_environment() | {"GRADIO_ANALYTICS_ENABLED": "False"}
-    where = "import fer, torch, sys; print(fer.__file__); print(torch.__file__); print(sys.prefix)"
-    found = subprocess.run([str(clean_python), "-c", where], cwd=place, env=env, capture_output=True, text=True)
-    fer_file, torch_file, prefix = found.stdout.split()
-    assert Path(fer_file).is_relative_to(place.resolve()) and Path(torch_file).is_relative_to(Path(prefix))
+    python = clean_python("demo")
+    require_own_packages(python, place, env)
     with open(log, "wb") as out:
         app = subprocess.Popen(
-            [str(clean_python), "-u", "app.py", "--port", str(free_port())], cwd=place, env=env, stdout=out, stderr=out
+            [str(python), "-u", "app.py", "--port", str(free_port())], cwd=place, env=env, stdout=out, stderr=out
         )
     try:
         deadline = time.monotonic() + 600

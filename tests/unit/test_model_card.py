@@ -97,15 +97,29 @@ def test_marks_are_told():
     [
         ("fer2013", "mit", "may not be passed on"),
         ("ferplus-majority", "mit", "Barsoum"),
-        ("muxspace", "mit", "muxspace/facial_expressions"),
+        ("muxspace", "other", "muxspace/facial_expressions"),
         ("affectnet@fer7", "other", "non-commercial research only"),
-        ("my faces", "unknown", "ask them for its source"),
+        ("my faces", "other", "ask them for its source"),
     ],
 )
 def test_every_data_set_has_its_terms(data, license, words):
     card = write_card(manifest(data={"name": data}), REPO)
     assert words in card and ModelCard(card).data.license == license
     assert list(card_errors(card, "model")) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["a.onnx"], "`a.onnx`. It takes uint8 pixels of 44 px and gives logits; the JSON beside it tells the rest."),
+        (
+            ["a.onnx", "b.onnx"],
+            "`a.onnx` and `b.onnx`. They take uint8 pixels of 44 px and give logits; the JSON beside",
+        ),
+    ],
+)
+def test_one_export_and_two(files, words):
+    assert words in write_card(manifest(), REPO, onnx=files)
 
 
 def test_notes_belong_to_the_weights_they_speak_of(root, tmp_path):

@@ -1,6 +1,8 @@
 """What a net was made from, and what that means for its weights."""
 
 import json
+import re
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -9,16 +11,20 @@ from huggingface_hub import ModelCard
 from fer import checkpoint
 from fer.ancestry import KEY, Ancestor, ancestors, own_data, record
 from fer.errors import CheckpointError
+from fer.evaluation import read_result
+from fer.evaluation.results import folder_of
 from fer.labels import FER7
 from fer.model_card import write_card
 from fer.models import get_model
+from fer.paths import ROOT
 from fer.publish import NOTES, notes_of
 from fer.specs import Phase
-from fer.terms import data_note, terms_of
+from fer.terms import data_note, license_text, terms_of
 from tests.hub_routes import card_errors
 from tests.small_checkpoints import bundle
 
 LICENSE = "affectnet-non-commercial-research"
+NOT_KNOWN = {"license": "other", "license_name": "terms-not-fully-known", "license_link": "LICENSE"}
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +59,11 @@ def card_of(made):
 class TestTerms:
     def test_free_data_alone(self):
         license, text = card_of(manifest())
-        assert license == "mit" and text.endswith("The weights: MIT. The code: MIT.\n") and "AffectNet" not in text
+        assert license == "mit" and "AffectNet" not in text
+        assert text.endswith(
+            "The weights: MIT, as far as it is for their makers to say. The pictures that it learnt from keep terms of "
+            "their own. The code: MIT.\n"
+        )
 
     @pytest.mark.parametrize(
         "made",
@@ -71,21 +81,28 @@ class TestTerms:
     def test_the_strictest_counts(self, made):
         license, text = card_of(made)
         assert license == "other" and terms_of(made).name == LICENSE
-        assert f"The weights: {LICENSE} (http://mohammadmahoor.com/affectnet/)." in text
+        assert f"The weights: {LICENSE} (http://mohammadmahoor.com/affectnet/), not MIT: the reason is" in text
         assert "for non-commercial research only" in text and "The weights: MIT" not in text
 
     def test_the_card_says_why(self):
         _, text = card_of(manifest(phases=(Phase(data="affectnet"), Phase())))
-        assert "The reason is AffectNet, which it saw in an earlier phase of its training." in text
+        assert "the reason is AffectNet, which it saw in an earlier phase of its training." in text
         learnt = {"role": "teacher", "model": "resnet34_attention", "sha256": "2" * 64, "data": ["affectnet"]}
         _, text = card_of(manifest(teacher="x", **{KEY: [learnt]}))
         assert "which it saw through its teacher, `resnet34_attention`." in text and "FER2013 (Goodfellow" in text
 
     def test_data_that_nobody_here_knows_is_not_given_away(self):
-        license, text = card_of(manifest(data="my faces"))
-        assert license == "unknown" and "ask them for its source and terms" in text
+        made = manifest(data="my faces")
+        license, text = card_of(made)
+        assert license == "other" and "ask them for its source and terms" in text
+        assert terms_of(made).strictest.metadata() == NOT_KNOWN
         both = manifest(data="my faces", phases=(Phase(data="affectnet"), Phase()))
-        assert card_of(both)[0] == "other"
+        assert terms_of(both).name == LICENSE
+        assert "the reason is my faces, which it saw in training; and AffectNet, which it saw in" in card_of(both)[1]
+
+    def test_a_repository_without_a_licence_gives_none(self):
+        license, text = card_of(manifest(data="muxspace"))
+        assert license == "other" and "states no licence" in text and "The weights: MIT" not in text
 
     @pytest.mark.parametrize(
         ("name", "title"),
@@ -94,8 +111,26 @@ class TestTerms:
     def test_forms_of_a_data_set(self, name, title):
         assert data_note(name).title == title
 
-    def test_weights_of_others_are_named(self):
-        assert "ImageNet" in card_of(manifest(pretrained=True))[1] and "ImageNet" not in card_of(manifest())[1]
+    def test_weights_of_others_have_terms_of_their_own(self):
+        license, text = card_of(manifest(pretrained=True))
+        assert license == "other" and terms_of(manifest(pretrained=True)).name == "imagenet-terms"
+        assert "the reason is ImageNet, which it saw through the weights that it began with." in text
+        assert "ImageNet" not in card_of(manifest())[1]
+        strict = manifest(pretrained=True, data="affectnet")
+        assert terms_of(strict).name == LICENSE and "; and ImageNet, which it saw" in card_of(strict)[1]
+
+    def test_they_are_passed_on_to_a_pupil(self, tmp_path):
+        folder = bundle(tmp_path / "runs", "baseline_cnn", pretrained=True)
+        made = manifest(teacher="x", **{KEY: record(replace(manifest().recipe, teacher=str(folder)))})
+        assert terms_of(made).name == "imagenet-terms"
+        assert "which it saw through its teacher, `baseline_cnn`" in card_of(made)[1]
+
+    @pytest.mark.parametrize("made", [manifest(data="my faces"), manifest(init="gone"), manifest(data="affectnet")])
+    def test_the_license_file_says_what_the_card_says(self, made):
+        terms = terms_of(made)
+        text = license_text(terms)
+        assert text.startswith(f"The weights: {terms.title}\n") and "under the MIT licence. The weights are not" in text
+        assert all(reason.replace("`", "") in text for reason in terms.reasons) and "`" not in text
 
 
 class TestAncestors:
@@ -145,7 +180,27 @@ class TestAncestors:
         made = manifest(init="runs/attention_cnn/20990101-000000")
         assert ancestors(made) == [Ancestor("init", "attention_cnn")]
         license, text = card_of(made)
-        assert license == "mit" and "the net that it began with is not recorded with these weights" in text
+        assert license == "other" and terms_of(made).strictest.metadata() == NOT_KNOWN
+        assert "What it saw through the net that it began with is not recorded for certain" in text
+
+    def test_one_that_is_only_found_under_its_name_proves_nothing(self, place):
+        """The weights of that name may have been others when the net was trained."""
+        bundle(place, "custom_cnn")
+        made = manifest("vit_tiny", teacher="custom_cnn")
+        made = replace(made, training={"teacher": "custom_cnn"})
+        assert [(a.data, a.sure) for a in ancestors(made)] == [(("fer2013",), False)]
+        assert card_of(made)[0] == "other" and terms_of(made).unknown == ("through its teacher",)
+
+    @pytest.mark.parametrize("kept", [[], [{"role": "teacher", "model": "vgg8", "data": ["fer2013"]}]])
+    def test_one_that_the_record_lacks_is_unknown(self, kept):
+        made = manifest(init="somewhere", **{KEY: kept})
+        assert ancestors(made)[0] == Ancestor("init", "attention_cnn") and card_of(made)[0] == "other"
+
+    def test_what_shows_it_stands_on_the_card(self):
+        kept = {"role": "init", "model": "attention_cnn", "data": ["fer2013"], "shown_by": "rows 1 to 3 of the history"}
+        license, text = card_of(manifest(init="gone", **{KEY: [kept]}))
+        assert license == "mit" and "- began with `attention_cnn`: rows 1 to 3 of the history" in text
+        assert "SHA-256" not in text, "no digest is made up"
 
     def test_a_name_that_means_the_net_itself_by_now_says_nothing(self, place):
         """--init attention_cnn --promote: the name then stands for the result."""
@@ -211,6 +266,55 @@ class TestNotes:
             made = checkpoint.read_manifest(name)
             if teacher := made.training.get("teacher"):
                 card = write_card(made, "somebody/net", notes=notes_of(made))
-                assert f"distilled from `{teacher}`" in card
-                there = notes_of(checkpoint.read_manifest(teacher))
-                assert all(text in card for text in there)
+                (taught,) = [a for a in ancestors(made) if a.role == "teacher"]
+                assert taught.model == teacher and taught.sure
+                assert f"distilled from `{teacher}` (trained on FER2013; SHA-256 `{taught.sha256[:12]}`)" in card
+
+
+class TestBundled:
+    """The licence of the nets that come with the project, and what their ancestry rests on."""
+
+    @pytest.fixture(autouse=True)
+    def own_places(self, place, monkeypatch):
+        for variable in ("FER_CHECKPOINTS", "FER_RESULTS"):
+            monkeypatch.delenv(variable)
+
+    def test_nothing_is_unknown(self):
+        for name in checkpoint.trained_models():
+            made = checkpoint.read_manifest(name)
+            terms = terms_of(made)
+            assert terms.name == "mit" and not terms.unknown, name
+            assert {note.title for note, _ in terms.seen} == {"FER2013"}
+            named = [bool(made.recipe.init), bool(made.recipe.teacher)]
+            assert [any(a.role == r for a in ancestors(made)) for r in ("init", "teacher")] == named
+
+    def test_every_epoch_has_the_shares_of_fer2013(self):
+        """Of 28,709 faces in whole batches, and of 3,589: the history goes back to the first epoch of the first run."""
+        for name in checkpoint.trained_models():
+            made = checkpoint.read_manifest(name)
+            if not made.recipe.init:
+                continue
+            rows = read_result(folder_of("fer2013", name)).history
+            assert [r["epoch"] for r in rows] == list(range(1, made.training["epochs"] + 1)), name
+            for row in rows:
+                for share, n in ((row["train_accuracy"], 28_709 // 128 * 128), (row["val_accuracy"], 3_589)):
+                    assert abs(share * n - round(share * n)) < 1e-6, (name, row["epoch"])
+
+    def test_the_commits_say_what_the_records_say(self):
+        shown = [(n, a) for n in checkpoint.trained_models() for a in ancestors(checkpoint.read_manifest(n))]
+        asked = 0
+        for name, other in shown:
+            if not (commit := re.search(r"commit ([0-9a-f]{12})", other.shown_by)):
+                assert not other.sha256
+                continue
+            git = ["git", "-C", str(ROOT), "show", f"{commit[1]}:checkpoints/{other.model}/config.json"]
+            there = subprocess.run(git, capture_output=True, text=True)
+            if there.returncode:
+                pytest.skip("the history of the project is not here")
+            told = json.loads(there.stdout)
+            assert told["weights"]["sha256"] == other.sha256, name
+            assert (told["model"], told["data"]["name"]) == (other.model, *other.data)
+            assert told["data"]["fingerprint"] == checkpoint.read_manifest(name).data["fingerprint"]
+            assert not told["training"]["pretrained"] and not told["training"]["teacher"]
+            asked += 1
+        assert asked == 4
