@@ -14,7 +14,7 @@ import gradio as gr
 from analysis import Models
 from fer.emoji import emoji_picture
 from fer.labels import COLORS, EMOJI, FER7
-from limits import address_of
+from limits import sender_of
 from stream import SMOOTHING_S, stream_of
 
 HERE = Path(__file__).resolve().parent
@@ -68,7 +68,7 @@ def camera_view(models: Models, page: str, welcome: str, **settings: Any) -> gr.
     stream = stream_of(models)
 
     async def look(message: Any, request: gr.Request) -> dict[str, Any]:
-        return await stream.look(message, address_of(request.request.scope))
+        return await stream.look(message, sender_of(request))
 
     async def calibrate(message: Any) -> dict[str, Any]:
         return await stream.calibrate(message)

@@ -111,6 +111,12 @@ def address_of(scope: MutableMapping[str, Any]) -> str:
     return str(client[0]) if client else "unknown"
 
 
+def sender_of(request: Any) -> str:
+    """Where a request comes from that Gradio hands to a function: its own kind of request, or the web framework's."""
+    inner = getattr(request, "request", None) or request
+    return address_of(inner.scope) if hasattr(inner, "scope") else str(getattr(inner.client, "host", "unknown"))
+
+
 class Gate:
     """ASGI middleware with the limits that hold before a request reaches Gradio.
 

@@ -16,7 +16,7 @@ from gradio.utils import get_upload_folder
 import cards
 from chart import timeline_chart
 from film import STYLES, Desk, Job, Result, find_upload, message_of
-from limits import Limits, address_of
+from limits import Limits, sender_of
 
 if TYPE_CHECKING:
     from analysis import Models
@@ -148,7 +148,7 @@ def _show(
     try:
         source, name = find_upload(upload, get_upload_folder())
         job = Job(
-            desk, _address(request), source, name, models.predictor(model), style or "boxes", Path(get_upload_folder())
+            desk, sender_of(request), source, name, models.predictor(model), style or "boxes", Path(get_upload_folder())
         )
         with _lock:
             _running[session] = job
@@ -216,11 +216,6 @@ def _progress(job: Job) -> str:
     )
 
 
-def _address(request: Any) -> str:
-    inner = getattr(request, "request", None)
-    return address_of(inner.scope) if hasattr(inner, "scope") else str(getattr(request.client, "host", "unknown"))
-
-
 def _api(models: Models, desk: Desk) -> None:
     """The endpoint /video for programs."""
     film = gr.File(label="film", visible=False)
@@ -241,7 +236,7 @@ def _api(models: Models, desk: Desk) -> None:
         try:
             source, name = find_upload(film, get_upload_folder())
             predictor = await asyncio.to_thread(models.predictor, model or None)
-            job = Job(desk, _address(request), source, name, predictor, style or "boxes", Path(get_upload_folder()))
+            job = Job(desk, sender_of(request), source, name, predictor, style or "boxes", Path(get_upload_folder()))
             while not job.wait(0):
                 if job.progress is not None and job.progress.share is not None:
                     progress(job.progress.share, desc=f"{job.progress.time_s:.1f} s of film done")

@@ -367,3 +367,35 @@ def test_both_pages_share_the_places_and_their_controls_reach_them(demo):
         assert f"{{ {name}: value }}" in scripts
     assert demo["stream"].stream_of(models) is demo["stream"].stream_of(models)
     assert demo["stream"].stream_of(models) is not demo["stream"].stream_of(Models())
+
+
+@pytest.mark.parametrize("page", ["live", "mirror"])
+def test_frames_arrive_through_the_server_with_the_address_of_their_sender(demo, clip, page):
+    """As the browser sends them; from the outside, because what Gradio hands to a function is its own business."""
+    import gradio as gr
+    import httpx
+
+    models = Models()
+    with gr.Blocks() as blocks:
+        demo[page].build(models)
+    _, address, _ = blocks.launch(prevent_thread_lock=True, quiet=True)
+    try:
+        parts = httpx.get(f"{address}config", timeout=60).json()["components"]
+        view = next(c["id"] for c in parts if c["props"].get("elem_id") == f"fer-{page}")
+
+        def ask(name, message):
+            body = {"component_id": view, "fn_name": name, "session_hash": "me", "data": message}
+            return httpx.post(f"{address}gradio_api/component_server/", json=body, timeout=60).json()
+
+        assert set(ask("assets", {})["emoji"]) >= set(FER7.names)
+        frame = {"picture": clip[0], "time": 0.0}
+        answer = ask("look", frame)
+        assert answer["faces"][0]["label"] == "happy"
+        (visitor,) = demo["stream"].stream_of(models)._visitors.values()
+        assert visitor.address == "127.0.0.1"
+        me = {"visitor": answer["visitor"]}
+        assert ask("look", frame | me | {"time": 0.1})["visitor"] == answer["visitor"]
+        assert ask("calibrate", me) == {"faces": 1} and ask("forget", me) == {} and ask("leave", me) == {}
+        assert len(demo["stream"].stream_of(models)) == 0
+    finally:
+        blocks.close(verbose=False)
