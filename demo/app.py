@@ -74,6 +74,9 @@ THEME = gr.themes.Base(
     body_text_color_subdued_dark="*neutral_400",
     block_info_text_color="*neutral_500",
     block_info_text_color_dark="*neutral_400",
+    # An empty box has to be seen on its block.
+    checkbox_border_color="*neutral_400",
+    checkbox_border_color_dark="*neutral_400",
     checkbox_label_background_fill="*background_fill_primary",
     checkbox_label_background_fill_dark="*background_fill_primary",
     checkbox_label_border_color="*border_color_primary",
