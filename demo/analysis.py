@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("fer.demo")
 MOST_CARDS = 40
 DISPLAY_PX = 1280
+SEARCH_PX = 896  # twice as fine as for moving pictures: a group has small faces
+SMALLEST = 32  # of the longest side, times a face
 NO_MODEL = (
     "There is no trained model yet. Train one (python scripts/train.py --model attention_cnn --promote) "
     "or start the demo with --checkpoint PATH."
@@ -216,7 +218,8 @@ def find_faces(image: np.ndarray, predictor: Predictor, whole: bool) -> list[Fac
     from fer.inference import analyze
 
     if not whole:
-        return analyze(image, predictor, detector="haar")
+        smallest = max(max(image.shape[:2]) // SMALLEST, 20)
+        return analyze(image, predictor, detector="haar", max_side_px=SEARCH_PX, min_face_px=smallest)
     height, width = image.shape[:2]
     # Shrunk, because the square around a long strip of fifty megapixels would not fit into memory.
     return [replace(face, box=(0, 0, width, height)) for face in analyze(shrink(image), predictor, detector="whole")]

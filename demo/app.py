@@ -38,6 +38,7 @@ from starlette.middleware import Middleware
 
 import about
 import cards
+import icons
 import live
 import mirror
 import photo
@@ -144,7 +145,7 @@ def launch_options(limits: Limits | None = None, mcp: bool = False) -> dict[str,
     return {
         "theme": THEME,
         "css_paths": sorted(HERE.glob("*.css")),
-        "head": HEAD,
+        "head": f"{HEAD}<style>{icons.style()}</style>",
         "max_file_size": f"{limits.upload_mb}mb",
         "ssr_mode": False,
         "footer_links": ["api", "settings"],

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+import icons
 from analysis import Models
-from fer.emoji import emoji_picture
 from fer.labels import COLORS, EMOJI, FER7
 from limits import sender_of
 from stream import SMOOTHING_S, stream_of
@@ -82,7 +80,7 @@ def camera_view(models: Models, page: str, welcome: str, **settings: Any) -> gr.
     def assets(message: Any) -> dict[str, Any]:
         return _assets()
 
-    row = "".join(f'<img alt="" src="{_emoji(name, 64)}">' for name in FER7.names)
+    row = "".join(f'<img alt="" src="{icons.picture(name)}">' for name in FER7.names)
     first = json.dumps({"model": models.default, "smoothing": SMOOTHING_S} | settings).replace('"', "&quot;")
     parts = STAGE.format(row=row, welcome=welcome, private=PRIVATE) + (READING if page == "live" else "")
     return gr.HTML(
@@ -132,14 +130,5 @@ def smoothing_choice(page: str) -> gr.Slider:
 
 @functools.cache
 def _assets() -> dict[str, Any]:
-    emoji = {name: _emoji(name, EMOJI_PX) for name in EMOJI}
+    emoji = {name: icons.picture(name, EMOJI_PX) for name in EMOJI}
     return {"emoji": emoji, "colors": dict(COLORS), "usual": list(FER7.names)}
-
-
-@functools.cache
-def _emoji(name: str, side_px: int) -> str:
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(emoji_picture(name, side_px)).save(out, "WEBP", quality=90)
-    return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"

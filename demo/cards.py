@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from fer.labels import FER7
 from fer.viz import heatmap_rgba
+from icons import icon
 from marks import LEVEL
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 CROP_PX = 288
 HEAT_PX = 144
+MANY = 7  # from here on the cards are small ones
 OOPS = "Something went wrong on our side; the log has the details. Please try another picture."
 
 HEADER = """
@@ -36,9 +39,9 @@ feels. On their own training labels, people agree in about two of three pictures
 <a href="#about" onclick="document.getElementById('fer-to-about').click(); return false;">Limits and model cards</a></p>
 """
 
-EMPTY = """
+EMPTY = f"""
 <div class="fer-empty">
-  <div class="fer-empty-row" aria-hidden="true">😠 🤢 😱 😄 😢 😲 😐</div>
+  <div class="fer-empty-row">{"".join(icon(name) for name in FER7.names)}</div>
   <p>Upload a picture, paste one, take a snapshot or pick an example.<br>The faces appear here.</p>
 </div>
 """
@@ -71,10 +74,11 @@ def face_cards(faces: list[Seen], left_out: int = 0, tables: Sequence[str] = ())
         tables: HTML at the foot of each card, in the order of the faces; may be empty.
     """
     feet = tables or [""] * len(faces)
+    kind = " fer-single" if len(faces) == 1 else " fer-many" if len(faces) >= MANY else ""
     cards = "".join(_card(i, face, foot) for i, (face, foot) in enumerate(zip(faces, feet, strict=True), start=1))
     rest = "1 smaller face is" if left_out == 1 else f"{left_out} smaller faces are"
     more = f'<p class="fer-more">{rest} boxed in the picture only.</p>' if left_out else ""
-    return f'<div class="fer-cards {"fer-single" if len(faces) == 1 else ""}">{cards}</div>{more}'
+    return f'<div class="fer-cards{kind}">{cards}</div>{more}'
 
 
 def set_note(sets: PredictionSets) -> str:
@@ -108,7 +112,7 @@ def _card(number: int, face: Seen, foot: str = "") -> str:
     <img class="fer-crop" alt="Face {number}" src="{_jpeg(face.crop)}">{heat}<span class="fer-number">{number}</span>
   </div>
   <div class="fer-reading">
-    <div class="fer-verdict"><span class="fer-emoji" aria-hidden="true">{result.emoji}</span>
+    <div class="fer-verdict"><span class="fer-emoji">{icon(result.label, result.emoji)}</span>
       <span class="fer-label">{label}</span><span class="fer-share">{result.confidence:.0%}</span></div>
     {notes}
     <div class="fer-bars">{rows}</div>
@@ -120,7 +124,7 @@ def _bar(name: str, emoji: str, color: str, p: float, first: bool) -> str:
     return (
         f'<div class="fer-bar{" fer-first" if first else ""}" role="meter" aria-label="{escape(name)}" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{100 * p:.0f}">'
-        f'<span class="fer-bar-name"><span class="fer-icon" aria-hidden="true">{emoji}</span> {escape(name)}</span>'
+        f'<span class="fer-bar-name">{icon(name, emoji)} {escape(name)}</span>'
         f'<span class="fer-track"><span class="fer-fill" style="width:{100 * p:.1f}%;background:{color}"></span></span>'
         f'<span class="fer-percent">{p:.0%}</span></div>'
     )

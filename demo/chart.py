@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icons import icon
+
 if TYPE_CHECKING:
     from fer.inference.timeline import Timeline
     from fer.labels import LabelSet
@@ -33,8 +35,7 @@ def timeline_chart(timeline: Timeline, labels: LabelSet, seconds: float, faces: 
     if not bands:
         return ""
     legend = "".join(
-        f'<li><span class="fer-key" style="background:{color}"></span>'
-        f'<span class="fer-icon" aria-hidden="true">{emoji}</span> {escape(name)}</li>'
+        f'<li><span class="fer-key" style="background:{color}"></span>{icon(name, emoji)} {escape(name)}</li>'
         for name, emoji, color in zip(labels.names, labels.emoji, labels.colors, strict=True)
     )
     ticks = "".join(f"<span>{t:g} s</span>" for t in _ticks(seconds))

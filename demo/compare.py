@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fer.errors import FerError
+from icons import icon
 
 if TYPE_CHECKING:
     from analysis import Models
@@ -93,8 +94,7 @@ def table(opinions: Sequence[Opinion], face: int) -> str:
     for o in opinions:
         classes |= {n: (e, c) for n, e, c in zip(o.labels.names, o.labels.emoji, o.labels.colors, strict=True)}
     head = "".join(
-        f'<th scope="col" title="{escape(n)}"><span class="fer-icon" aria-hidden="true">{e}</span>'
-        f'<span class="fer-column">{escape(n)}</span></th>'
+        f'<th scope="col" title="{escape(n)}">{icon(n, e)}<span class="fer-column">{escape(n)}</span></th>'
         for n, (e, _) in classes.items()
     )
     rows = "".join(_row(o, face, classes) for o in opinions)

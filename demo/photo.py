@@ -197,7 +197,7 @@ def _show(
     count = "1 face" if len(results) == 1 else f"{len(results)} faces"
     return cleared | {
         status: cards.message(f"{count} found" if not whole else "The whole picture, taken as one face"),
-        boxed: gr.update(value=shrink(draw_faces(image, results)), visible=not whole),
+        boxed: gr.update(value=shrink(draw_faces(image, results, numbers=len(results) > 1)), visible=not whole),
         look: gr.update(visible=bool(possible)),
         methods: gr.update(choices=possible, value=used),
         faces: "".join(

@@ -16,6 +16,7 @@ from gradio.utils import get_upload_folder
 import cards
 from chart import timeline_chart
 from film import STYLES, Desk, Job, Result, find_upload, message_of
+from icons import icon
 from limits import Limits, sender_of
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ POLL_S = 0.3
 OOPS = "Something went wrong on our side; the log has the details. Please try another film."
 NO_FACE = "No face was found in the film. Is there one, seen from the front and not too small?"
 
-EMPTY = """
+EMPTY = f"""
 <div class="fer-empty">
-  <div class="fer-empty-row" aria-hidden="true">😄 😲 😢 😐</div>
+  <div class="fer-empty-row">{"".join(icon(n) for n in ("happy", "surprise", "sad", "neutral"))}</div>
   <p>Upload a short film or record one, then press Start.<br>It comes back with every face followed.</p>
 </div>
 """

@@ -22,12 +22,13 @@ _PLAIN = "#FFFFFF"
 _LEAST_PX_WITH_BARS = 64
 
 
-def draw_faces(image: np.ndarray, results: Sequence[FaceResult | Face]) -> np.ndarray:
+def draw_faces(image: np.ndarray, results: Sequence[FaceResult | Face], numbers: bool = False) -> np.ndarray:
     """A copy of the picture with a box around every face and, where it was classified, emoji, label and confidence.
 
     Args:
         image: uint8 (H, W, 3) RGB or (H, W).
         results: From `fer.analyze` or `fer.detect`, for this picture.
+        numbers: Write each face's place in `results` before its label, counted from 1; beside a small face alone.
 
     Returns:
         uint8 (H, W, 3).
@@ -39,9 +40,9 @@ def draw_faces(image: np.ndarray, results: Sequence[FaceResult | Face]) -> np.nd
         left, top, right, bottom = r.box
         if right > left and bottom > top:
             canvas.rectangle((left, top, right - 1, bottom - 1), outline=_color(r), width=thick)
-    for r in results:
+    for i, r in enumerate(results, start=1):
         if isinstance(r, FaceResult):
-            _tag(picture, r, thick)
+            _tag(picture, r, thick, f"{i} " if numbers else "")
     return np.array(picture)
 
 
@@ -111,15 +112,19 @@ def _color(result: FaceResult | Face) -> str:
     return COLORS[result.label] if isinstance(result, FaceResult) else _PLAIN
 
 
-def _tag(picture: Image.Image, result: FaceResult, thick: int) -> None:
+def _tag(picture: Image.Image, result: FaceResult, thick: int, before: str = "") -> None:
     """The label: above the box where there is room, else inside its upper edge; never outside the picture."""
     left, top, right, _ = result.box
     high = int(np.clip((right - left) * 0.16, max(picture.height * 0.026, 11), max(picture.height * 0.06, 12)))
-    text = f"{result.label} {result.confidence:.0%}"
+    text = f"{before}{result.label} {result.confidence:.0%}"
     font = ImageFont.load_default(size=high * 0.8)
     emoji = _emoji(result.label, high)
-    x0, y0, x1, y1 = font.getbbox(text)
     pad = max(high // 5, 2)
+    if before and font.getlength(text) + emoji.width + 3 * pad > 1.5 * (
+        right - left
+    ):  # in a crowd the number is enough
+        text = before.strip()
+    x0, y0, x1, y1 = font.getbbox(text)
     wide = round(x1 - x0) + 2 * pad + emoji.width + pad
     tall = high + 2 * pad
     x = max(min(left, picture.width - wide), 0)

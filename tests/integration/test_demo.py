@@ -286,6 +286,39 @@ def test_many_faces_are_numbered_and_the_rest_is_counted(demo):
     assert ">3</span>" in html and "2 smaller faces" in html and "fer-single" not in html and "fer-heat" not in html
 
 
+def test_thirty_small_faces_of_a_group_have_a_row_each(demo):
+    from types import SimpleNamespace
+
+    from fer.data.drawn_clip import draw_person, paint_people, pose_of
+
+    rng, people = np.random.default_rng(5), []
+    for n in range(30):
+        x, y, person = 80 + 160 * (n % 10), 195 + 355 * (n // 10), draw_person(n, plain=True)
+        people.append((person, person.acts("neutral", rng), pose_of((x - 40, y - 40, x + 40, y + 40))))
+    image = paint_people(people, 1600, 1066, rng)
+    stand_in = SimpleNamespace(labels=FER7, predict_proba=lambda faces: np.full((len(faces), 7), 1 / 7, np.float32))
+    results = demo["analysis"].find_faces(image, stand_in, whole=False)
+    rows = {(round((r.box[0] + r.box[2]) / 320 - 0.5), (r.box[1] + r.box[3]) // 2 // 355) for r in results}
+    assert len(results) == 30 and len(rows) == 30, "each person once"
+    assert demo["analysis"].MOST_CARDS >= 30
+
+
+def test_emoji_are_pictures_of_the_project_and_small_in_a_crowd(demo):
+    import icons
+    from fer.inference import FaceResult
+
+    result = FaceResult(box=(0, 0, 9, 9), score=1.0, probs=np.eye(7, dtype=np.float32)[1], labels=FER7)
+    seen = demo["analysis"].Seen(result, np.zeros((9, 9, 3), np.uint8), None)
+    html = demo["cards"].face_cards([seen] * 8)
+    assert "fer-many" in html and "🤢" not in html
+    head = demo["app"].launch_options()["head"]
+    for name in FER7.names:
+        assert f'class="fer-icon fer-icon-{name}"' in html
+        assert f'.fer-icon-{name} {{ background-image: url("data:image/webp;base64,' in head
+    assert len({icons.picture(name) for name in FER7.names}) == 7
+    assert icons.icon("puzzled", "🤔") == '<span class="fer-icon" aria-hidden="true">🤔</span>'
+
+
 def test_text_from_outside_is_escaped(demo):
     assert "<script>" not in demo["cards"].message("<script>alert(1)</script>.jpg: no picture")
 

@@ -118,6 +118,17 @@ def test_drawing_marks_the_box_and_leaves_the_picture_alone():
     assert (drawn[60:100, 100:200] != 128).any(), "the label above"
 
 
+def test_numbers_stand_before_the_label_and_alone_beside_a_small_face():
+    image = np.full((400, 600, 3), 128, np.uint8)
+
+    def tag_width(side, numbers):
+        drawn = draw_faces(image, [result((200, 200, 200 + side, 200 + side))], numbers)
+        return (drawn[185:198] != 128).any((0, 2)).sum()
+
+    assert tag_width(150, True) > tag_width(150, False), "large: the number comes on top"
+    assert tag_width(40, True) < 60 < tag_width(40, False), "small: the number replaces the label"
+
+
 @pytest.mark.parametrize(
     "box", [(0, 0, 400, 300), (380, 280, 400, 300), (0, 0, 3, 3), (-20, -20, 30, 30), (5, 5, 5, 5)]
 )
