@@ -7,7 +7,9 @@
     python scripts/webcam.py --record me.webm --headless --seconds 10
 
 Keys in the window: q or Esc ends, m mirror (emoji over the faces), c calibrate to neutral faces, f forget that.
-An expression is not a feeling. Nothing leaves this machine. Exit code: 0, or 2 when nothing could be started.
+Ctrl-C (or SIGTERM) ends as well and keeps what is recorded; pressed again after two seconds, it gives that up.
+An expression is not a feeling. Nothing leaves this machine.
+Exit code: 0; 2 when nothing could be started; 130 when Ctrl-C came before the first frame or cut a film short.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import argparse
 import contextlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
     from fer.inference.live import LiveFrame, LivePipeline
 
+PATIENCE_S = 2.0  # a signal that comes again within it is taken for the same one
+INTERRUPTED = 130
+LONGEST_WAIT_S = 0.2  # until a signal is heeded
 TITLE = "Expressions (an expression is not a feeling) - q quits, m mirror, c calibrate, f forget"
 
 
@@ -59,14 +65,57 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return p.parse_args(argv)
 
 
+class Ending:
+    """Ctrl-C, SIGTERM or a closed terminal becomes a wish to end, so that what is recorded can be finished.
+
+        with Ending() as ending:
+            for frame in frames:
+                if ending.signal: break
+
+    The same signal often comes twice at once (from the terminal and from what started this program). One that comes
+    later than that is KeyboardInterrupt.
+
+    Attributes:
+        signal: Number of the first signal, 0 while there was none.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._since_s = 0.0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Ending:
+        with contextlib.suppress(ValueError):  # not in the main thread: then somebody else minds the signals
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._on_signal)
+            if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup does
+                self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _: object) -> None:
+        now = time.monotonic()
+        if not self.signal:
+            self.signal, self._since_s = number, now
+        elif now > self._since_s + PATIENCE_S:
+            raise KeyboardInterrupt
+
+
 class Camera:
     """Reads a camera in a thread of its own; a frame nobody took in time is replaced by the next.
+
+    Args:
+        number: Of the camera.
+        ending: Frames end when it says so.
 
     Raises:
         ConfigError: no such camera, or it may not be used.
     """
 
-    def __init__(self, number: int):
+    def __init__(self, number: int, ending: Ending):
         import cv2
 
         from fer.inference.live import NewestFrame
@@ -77,6 +126,7 @@ class Camera:
                 f"camera {number} cannot be opened: is one connected, free and allowed to be used by this program? "
                 "Try another number with --camera, or a film with --video FILE"
             )
+        self._ending = ending
         self._newest = NewestFrame()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
@@ -93,10 +143,15 @@ class Camera:
         self._newest.close()
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
-        """(time_s, image RGB): always the newest; ends when the camera does."""
-        start = time.monotonic()
-        while (frame := self._newest.take(timeout_s=10)) is not None:
-            yield frame[0] - start, frame[1]
+        """(time_s, image RGB): always the newest; ends when the camera does, or gives nothing for 10 seconds."""
+        start = last = time.monotonic()
+        while not self._ending.signal:
+            running = self._thread.is_alive()
+            if frame := self._newest.take(LONGEST_WAIT_S):
+                yield frame[0] - start, frame[1]
+                last = time.monotonic()
+            elif not running or time.monotonic() > last + 10:
+                return
 
     def close(self) -> None:
         """Give the camera back."""
@@ -105,15 +160,16 @@ class Camera:
         self._camera.release()
 
 
-def at_its_pace(frames: Iterator[tuple[float, np.ndarray]]) -> Iterator[tuple[float, np.ndarray]]:
+def at_its_pace(frames: Iterator[tuple[float, np.ndarray]], ending: Ending) -> Iterator[tuple[float, np.ndarray]]:
     """A film's frames no sooner than they are due; those that are late are left out but for one in five."""
     start = time.monotonic()
     left_out = 0
     for time_s, image in frames:
-        early = time_s - (time.monotonic() - start)
-        if early > 0:
-            time.sleep(early)
-        elif early < -0.1 and left_out < 4:
+        while (early := time_s - (time.monotonic() - start)) > 0 and not ending.signal:
+            time.sleep(min(early, LONGEST_WAIT_S))
+        if ending.signal:
+            return
+        if early < -0.1 and left_out < 4:
             left_out += 1
             continue
         left_out = 0
@@ -153,10 +209,11 @@ class Shown:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse wishes that do not go together, before anything is opened."""
-    from fer.inference.video import check_target
+    from fer.inference.video import check_places, check_target
 
     if args.record:
         check_target(Path(args.record))
+    check_places(args.video, args.record, args.table)
     if args.table and not (args.video and args.headless):
         raise ConfigError("--table needs --video FILE and --headless")
     if args.camera < 0:
@@ -173,35 +230,35 @@ def _has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def convert(args: argparse.Namespace, live: LivePipeline, shown: Shown) -> int:
+def convert(args: argparse.Namespace, live: LivePipeline, shown: Shown, ending: Ending) -> int:
     """A film into files, frame by frame, none left out."""
     from fer.inference.video import Progress, annotate_video
 
-    time_s = 0.0
+    last: Progress | None = None
 
     def on_progress(p: Progress) -> None:
-        nonlocal time_s
-        time_s = p.time_s
+        nonlocal last
+        last = p
         if sys.stderr.isatty():
             share = "" if p.share is None else f"{p.share:4.0%}  "
             print(f"\r{share}{p.time_s:.1f} s, {p.frames} frames", end="", file=sys.stderr)
 
-    report = annotate_video(
-        args.video,
-        live,
-        args.record,
-        args.table,
-        shown.draw,
-        on_progress,
-        cancelled=lambda: args.seconds is not None and time_s >= args.seconds,
-    )
+    def cancelled() -> bool:
+        if last is None:  # a film has one frame at least
+            return False
+        return bool(ending.signal) or (args.seconds is not None and last.time_s >= args.seconds)
+
+    report = annotate_video(args.video, live, args.record, args.table, shown.draw, on_progress, cancelled)
     for path in filter(None, (args.record, args.table)):
         print(path)
     print(f"{report.frames} frames, {report.seconds:.1f} s, {len(report.faces)} different faces")
+    if ending.signal and report.cancelled:
+        print("ended before the film did; the files hold what was done until then", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 
-def watch(args: argparse.Namespace, live: LivePipeline, shown: Shown) -> int:
+def watch(args: argparse.Namespace, live: LivePipeline, shown: Shown, ending: Ending) -> int:
     """A window, or a camera into a file."""
     from fer.files import replacing
     from fer.inference.video import Video, VideoWriter
@@ -209,11 +266,13 @@ def watch(args: argparse.Namespace, live: LivePipeline, shown: Shown) -> int:
     with contextlib.ExitStack() as open_things:
         if args.video:
             film = open_things.enter_context(Video(args.video))
-            frames, fps = at_its_pace(iter(film)), film.facts.fps
+            frames, fps = at_its_pace(iter(film), ending), film.facts.fps
         else:
-            camera = Camera(args.camera)
+            camera = Camera(args.camera, ending)
             open_things.callback(camera.close)
             frames, fps = iter(camera), 20.0
+            if args.headless and args.seconds is None:
+                print("recording; Ctrl-C ends it and keeps the file", file=sys.stderr)
         show = (lambda image: True) if args.headless else open_things.enter_context(window(shown))
         part = open_things.enter_context(replacing(args.record)) if args.record else None
         writer: VideoWriter | None = None
@@ -234,6 +293,8 @@ def watch(args: argparse.Namespace, live: LivePipeline, shown: Shown) -> int:
             if not show(drawn):
                 break
         if not count:
+            if ending.signal:
+                raise KeyboardInterrupt
             raise ImageError("no frame came from the camera" if not args.video else f"{args.video}: no frames")
     print(f"{count} frames" + (f", written to {args.record}" if args.record else ""))
     return 0
@@ -265,13 +326,15 @@ def run(args: argparse.Namespace) -> int:
     check(args)
     live = LivePipeline(args.model, LiveOptions(detector=args.detector, time_constant_s=args.smoothing))
     shown = Shown(live, args.mirror, args.calibrate)
-    return convert(args, live, shown) if args.video and args.headless else watch(args, live, shown)
+    work = convert if args.video and args.headless else watch
+    with Ending() as ending:
+        return work(args, live, shown, ending)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit status."""
     args = parse(argv)
-    return run_script(lambda: run(args))
+    return run_script(lambda: run(args), interrupted="ended; nothing was written")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer.errors import ImageError
+from fer.errors import ConfigError, ImageError
 from fer.files import replacing
 
 if TYPE_CHECKING:
@@ -236,9 +238,11 @@ def annotate_video(
 
     Raises:
         ImageError: the film cannot be read, is too long, or the target's suffix is unknown.
+        ConfigError: two of source, film and table are the same file.
     """
     if film is not None:
         check_target(Path(film))
+    check_places(source, film, table)
     pipeline.reset()
     count, written, rows, time_s, stopped = 0, 0, 0, 0.0, False
     faces: set[int] = set()
@@ -298,6 +302,18 @@ def check_target(path: Path) -> None:
     """Raises ImageError when the suffix names no film format that can be written."""
     if path.suffix.lower() not in CODECS:
         raise ImageError(f"{path}: cannot tell the film's format from {path.suffix!r}; use one of {', '.join(CODECS)}")
+
+
+def check_places(source: str | Path | None, film: str | Path | None, table: str | Path | None) -> None:
+    """Raises ConfigError when two of the film to read, the film to write and the table are the same file.
+
+    Links are followed; None = there is none.
+    """
+    places = {"the film to read": source, "the film to write": film, "the table": table}
+    given = [(name, Path(place).expanduser()) for name, place in places.items() if place is not None]
+    for (one, a), (other, b) in itertools.combinations(given, 2):
+        if os.path.realpath(a) == os.path.realpath(b) or (a.exists() and b.exists() and a.samefile(b)):
+            raise ConfigError(f"{b}: {one} and {other} are the same file; name another")
 
 
 def _check_file(path: Path) -> None:

@@ -1,7 +1,10 @@
 """scripts/webcam.py as a user runs it, without a window and without a camera."""
 
 import csv
+import os
+import signal
 import sys
+import time
 from importlib import util
 from pathlib import Path
 
@@ -65,8 +68,6 @@ def test_the_time_can_be_limited(script, film, tmp_path, capsys, untrained):
 
 def test_a_camera_into_a_file_keeps_its_pace(script, tmp_path, monkeypatch, untrained, capsys):
     """A stand-in camera of five frames a second; the file has its own steady rate."""
-    import time
-
     import cv2
 
     frames = draw_clip([Shot("happy", 1.2)], draw_person(3, plain=True), fps=5, width=W, height=H)
@@ -93,6 +94,130 @@ def test_a_camera_into_a_file_keeps_its_pace(script, tmp_path, monkeypatch, untr
         assert script.main(command) == 0
     written = frames_of(target)
     assert 0.5 * 20 <= len(written) <= 10 * 20 and written[0].shape == (H, W, 3)
+
+
+@pytest.fixture
+def harmless():
+    """A signal that nobody heeds ends the command, as Ctrl-C does, and not this process."""
+    before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def stand_in_camera(monkeypatch, number, after, stalls=False):
+    """A camera of twenty frames a second; the signal comes at its frame `after`, where it may stall, too."""
+    import cv2
+
+    (frame,) = draw_clip([Shot("happy", 0.05)], draw_person(3, plain=True), fps=20, width=W, height=H)
+
+    class Stand:
+        taken = 0
+
+        def __init__(self, number):
+            pass
+
+        def isOpened(self):
+            return True
+
+        def read(self):
+            time.sleep(0.05)
+            if self.taken == after:
+                os.kill(os.getpid(), number)
+                time.sleep(1.5 if stalls else 0)
+            self.taken += 1
+            return self.taken < after + 200, frame.image[:, :, ::-1]
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Stand)
+
+
+@pytest.mark.parametrize(("number", "stalls"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGINT, True)])
+def test_a_signal_ends_a_recording_and_keeps_it(
+    script, tmp_path, monkeypatch, untrained, capsys, harmless, number, stalls
+):
+    target = tmp_path / "me.avi"
+    before = signal.getsignal(number)
+    with monkeypatch.context() as m:
+        stand_in_camera(m, number, after=20, stalls=stalls)
+        command = ["--record", str(target), "--headless", "--model", str(untrained("baseline_cnn"))]
+        assert script.main(command) == 0
+    assert f"written to {target}" in capsys.readouterr().out
+    assert 5 <= len(frames_of(target)) <= 60 and [p.name for p in tmp_path.iterdir()] == ["me.avi"]
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_before_the_first_frame_says_that_nothing_was_written(
+    script, tmp_path, monkeypatch, untrained, capsys, harmless
+):
+    stand_in_camera(monkeypatch, signal.SIGINT, after=0, stalls=True)
+    command = ["--record", str(tmp_path / "me.avi"), "--headless", "--model", str(untrained("baseline_cnn"))]
+    assert script.main(command) == 130
+    assert "nothing was written" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_cuts_a_film_short_and_keeps_film_and_table(
+    script, film, tmp_path, monkeypatch, untrained, capsys, harmless, number
+):
+    drawn = []
+    draw = script.Shown.draw
+
+    def then(self, *args):
+        drawn.append(1)
+        if len(drawn) == 6:
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)  # from the terminal, and from what started the program
+        return draw(self, *args)
+
+    monkeypatch.setattr(script.Shown, "draw", then)
+    out, table = tmp_path / "out.avi", tmp_path / "faces.csv"
+    command = ["--video", str(film), "--headless", "--record", str(out), "--table", str(table)]
+    assert script.main([*command, "--model", str(untrained("baseline_cnn"))]) == 130
+    said = capsys.readouterr()
+    assert str(out) in said.out and str(table) in said.out and "before the film did" in said.err
+    assert len(frames_of(out)) == 6
+    with open(table, encoding="utf-8", newline="") as f:
+        assert len(list(csv.DictReader(f))) >= 5
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["faces.csv", "out.avi"]
+
+
+def test_who_insists_gives_the_recording_up(script, monkeypatch, harmless):
+    with script.Ending() as ending:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert ending.signal == signal.SIGINT
+        monkeypatch.setattr(script, "PATIENCE_S", -1)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("window", [False, True])
+@pytest.mark.parametrize(("record", "table"), [
+    ("{film}", None),
+    ("{folder}/../{name}/clip.avi", None),
+    ("{folder}/link.avi", None),
+    ("{folder}/hard.avi", None),
+    ("clip.avi", None),
+    (None, "{film}"),
+    (None, "{folder}/link.avi"),
+    ("{folder}/new.avi", "{folder}/new.avi"),
+    ("{folder}/new.avi", "new.avi"),
+])  # fmt: skip
+def test_the_same_file_twice_is_refused(script, film, tmp_path, monkeypatch, capsys, record, table, window):
+    source = tmp_path / "clip.avi"
+    source.write_bytes(film.read_bytes())
+    (tmp_path / "link.avi").symlink_to(source)
+    os.link(source, tmp_path / "hard.avi")
+    monkeypatch.chdir(tmp_path)
+    command = ["--video", str(source)]
+    for option, place in (("--record", record), ("--table", table)):
+        command += [option, place.format(film=source, folder=tmp_path, name=tmp_path.name)] if place else []
+    assert script.main([*command, *([] if window else ["--headless"])]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "the same file" in err
+    assert source.read_bytes() == film.read_bytes() and not (tmp_path / "new.avi").exists()
 
 
 @pytest.mark.parametrize(("args", "words"), [

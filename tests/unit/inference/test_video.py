@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from fer.errors import ImageError
+from fer.errors import ConfigError, ImageError
 from fer.inference.live import LivePipeline
 from fer.inference.video import CODECS, Video, VideoWriter, annotate_video
 from fer.labels import FER7
@@ -157,6 +157,15 @@ def test_a_failure_leaves_no_file(films, tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ImageError, match=r"\.xyz"):
         annotate_video(films / "clip.mp4", LivePipeline(Says()), tmp_path / "a.xyz")
+
+
+def test_no_film_is_written_over_the_one_that_is_read(films, tmp_path):
+    source = tmp_path / "clip.webm"
+    source.write_bytes((films / "clip.webm").read_bytes())
+    for film, table in ((source, None), (None, source), (tmp_path / "a.avi", tmp_path / "." / "a.avi")):
+        with pytest.raises(ConfigError, match="the same file"):
+            annotate_video(source, LivePipeline(Says()), film, table)
+    assert source.read_bytes() == (films / "clip.webm").read_bytes() and list(tmp_path.iterdir()) == [source]
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path):
