@@ -7,6 +7,7 @@ and tells `uploads` which file belongs to which visitor. It keeps nothing of wha
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import math
 import os
@@ -42,6 +43,7 @@ class Limits:
         waiting: Requests that may wait in the queue, of all visitors. at_once: Pictures looked at side by side.
         per_minute: Requests of one address in the long run. burst: As many may come together.
         frames_per_minute: Frames of a camera of one address; a class of twelve at thirty a second comes from one.
+        kept_mb: Uploads that lie here at one time, of all visitors.
         kept_s: Results, and uploads whose visitor did not say goodbye, are deleted after this time.
     """
 
@@ -57,6 +59,7 @@ class Limits:
     per_minute: int = 300
     burst: int = 120
     frames_per_minute: int = 21_600
+    kept_mb: int = 2048
     kept_s: int = 900
 
 
@@ -98,7 +101,8 @@ class Allowance:
 def address_of(scope: MutableMapping[str, Any]) -> str:
     """Where a request comes from.
 
-    A Space stands behind a proxy, which names the visitor in a header; elsewhere such a header could be anyone's claim.
+    A Space stands behind proxies, each of which adds the address that it was asked from to a header. What stands left
+    of the last public address may be the visitor's own claim, as the whole header is elsewhere.
 
     Args:
         scope: Of the ASGI request.
@@ -106,9 +110,17 @@ def address_of(scope: MutableMapping[str, Any]) -> str:
     if os.environ.get("SPACE_ID"):
         for name, value in scope.get("headers", ()):
             if name == b"x-forwarded-for":
-                return value.decode("latin-1").split(",")[0].strip()
+                named = [part.strip() for part in value.decode("latin-1").split(",")]
+                return next((a for a in reversed(named) if _public(a)), named[0])
     client = scope.get("client")
     return str(client[0]) if client else "unknown"
+
+
+def _public(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_global
+    except ValueError:
+        return False
 
 
 def sender_of(request: Any) -> str:
@@ -146,19 +158,33 @@ class Gate:
             await self._ask(scope, receive, send, wait_s)
         elif wait_s:
             await _refuse_for_now(send, wait_s)
+        elif kind == "tool":
+            # A file comes as text in the request, a third longer than itself.
+            if await self._sized(scope, send, "request", 2 * self._limits.upload_mb):
+                await self._app(scope, receive, send)
+        elif kind == "cancel":
+            await self._cancel(scope, receive, send)
         else:
             await self._upload(scope, receive, send)
 
     async def _frame(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        size = dict(scope["headers"]).get(b"content-length", b"")
-        if not size.isdigit():
-            await _refuse(send, 411, "Say how long the request is (Content-Length).")
-        elif int(size) > self._limits.json_mb * MB:
-            await _refuse(send, 413, f"The frame is too large: at most {self._limits.json_mb} MB.")
-        elif wait_s := self._frames.take(address_of(scope)):
+        if not await self._sized(scope, send, "frame", self._limits.json_mb):
+            return
+        if wait_s := self._frames.take(address_of(scope)):
             await _refuse_for_now(send, wait_s)
         else:
             await self._app(scope, receive, send)
+
+    async def _sized(self, scope: MutableMapping[str, Any], send: Send, what: str, most_mb: int) -> bool:
+        """Whether a request tells its size and is small enough; refuses it where not."""
+        size = dict(scope["headers"]).get(b"content-length", b"")
+        if not size.isdigit():
+            await _refuse(send, 411, f"Say how long the {what} is (Content-Length).")
+        elif int(size) > most_mb * MB:
+            await _refuse(send, 413, f"The {what} is too large: at most {most_mb} MB.")
+        else:
+            return True
+        return False
 
     async def _upload(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         size = dict(scope["headers"]).get(b"content-length", b"")
@@ -168,6 +194,9 @@ class Gate:
             return
         if int(size) > most * MB + 64 * 1024:  # the file and what is wrapped around it
             await _refuse(send, 413, f"The file is too large: at most {most} MB are taken.")
+            return
+        if self._kept.size() + int(size) > self._limits.kept_mb * MB:
+            await _refuse_for_now(send, 60.0, "The demo holds as many files as it can")
             return
         answer, status = bytearray(), 0
 
@@ -185,46 +214,88 @@ class Gate:
             self._kept.end([p for p in paths if isinstance(p, str)] if isinstance(paths, list) else [])
 
     async def _ask(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, wait_s: float) -> None:
+        body = await self._read(receive, send)
+        if body is None:
+            return
+        blocks, question = scope["app"].get_blocks(), _json(body)
+        if wait_s:
+            await _refuse_for_now(send, wait_s)
+            await asyncio.to_thread(self._kept.refused, blocks, question)
+            return
+        if _names_addresses(question):
+            await _refuse(send, 422, "Send the file itself: files are not fetched from addresses on the web.")
+            return
+        # In a thread: it may delete a file, and the page's own loop must not wait for a disk.
+        await asyncio.to_thread(self._kept.asked, blocks, question)
+        answer, status = bytearray(), 0
+
+        async def listen(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            if len(answer) < MB:
+                answer.extend(message.get("body", b""))
+            await send(message)
+
+        await self._app(scope, _again(body, receive), listen)
+        if status >= 400:
+            await asyncio.to_thread(self._kept.refused, blocks, question)
+        else:
+            self._kept.waits(blocks, question, _json(answer))
+
+    async def _cancel(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        body = await self._read(receive, send)
+        if body is None:
+            return
+        await self._app(scope, _again(body, receive), send)
+        question = _json(body)
+        event = question.get("event_id") if isinstance(question, dict) else None
+        await asyncio.to_thread(self._kept.ended, str(event), [])
+
+    async def _read(self, receive: Receive, send: Send) -> bytes | None:
+        """The body of a request; None where it is too large, which has been said then, or breaks off."""
         most = self._limits.json_mb
         body = bytearray()
         more = True
         while more:
             message = await receive()
             if message["type"] != "http.request":
-                return
+                return None
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > most * MB:
                 await _refuse(send, 413, f"The request is too large: at most {most} MB; send files as uploads.")
-                return
-        blocks, question = scope["app"].get_blocks(), _json(body)
-        if wait_s:
-            await _refuse_for_now(send, wait_s)
-            await asyncio.to_thread(self._kept.refused, blocks, question)
-            return
-        # In a thread: it may delete a file, and the page's own loop must not wait for a disk.
-        await asyncio.to_thread(self._kept.asked, blocks, question)
-        given, status = False, 0
+                return None
+        return bytes(body)
 
-        async def again() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": bytes(body), "more_body": False}
 
-        async def listen(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
+def _again(body: bytes, receive: Receive) -> Receive:
+    """What gives a body that has been read once more, then what comes after it."""
+    given = False
 
-        await self._app(scope, again, listen)
-        if status >= 400:
-            await asyncio.to_thread(self._kept.refused, blocks, question)
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def _names_addresses(question: Any) -> bool:
+    """Whether a request gives a place on the web for a file. Gradio would fetch it, of any size, and keep it."""
+    if isinstance(question, list):
+        return any(map(_names_addresses, question))
+    if not isinstance(question, dict):
+        return False
+    path = question.get("path")
+    if isinstance(path, str) and path.strip().lower().startswith(("http:", "https:")):
+        return True
+    return any(map(_names_addresses, question.values()))
 
 
 def _kind(scope: MutableMapping[str, Any]) -> str:
-    """ "upload", "frame" of a camera, "ask", or nothing for what is not counted."""
+    """ "upload", "frame" of a camera, "ask", "cancel", "tool" (MCP), or nothing for what is not counted."""
     if scope["type"] != "http" or scope["method"] != "POST":
         return ""
     path = scope["path"].rstrip("/")
@@ -232,6 +303,10 @@ def _kind(scope: MutableMapping[str, Any]) -> str:
         return "upload"
     if path.endswith("/component_server"):
         return "frame"
+    if "/gradio_api/mcp" in path:
+        return "tool"
+    if path.endswith("/cancel"):
+        return "cancel"
     if path.endswith("/queue/join") or any(f"/gradio_api/{part}/" in path for part in ("call", "run", "api")):
         return "ask"
     return ""
@@ -244,10 +319,10 @@ def _json(data: bytes | bytearray) -> Any:
         return None
 
 
-async def _refuse_for_now(send: Send, wait_s: float) -> None:
-    """Too many requests from one address. The status is the one that Gradio's page and clients take for "busy"."""
+async def _refuse_for_now(send: Send, wait_s: float, why: str = "This is busy with your earlier requests") -> None:
+    """Too much at the moment. The status is the one that Gradio's page and clients take for "busy"."""
     seconds = max(1, math.ceil(wait_s))
-    text = f"This is busy with your earlier requests; try again in {seconds} s."
+    text = f"{why}; try again in {seconds} s."
     await _refuse(send, 503, text, [(b"retry-after", str(seconds).encode())])
 
 

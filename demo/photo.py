@@ -36,12 +36,12 @@ NO_FACE = (
 )
 _log = logging.getLogger("fer.demo")
 
-API_HELP = """Finds every face in a picture and names its expression. picture: a file (gradio_client.handle_file).
-model: a model's name, empty for the default. whole_picture: true takes the picture itself for one face. Answer: model,
-labels, width, height, and faces, largest first, each with box (left, top, right, bottom in pixels), score, label,
-emoji, confidence, probs, doubts (unsure: likelier wrong than right; no_face: perhaps none) and prediction_set (level,
-labels; null where the model has none). No face found: faces is an empty list. An unreadable picture is an error that
-says why."""
+API_HELP = """Finds every face in a picture and names its expression. picture: a file (gradio_client.handle_file; a tool
+sends a data: URI; addresses on the web are not fetched). model: a model's name, empty for the default. whole_picture:
+true takes the picture itself for one face. Answer: model, labels, width, height, and faces, largest first, each with
+box (left, top, right, bottom in pixels), score, label, emoji, confidence, probs, doubts (unsure: likelier wrong than
+right; no_face: perhaps none) and prediction_set (level, labels; null where the model has none). No face found: faces is
+an empty list. An unreadable picture is an error that says why."""
 # On a phone the answer lies below the fold.
 SCROLL = """
 (picture) => {

@@ -13,12 +13,13 @@ import inspect
 import os
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.context import LocalContext
 from gradio.utils import get_upload_folder
 
 
@@ -34,6 +35,8 @@ class Uploads:
         self._held: Counter[str] = Counter()
         self._nobodys: Counter[str] = Counter()
         self._visitors: dict[str, dict[int, str]] = {}
+        self._events: dict[str, list[str]] = {}  # of programs: request -> its files, until it has ended
+        self._over: deque[str] = deque(maxlen=4096)  # requests that ended lately
         self._free: set[str] = set()
         self._gradios: set[str] = set()
         self._examples: set[str] = set()
@@ -42,6 +45,16 @@ class Uploads:
         """Files that somebody holds."""
         with self._lock:
             return len(self._held)
+
+    def size(self) -> int:
+        """Bytes of the files that somebody holds."""
+        with self._lock:
+            paths = list(self._held)
+        total = 0
+        for path in paths:
+            with contextlib.suppress(OSError):
+                total += os.path.getsize(path)
+        return total
 
     def begin(self) -> None:
         """An upload is on its way: until it is there, nothing is deleted, for it may be the same file."""
@@ -109,6 +122,38 @@ class Uploads:
             self._nobodys += Counter()
             self._delete_free()
 
+    def waits(self, blocks: gr.Blocks, body: Any, answer: Any) -> None:
+        """A program's request has been let in: its files go when it has ended, also if it is cancelled before its turn.
+
+        Args:
+            body: Of the request. answer: To it, as JSON, with Gradio's event_id.
+        """
+        try:
+            fn = blocks.fns[int(body["fn_index"])] if "fn_index" in body else None
+            event, files = str(answer["event_id"]), [v["path"] for v in list(body["data"]) if _is_file(v)]
+        except (KeyError, TypeError, ValueError):
+            return
+        if fn is not None and fn.api_visibility != "public":
+            return
+        with self._lock:
+            if files and event not in self._over:
+                self._events[event] = files
+
+    def ended(self, event: str, files: Iterable[str]) -> None:
+        """A program's request has its answer or was cancelled.
+
+        Args:
+            event: Gradio's event_id; empty where there is none.
+            files: Of the request, where it is not known from `waits`.
+        """
+        with self._lock:
+            if event in self._over:
+                return  # cancelled in the middle of the work: its files are gone
+            if event:
+                self._over.append(event)
+            known = self._events.pop(event, None)
+        self.answered(files if known is None else known)
+
     def refused(self, blocks: gr.Blocks, body: Any) -> None:
         """A request was sent away, for example because the queue is full; a program will send its file again."""
         try:
@@ -131,7 +176,8 @@ class Uploads:
             raise TypeError(f"{answer.__name__}: endpoints answer once here")
 
         def release(args: tuple[Any, ...], options: dict[str, Any]) -> None:
-            self.answered(a["path"] for a in [*args, *options.values()] if _is_file(a))
+            event = LocalContext.event_id.get(None) or ""
+            self.ended(event, [a["path"] for a in [*args, *options.values()] if _is_file(a)])
 
         @functools.wraps(answer)
         def wrapped(*args: Any, **options: Any) -> Any:

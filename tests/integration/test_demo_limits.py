@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -159,6 +160,49 @@ def test_a_header_names_the_visitor_behind_a_spaces_proxy_only(demo, monkeypatch
     assert demo.limits.address_of(scope) == "10.0.0.1"
     monkeypatch.setenv("SPACE_ID", "somebody/lab")
     assert demo.limits.address_of(scope) == "8.8.8.8"
+    for named, address in (
+        (b"1.1.1.1, 8.8.8.8, 10.0.0.2", "8.8.8.8"),  # the first is what the visitor says of itself
+        (b"nonsense, 8.8.4.4", "8.8.4.4"),
+        (b"2001:4860:4860::8888, 10.0.0.2", "2001:4860:4860::8888"),
+        (b"192.168.1.5, 10.0.0.2", "192.168.1.5"),
+    ):
+        assert demo.limits.address_of(scope | {"headers": [(b"x-forwarded-for", named)]}) == address
+
+
+@pytest.mark.parametrize("place", ["http://example.org/a.jpg", "HTTPS://example.org/a.jpg", " https://example.org/a"])
+def test_files_are_not_fetched_from_the_web(demo, knock, place):
+    inside = Inside()
+    gate = gate_of(demo, inside)
+    record = {"path": place, "meta": {"_type": "gradio.FileData"}}
+    for data in ([record], [{"video": record}], [[record, None]]):
+        for path in ("/gradio_api/call/analyze", "/gradio_api/queue/join"):
+            status, _, text = knock(gate, path, json.dumps({"data": data}).encode())
+            assert status == 422 and b"Send the file itself" in text
+    text = {"data": ["see https://example.org", {"path": "/tmp/x.jpg"}]}
+    assert knock(gate, "/gradio_api/queue/join", json.dumps(text).encode())[0] == 200
+    assert len(inside.seen) == 1
+
+
+def test_tools_have_the_same_limits(demo, knock):
+    inside = Inside()
+    gate = gate_of(demo, inside, per_minute=6, burst=3, upload_mb=1)
+    path = "/gradio_api/mcp/"
+    assert knock(gate, path, b"{}", headers={b"content-length": b"2"})[0] == 200
+    assert knock(gate, path, b"", headers={b"content-length": str(3 * 2**20).encode()})[0] == 413
+    assert knock(gate, path, b"{}", headers={})[0] == 411
+    assert knock(gate, path, b"{}", headers={b"content-length": b"2"})[0] == 503
+    assert len(inside.seen) == 1
+
+
+def test_files_of_all_visitors_together_have_a_limit(demo, knock, tmp_path):
+    held = tmp_path / "held.bin"
+    held.write_bytes(b"x" * 2**20)
+    gate = gate_of(demo, Inside(json.dumps([str(held)]).encode()), kept_mb=2)
+    half = {b"content-length": str(2**20).encode()}
+    assert [knock(gate, "/gradio_api/upload", b"", headers=half)[0] for _ in range(2)] == [200, 200]
+    held.write_bytes(b"x" * (2**20 + 1))
+    status, headers, text = knock(gate, "/gradio_api/upload", b"", headers=half, address="5.6.7.8")
+    assert status == 503 and headers[b"retry-after"] == b"60" and b"as many files as it can" in text
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------
@@ -243,6 +287,32 @@ def test_a_full_queue_says_so_politely_and_loses_nobody_who_waits(demo, running,
     assert len(busy) >= 3 and all("try again" in b for b in busy)
     assert len(answers) == 8 - len(busy) >= 2 and all(a["faces"] for a in answers)
     assert [p for p in folder.glob(f"*/{mine.name}")] == [], "those sent away are not kept either"
+
+
+def test_who_cancels_while_waiting_leaves_no_file(demo, running, monkeypatch, tmp_path):
+    from gradio_client import handle_file
+
+    go, at_work = threading.Event(), threading.Event()
+    find = demo.photo.find_faces
+    monkeypatch.setattr(demo.photo, "find_faces", lambda *a: (at_work.set(), go.wait(60)) and find(*a))
+    address, folder = running(at_once=1)
+    first = client_of(address).submit(handle_file(str(ONE)), "", True, api_name="/analyze")
+    assert at_work.wait(60)
+    mine = shutil.copyfile(TWO, tmp_path / "mine.jpg")
+    waiting = client_of(address).submit(handle_file(str(mine)), "", True, api_name="/analyze")
+    try:
+        end = time.monotonic() + 30
+        while not list(folder.glob(f"*/{mine.name}")) and time.monotonic() < end:
+            time.sleep(0.05)
+        while waiting.status().code.name != "IN_QUEUE" and time.monotonic() < end:
+            time.sleep(0.05)
+        waiting.cancel()
+        while list(folder.glob(f"*/{mine.name}")) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert time.monotonic() < end, "the file of a cancelled request is still here"
+    finally:
+        go.set()
+    assert first.result(timeout=60)["faces"]
 
 
 def test_a_client_that_asks_too_often_is_told_when_to_come_back(running):

@@ -48,7 +48,10 @@ def kept(demo, tmp_path):
         record = None if path is None else {"path": str(path), "meta": {}}
         kept.asked(blocks, {"session_hash": visitor, "fn_index": fn, "data": [record, "text"]})
 
-    return SimpleNamespace(uploads=kept, send=send, ask=ask)
+    def waits(event, path, fn=1):
+        kept.waits(blocks, {"fn_index": fn, "data": [{"path": str(path)}, "text"]}, {"event_id": event})
+
+    return SimpleNamespace(uploads=kept, send=send, ask=ask, waits=waits)
 
 
 def test_a_programs_upload_goes_with_its_answer(kept):
@@ -57,6 +60,33 @@ def test_a_programs_upload_goes_with_its_answer(kept):
     assert path.exists()
     kept.uploads.answered([str(path)])
     assert not path.exists() and not path.parent.exists() and len(kept.uploads) == 0
+
+
+def test_a_request_that_is_cancelled_before_its_turn_lets_go_of_its_file(kept):
+    path = kept.send("a")
+    kept.waits("one", path)
+    assert path.exists()
+    kept.uploads.ended("one", [])
+    assert not path.exists() and len(kept.uploads) == 0
+
+
+def test_who_is_cancelled_in_the_middle_lets_go_once(kept):
+    path = kept.send("a")
+    kept.send("a")  # somebody else's, the same picture
+    kept.waits("one", path)
+    kept.waits("two", path)
+    kept.uploads.ended("one", [])  # the cancellation
+    kept.uploads.ended("one", [str(path)])  # the end of the work
+    assert path.exists(), "the other one still waits"
+    kept.uploads.ended("two", [str(path)])
+    assert not path.exists()
+
+
+def test_a_request_that_ends_before_it_is_noted_is_not_remembered(kept):
+    path = kept.send("a")
+    kept.uploads.ended("one", [str(path)])
+    kept.waits("one", path)
+    assert not path.exists() and not kept.uploads._events
 
 
 def test_a_file_that_two_sent_stays_until_both_are_answered(kept):
