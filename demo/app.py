@@ -92,6 +92,7 @@ HEAD = """
   @media (max-width: 640px) { .gradio-container .fillable { padding: 12px !important; } }
 </style>
 """
+SCRIPTS = ("refused", "snapshot")
 
 
 def build_app(models: Models | None = None, limits: Limits | None = None) -> gr.Blocks:
@@ -142,10 +143,11 @@ def launch_options(limits: Limits | None = None, mcp: bool = False) -> dict[str,
     if mcp and importlib.util.find_spec("mcp") is None:
         raise ConfigError(NO_MCP)
     limits = limits or Limits()
+    scripts = "".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     return {
         "theme": THEME,
         "css_paths": sorted(HERE.glob("*.css")),
-        "head": f"{HEAD}<style>{icons.style()}</style>",
+        "head": f"{HEAD}<style>{icons.style()}</style><script>(() => {{\n{scripts}}})();</script>",
         "max_file_size": f"{limits.upload_mb}mb",
         "ssr_mode": False,
         "footer_links": ["api", "settings"],

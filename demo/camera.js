@@ -1,5 +1,5 @@
 // The browser's side of the pages Live and Emoji mirror: camera -> frame -> server -> picture, boxes, numbers.
-// Runs once for each page, after live.js and mirror.js, with Gradio's `element` and `server`.
+// Runs once for each page, after refused.js, live.js and mirror.js, with Gradio's `element` and `server`.
 
 const root = element.querySelector(".lv");
 const $ = (name) => root.querySelector(`.lv-${name}`);
@@ -16,12 +16,6 @@ let facing = "user";
 let visitor = null; // the server's name for this visitor
 let frames = null; // of the run: flying, depth, shown
 let calibrating = null; // when it began, ms
-
-const REFUSED = {
-  NotAllowedError: "The camera was refused. Allow it beside the address of this page, then start again.",
-  NotFoundError: "No camera was found. Connect one, then start again.",
-  NotReadableError: "The camera is in use by another program. Close that, then start again.",
-};
 
 const percent = (p) => `${Math.round(100 * p)} %`;
 
@@ -46,7 +40,7 @@ async function start() {
   enter("waiting");
   say("Waiting for the camera …");
   try {
-    if (!navigator.mediaDevices) throw new Error("A browser gives its camera to secure pages only (https or localhost).");
+    if (!navigator.mediaDevices) throw new Error(INSECURE);
     view.load(await assets());
     const stream = await navigator.mediaDevices.getUserMedia({
       audio: false,

@@ -88,7 +88,7 @@ def camera_view(models: Models, page: str, welcome: str, **settings: Any) -> gr.
             f'<div class="lv lv-nobody" data-page="{page}" data-state="idle" data-settings="{first}">{parts}</div>'
         ),
         js_on_load="\n".join(
-            (HERE / f"{part}.js").read_text(encoding="utf-8") for part in ("live", "mirror", "camera")
+            (HERE / f"{part}.js").read_text(encoding="utf-8") for part in ("refused", "live", "mirror", "camera")
         ),
         server_functions=[look, calibrate, forget, leave, assets],
         elem_id=f"fer-{page}",

@@ -61,7 +61,13 @@ def build(models: Models, limits: Limits | None = None) -> None:
     desk = Desk(limits)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300):
-            film = gr.Video(label="Film", sources=["upload", "webcam"], height=320, elem_id="fer-film")
+            film = gr.Video(
+                label="Film",
+                sources=["upload", "webcam"],
+                include_audio=False,  # the sound is left out: no microphone is asked for
+                height=320,
+                elem_id="fer-film",
+            )
             choices = [(models.title(name), name) for name in models.names]
             model = gr.Radio(choices, value=models.default, label="Model", visible=bool(models))
             style = gr.Radio(

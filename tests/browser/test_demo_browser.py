@@ -181,3 +181,74 @@ def test_noise_taken_as_a_face_is_marked_as_perhaps_none(visit, tmp_path):
     upload(page, tmp_path / "noise.png")
     page.get_by_role("button", name="Take the whole picture as one face").click()
     page.wait_for_selector(".fer-card .fer-doubt >> text=Perhaps no face")
+
+
+@pytest.fixture(scope="module")
+def camera_browser(browser):
+    """A browser with a stand-in camera, which it refuses to pages without the permission."""
+    flags = [*FLAGS, "--use-fake-device-for-media-stream"]
+    chromium = browser.browser_type.launch(executable_path=CHROMIUM, args=flags)
+    yield chromium
+    chromium.close()
+
+
+def ask_for_the_camera(page, title: str) -> None:
+    page.locator("#fer-tabs").get_by_role("tab", name=title, exact=True).first.click()
+    if page.locator(".source-selection button.selected:visible").get_attribute("aria-label") == "Upload file":
+        page.locator("button[aria-label='Capture from camera']:visible").click()
+    page.locator("[title='grant webcam access'] button:visible").click()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_a_refused_camera_is_told_in_its_box_until_it_starts(address, camera_browser, width, theme):
+    context = camera_browser.new_context(viewport={"width": width, "height": 860})
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    wrong = []
+    page.on("pageerror", lambda e: wrong.append(str(e)))
+    page.goto(f"{address.rstrip('/')}/?__theme={theme}")
+    page.wait_for_selector("#fer-picture input[type=file]", state="attached")
+    for title, box in (("Photo", "#fer-picture"), ("Video", "#fer-film")):
+        ask_for_the_camera(page, title)
+        alert = page.get_by_role("alert").locator("visible=true")
+        assert alert.inner_text().startswith("The camera was refused. Allow it")
+        place, around = alert.bounding_box(), page.locator(box).bounding_box()
+        assert around["x"] <= place["x"] and place["x"] + place["width"] <= around["x"] + around["width"]
+        sources = page.locator(f"{box} .source-selection").bounding_box()
+        assert around["y"] < place["y"] and place["y"] + place["height"] <= sources["y"], "in the box, sources free"
+        ask_for_the_camera(page, title)
+        page.wait_for_timeout(500)
+        assert page.locator(".fer-refused").count() == 1, "told again, not twice"
+        context.grant_permissions(["camera"])  # and not the microphone
+        ask_for_the_camera(page, title)
+        page.locator(f"{box} video:visible").wait_for()
+        page.locator(".fer-refused").wait_for(state="detached")
+        context.clear_permissions()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out sideways"
+    assert wrong == []
+    context.close()
+
+
+@pytest.mark.parametrize(("stand_in", "words"), [
+    ("getUserMedia = () => Promise.reject(new DOMException('x', 'NotFoundError'))", "No camera was found"),
+    ("getUserMedia = () => Promise.reject(new DOMException('x', 'NotReadableError'))", "in use by another program"),
+    (None, "secure pages only"),
+])  # fmt: skip
+def test_why_a_camera_does_not_start(visit, stand_in, words):
+    page = visit()
+    hide = "Object.defineProperty(navigator, 'mediaDevices', { value: undefined })"
+    page.evaluate(f"() => {{ {f'navigator.mediaDevices.{stand_in}' if stand_in else hide} }}")
+    ask_for_the_camera(page, "Photo")
+    page.get_by_role("alert").filter(has_text=words).wait_for()
+    page.clock.install()
+    ask_for_the_camera(page, "Photo")
+    page.get_by_role("alert").filter(has_text=words).wait_for()
+    page.clock.fast_forward(20_000)
+    page.locator(".fer-refused").wait_for(state="detached")
+
+
+def test_other_failures_are_not_taken_for_the_cameras(visit):
+    page = visit()
+    page.evaluate("() => { Promise.reject(new Error('something else')); Promise.reject(); }")
+    page.wait_for_timeout(500)
+    assert page.locator(".fer-refused").count() == 0
