@@ -237,6 +237,12 @@ class LivePipeline:
                 if face_id in (None, i):
                     person.offset = person.collector = None
 
+    @property
+    def calibrated(self) -> bool:
+        """The neutral face of somebody is known, in sight or out of it for a moment."""
+        with self._lock:
+            return any(person.offset is not None for person in self._people.values())
+
     def process(self, image: np.ndarray, time_s: float | None = None) -> LiveFrame:
         """Look at one frame.
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from fer.images import read_image
-from fer.inference.live import LiveFrame
+from fer.inference.live import LiveFrame, LivePipeline
 from fer.models import get_model
 from streamlit_app import live
 from streamlit_app.moving import Moving, Snapshots
@@ -99,13 +99,18 @@ def _state(moving: Moving) -> None:
         pressed = st.button("Calibrate to my neutral face", key="mirror_calibrate", icon=":material/face:")
         if pressed and not moving.live.calibrate():
             st.toast("No face in sight: look into the camera, then press the button again.")
-        if any(f.calibrated for f in faces) and st.button("Forget the calibration", key="mirror_forget"):
-            moving.live.forget_calibration()
+        _forgetting(moving.live)
     if watched:
         st.progress(min(watched), "Look into the camera with a neutral face …")
     _words(seen)
     if seen:
         st.caption(f"{seen.fps:.0f} pictures a second, {sum(seen.timings_ms.values()):.0f} ms for each.")
+
+
+def _forgetting(pipeline: LivePipeline) -> None:
+    """The button that takes calibrations back, while there are any."""
+    if pipeline.calibrated:
+        st.button("Forget the calibration", key="mirror_forget", on_click=pipeline.forget_calibration)
 
 
 def _words(seen: LiveFrame | None) -> None:
@@ -134,13 +139,14 @@ def _snapshots(model: str, picture: Any, controls: Any) -> None:
             )
             return
         image = read_image(given.getvalue())
-        with st.container(horizontal=True):
+        buttons = st.container(horizontal=True)
+        with buttons:
             if st.button("This is my neutral face", key="mirror_neutral", icon=":material/face:"):
                 n = snapshots.take_as_neutral(image)
                 st.toast(f"Calibrated: {n} face{'s' if n != 1 else ''}." if n else "No face found in this snapshot.")
-            if st.button("Forget the calibration", key="mirror_forget"):
-                snapshots.live.forget_calibration()
         seen = snapshots.look(image)
+        with buttons:
+            _forgetting(snapshots.live)
         st.image(snapshots.draw(image, seen, plain), width="stretch")
         _words(seen)
 

@@ -126,13 +126,15 @@ def test_tiny_faces_and_faces_at_the_border_are_classified(monkeypatch, box):
 def test_calibration_of_the_person_in_the_picture(one_face):
     grumpy = [0.6, 0.02, 0.02, 0.02, 0.02, 0.02, 0.3]
     live = LivePipeline(Says(grumpy))
-    assert live.calibrate() == [], "nobody there yet"
+    assert live.calibrate() == [] and not live.calibrated, "nobody there yet"
     assert live.process(one_face, 0.0).faces[0].label == "angry"
     assert live.calibrate(seconds=1.0) == [1]
     shown = [live.process(one_face, k / 10).faces[0] for k in range(1, 40)]
     assert shown[4].calibrating == pytest.approx(0.4) and not shown[4].calibrated
     assert shown[-1].calibrated and shown[-1].calibrating is None and shown[-1].label == "neutral"
+    assert live.calibrated
     live.forget_calibration()
+    assert not live.calibrated
     assert [live.process(one_face, 4 + k / 10).faces[0].label for k in range(20)][-1] == "angry"
     with pytest.raises(ConfigError, match="no face 7"):
         live.calibrate(face_id=7)
