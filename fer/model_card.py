@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fer.ancestry import BEGAN_WITH, TAUGHT_BY, ancestors
+from fer.ancestry import BEGAN_WITH, IMAGENET, VOTES, ancestors, is_unlike, own_data, scored_data
 from fer.checkpoint import Manifest
 from fer.errors import ConfigError, HubError
 from fer.models import get_model
 from fer.models.ablation import changed_by
 from fer.specs import Phase
-from fer.terms import data_note, terms_of
+from fer.terms import WHY_MIT, data_note, from_others, net_named, shown, taught, terms_of
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -33,9 +34,8 @@ LIMITS = """- **An expression is not a feeling.** The net guesses which of {n} w
   European Union, inferring emotions at work and in education is forbidden (AI Act, Article 5 (1) f).
 - Whose faces it learnt from is not documented, and neither is how it fares by age, sex, skin colour or culture. Expect
   it to be worse for whoever was rare in the data. Nothing of this was measured here.
-- Faces that are turned, covered, badly lit, very small, drawn or of children are answered with less ground, and a
-  neutral face is often called sad or angry. Probabilities are calibrated for pictures like those it was tested on and
-  for no others.
+- Faces that are turned, covered, badly lit, very small, drawn or of children are answered with less ground.
+  Probabilities are calibrated for pictures like those it was tested on and for no others.
 - People whose faces are analysed should know it and agree."""
 
 _PICTURES = "The pictures that it learnt from keep terms of their own."
@@ -51,7 +51,8 @@ def write_card(
         repo: "owner/name".
         results: What was scored with exactly these weights; the data set it was trained on first.
         notes: Sentences about the protocol that no number tells.
-        facts: `pictures` (name -> path in the repository), `onnx` (names of files), `timm` (TimmForm), where there are.
+        facts: `pictures` (name -> path in the repository), `onnx` (file -> content of the JSON beside it), `timm`
+            (TimmForm) and `project_url` (where this project lives), where there are.
 
     Raises:
         HubError: huggingface_hub does not accept the metadata.
@@ -95,7 +96,7 @@ def _eval_results(result: ModelResult) -> list[EvalResult]:
         "task_type": "image-classification",
         "task_name": "Facial expression recognition",
         "dataset_type": name,
-        "dataset_name": f"{data_note(name).title} ({result.split_title(split)})",
+        "dataset_name": f"{_scored_on(result, split)} ({result.split_title(split)})",
         "dataset_split": split,
     }
     named = (("accuracy", "Accuracy", "accuracy"), ("f1", "Macro F1", "macro_f1"))
@@ -116,23 +117,19 @@ def _sections(
     results: Sequence[ModelResult],
     notes: Sequence[str],
     pictures: Mapping[str, str] | None = None,
-    onnx: Sequence[str] = (),
+    onnx: Mapping[str, Mapping[str, Any]] | None = None,
     timm: TimmForm | None = None,
+    project_url: str | None = None,
 ) -> list[str]:
     spec, pictures = get_model(manifest.model).SPEC, pictures or {}
     out = [f"# {spec.title}: which expression does a face show?", _opening(manifest)]
-    out += ["## Load it", _loading(repo, manifest)]
+    out += ["## Load it", installing(project_url), _loading(repo, manifest)]
     if onnx:
-        files = " and ".join(f"`{name}`" for name in onnx)
-        take, give, each = ("They take", "give", "each") if len(onnx) > 1 else ("It takes", "gives", "it")
-        out.append(
-            f"For ONNX Runtime, in the browser too: {files}. {take} uint8 pixels of {manifest.input.size_px} px and "
-            f"{give} logits; the JSON beside {each} tells the rest."
-        )
+        out.append(_exports(manifest, onnx))
     if timm:
         out += ["### With timm alone", timm.recipe(repo)]
     out += ["## What it is for", INTENDED, "## What it is not for", LIMITS.format(n=len(manifest.labels))]
-    out += ["## Scores", *(_scores(r) for r in results)] if results else ["## Scores", _unscored(manifest)]
+    out += ["## Scores", *(_scores(r, manifest) for r in results)] if results else ["## Scores", _unscored(manifest)]
     if path := pictures.get("confusion_matrix"):
         out.append(f"![Confusion matrix: true classes down, answers across]({path})")
     out += ["## How it was trained and scored", _protocol(manifest, notes)]
@@ -151,27 +148,71 @@ def _opening(manifest: Manifest) -> str:
     return (
         f"{spec.summary}{size}. It takes the {seen} crop of one face ({manifest.input.size_px} px) and gives "
         f"calibrated probabilities of: {words}. Made by the facial-expression lab, which trains, "
-        "compares and explains such nets." + (f"\n\nAfter: {spec.source}." if spec.source else "")
+        "compares and explains such nets." + (f"\n\nIts design follows {spec.source}." if spec.source else "")
+    )
+
+
+def installing(project_url: str | None = None) -> str:
+    """Where the package comes from, as far as that is known; Markdown."""
+    place = f"[The project]({project_url})" if project_url else "The project that made this net"
+    lacking = " The project's address was not told when this card was written; whoever published it can tell it."
+    return _paragraph(
+        f"{place} holds the package: `python -m pip install .` in its folder installs it (Python 3.11 or newer). The "
+        "package `fer` on PyPI is another project." + lacking * (not project_url)
     )
 
 
 def _loading(repo: str, manifest: Manifest) -> str:
     file = manifest.weights.get("file", "model.safetensors")
+    more = _paragraph(
+        f'`fer.load("hf:{repo}@REVISION")` pins a commit, `predict_proba(faces)` takes crops. The file `{file}` holds '
+        "arrays and no code; its SHA-256 is checked against `config.json` before it is used."
+    )
     return f"""```python
-import fer  # the lab's package; `fer` on PyPI is another project
+import fer
 
 for face in fer.analyze("photo.jpg", model="hf:{repo}"):
     print(face.emoji, face.label, f"{{face.confidence:.0%}}", face.box)
 ```
 
-`fer.load("hf:{repo}@REVISION")` pins a commit, `predict_proba(faces)` takes crops. The file `{file}` holds arrays
-and no code; its SHA-256 is checked against `config.json` before it is used."""
+{more}"""
 
 
-def _scores(result: ModelResult) -> str:
+def _exports(manifest: Manifest, onnx: Mapping[str, Mapping[str, Any]]) -> str:
+    """What an ONNX file takes and gives, and what its precision costs."""
+    size, one = manifest.input.size_px, len(onnx) == 1
+    shape = f"[n, {size}, {size}]" if manifest.input.channels == 1 else f"[n, {size}, {size}, 3]"
+    said = (
+        f"For ONNX Runtime, in the browser too: {' and '.join(f'`{name}`' for name in onnx)}. "
+        f"{'Its' if one else 'Their'} input `faces` is uint8 {shape}, pixels from 0 to 255 as they are: the graph "
+        "normalises them itself, so do not do it before. The output `logits` divided by the temperature "
+        f"{manifest.temperature:.3f} goes into a softmax. The JSON beside {'it' if one else 'each'} tells the rest."
+    )
+    for name, info in onnx.items():
+        found, precision = info.get("accuracy") or {}, str(info.get("precision", ""))
+        if isinstance(found.get(precision), float) and isinstance(found.get("torch"), float):
+            said += (
+                f" On {found.get('title', 'the validation split')} ({found.get('n', 0):,} validation faces, crops as "
+                f"uint8) `{name}` is right on {found[precision]:.1%}, the net itself on {found['torch']:.1%}."
+            )
+    return _paragraph(said)
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, 118, break_long_words=False, break_on_hyphens=False)
+
+
+def _scored_on(result: ModelResult, split: str) -> str:
+    """Title of the data set that was scored; FER2013's only with the number of its faces."""
+    return data_note(
+        scored_data(str(result.metrics["data"]["name"]), split, result.metrics["splits"][split]["n"])
+    ).title
+
+
+def _scores(result: ModelResult, manifest: Manifest) -> str:
     split = headline_split(result)
     scores, n = result.scores(split), result.metrics["splits"][split]["n"]
-    title = f"{data_note(str(result.metrics['data']['name'])).title}, {result.split_title(split)}"
+    title = f"{_scored_on(result, split)}, {result.split_title(split)}"
     rows = [
         f"### {title}: {n:,} faces\n",
         "| view | accuracy [95 %] | macro F1 | balanced | top 2 | ECE | NLL |",
@@ -202,8 +243,25 @@ def _beside(result: ModelResult, split: str) -> list[str]:
         )
     if always := stored.get("majority"):
         said.append(f"Always answering *{always['label']}*: {always['accuracy']:.1%}.")
+    said += _neutral(result, split)
     said.append("The interval covers the choice of test faces, not the luck of a seed.")
     return [" ".join(said)]
+
+
+def _neutral(result: ModelResult, split: str) -> list[str]:
+    """What neutral faces are taken for most often, where that is counted."""
+    names, scores = list(result.class_names), result.scores(split)
+    if "neutral" not in names or not scores.get("confusion"):
+        return []
+    own = names.index("neutral")
+    row = scores["confusion"][own]
+    wrong = sorted(
+        ((k, name) for i, (k, name) in enumerate(zip(row, names, strict=True)) if i != own and k), reverse=True
+    )
+    if not wrong or sum(row) == 0:
+        return []
+    told = " and ".join(f"{k / sum(row):.0%} *{name}*" for k, name in wrong[:2])
+    return [f"Of the {sum(row):,} neutral faces it called {told}."]
 
 
 def _unscored(manifest: Manifest) -> str:
@@ -214,35 +272,49 @@ def _unscored(manifest: Manifest) -> str:
 
 def _protocol(manifest: Manifest, notes: Sequence[str]) -> str:
     t, r, d = manifest.training, manifest.recipe, manifest.data
+    data = own_data(manifest)[0] if d.get("name") else ""
+    last = " of the last run" if r.init else ""
     facts = [
         (
             "data",
-            f"{data_note(str(d.get('name', ''))).title}: {_count(d.get('n_train'))} training, "
-            f"{_count(d.get('n_val'))} validation faces",
+            f"{data_note(data).title}: {_count(d.get('n_train'))} training, {_count(d.get('n_val'))} validation faces",
         ),
         ("fingerprint of the data", f"`{str(d.get('fingerprint', ''))[:16] or 'unknown'}`"),
         (
-            "recipe",
+            f"recipe{last}",
             f"{r.name}: " + ("one fit" if manifest.classical else ", ".join(map(_phase, r.phases))),
         ),
-        ("epochs in all", f"{t.get('epochs', 'unknown')}, best {t.get('best_epoch', 'unknown')}"),
-        ("arguments of the net", ", ".join(f"{k}={v}" for k, v in manifest.model_args.items()) or "its own"),
-        ("began with", f"the weights of {_other(manifest, BEGAN_WITH)}" if r.init else "nothing of its own"),
         (
-            "learnt from another net",
-            f"distilled from {_other(manifest, TAUGHT_BY)}" if t.get("teacher") else "no",
+            "epochs of all runs" if r.init else "epochs in all",
+            f"{t.get('epochs', 'unknown')}, best {t.get('best_epoch', 'unknown')}",
         ),
-        ("weights of others", "ImageNet weights at the start" if t.get("pretrained") else "none, from scratch"),
-        ("labels of others", "FER+ votes as an auxiliary target" if t.get("extra_annotation") else "none"),
-        ("seed", str(manifest.seed)),
-        ("code", f"commit `{manifest.git_commit[:12] or 'unknown'}`"),
+        ("arguments of the net", ", ".join(f"{k}={v}" for k, v in manifest.model_args.items()) or "its own"),
+        ("began with", f"the weights of {net_named(manifest, BEGAN_WITH)}" if r.init else "nothing of its own"),
+        ("learnt from another net", taught(manifest)),
+        (
+            "weights of others",
+            from_others(manifest, IMAGENET, "pretrained", "ImageNet weights at the start", "none, from scratch"),
+        ),
+        (
+            "labels of others",
+            from_others(manifest, VOTES, "extra_annotation", "FER+ votes as an auxiliary target", "none"),
+        ),
+        (f"seed{last}", str(manifest.seed)),
+        (f"code{last}", f"commit `{manifest.git_commit[:12] or 'unknown'}` of the project"),
         ("temperature", f"{manifest.temperature:.3f}"),
-        ("machine", str(t.get("device", "unknown"))),
+        (f"machine{last}", str(t.get("device", "unknown"))),
     ]
     table = "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in facts)])
     rule = (
         "Training saw the training split, and the validation split chose the epoch and the temperature. A test split "
-        "is scored afterwards, one view per face and no random augmentation. `config.json` holds every setting."
+        "is scored afterwards, one view per face and no random augmentation. "
+    )
+    if not r.init:
+        return "\n\n".join([table, f"{rule}`config.json` holds every setting.", *notes])
+    rule += (
+        "These weights come from more than one run, each of which began with what the one before had left. "
+        "`config.json` holds every setting of the last run, and of the nets before it what is known "
+        "(`training.ancestors`); their settings are not in this repository, but for what is said here."
     )
     return "\n\n".join([table, rule, *notes])
 
@@ -253,29 +325,19 @@ def _phase(p: Phase) -> str:
     )
 
 
-def _other(manifest: Manifest, role: str) -> str:
-    """The net that a net began with or learnt from, as far as it is known."""
-    other = next((a for a in ancestors(manifest) if a.role == role), None)
-    name = str(manifest.training.get("teacher")) if role == TAUGHT_BY else manifest.model
-    if other is None or not other.data:
-        return f"`{name}`" if role == TAUGHT_BY else "an earlier run of its own"
-    seen = ", ".join(dict.fromkeys(data_note(n).title for n in other.data))
-    whose = f"; SHA-256 `{other.sha256[:12]}`" if other.sure and other.sha256 else ""
-    return f"`{other.model}` (trained on {seen}{whose})"
-
-
 def _data(manifest: Manifest) -> str:
     terms = terms_of(manifest)
     said = [note.text if not how else f"{note.title}, seen {how}: {note.text}" for note, how in terms.seen]
-    if shown := [a for a in ancestors(manifest) if a.shown_by]:
-        rows = [f"- {'taught by' if a.role == TAUGHT_BY else 'began with'} `{a.model}`: {a.shown_by}" for a in shown]
-        said.append("\n".join(["What it was made from was recorded after its training; this shows it:", "", *rows]))
+    if later := [a for a in ancestors(manifest) if a.shown_by]:
+        rows = ["What it was made from was written down after its training. What that rests on:", ""]
+        said.append("\n".join([*rows, *(f"- {shown(a)}" for a in later)]))
     for how in terms.unknown:
         said.append(f"What it saw {how} is not recorded for certain; what is said here holds for all the rest.")
     why = ", as far as it is for their makers to say"
     if not terms.free:
         why = f", not MIT: the reason is {'; and '.join(terms.reasons)}"
-    return "\n\n".join([*said, f"The weights: {terms.title}{why}. {_PICTURES} The code: MIT."])
+    said.append(f"The weights: {terms.title}{why}. {_PICTURES} The code: MIT.")
+    return "\n\n".join([*said, WHY_MIT] if terms.free else said)
 
 
 def _count(n: Any) -> str:
@@ -291,6 +353,8 @@ def repo_name(manifest: Manifest) -> str:
         ConfigError: trained on drawn faces, which are for trying things out.
     """
     data = str(manifest.data.get("name", "")).partition("@")[0]
+    if is_unlike((own_data(manifest) or ("",))[0]):  # the form of FER2013 and other pictures: not its name
+        data = "other-data"
     if data == "synthetic":
         raise ConfigError(
             f"{manifest.model} was trained on synthetic faces; only models trained on real data are published"

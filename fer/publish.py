@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fer import checkpoint, hub, paths
 from fer.ancestry import TAUGHT_BY, ancestors
@@ -27,7 +28,7 @@ from fer.timm_form import TIMM_WEIGHTS, timm_form
 
 CARD = "README.md"
 MAIN = "main"
-# files of an earlier push that a later one has no more
+# files that a later push has no more are deleted where an earlier one wrote them
 STALE = ("*.safetensors", "*.skops", "*.onnx", "*.json", "results/**", LICENSE)
 _log = logging.getLogger(__name__)
 
@@ -56,12 +57,20 @@ def repository_of(name_or_path: str | Path, namespace: str, name: str | None = N
         name: Of the repository; default: "fer-" and the model's name.
 
     Raises:
-        CheckpointError, ConfigError: no checkpoint, one trained on drawn faces, or a name that the Hub does not allow.
+        CheckpointError, ConfigError: no checkpoint, one trained on drawn faces, a name that the Hub does not allow, or
+            a token in place of one.
     """
+    hub.require_no_tokens(namespace, name)
     return parse(f"hf:{namespace}/{name or repo_name(checkpoint.read_manifest(name_or_path))}").repo
 
 
-def prepare(name_or_path: str | Path, repo: str, out: str | Path, results: str | Path | None = None) -> Prepared:
+def prepare(
+    name_or_path: str | Path,
+    repo: str,
+    out: str | Path,
+    results: str | Path | None = None,
+    project_url: str | None = None,
+) -> Prepared:
     """Write the folder of a model repository; nothing is sent.
 
     Args:
@@ -69,6 +78,7 @@ def prepare(name_or_path: str | Path, repo: str, out: str | Path, results: str |
         repo: See `repository_of`.
         out: Folder to write; replaced where it is there.
         results: Root of the results; default: the committed ones.
+        project_url: Where this project lives, for the card.
 
     Raises:
         CheckpointError, ConfigError: no checkpoint, a damaged one, or a folder that holds other things.
@@ -89,12 +99,11 @@ def prepare(name_or_path: str | Path, repo: str, out: str | Path, results: str |
             (out / TIMM_WEIGHTS).write_bytes(form.weights)
     onnx = _copy_exports(folder, manifest, out)
     pictures = _write_results(folder, manifest, scored, out)
-    card = write_card(
-        manifest, repo, scored, notes_of(manifest, scored, results), pictures=pictures, onnx=onnx, timm=form
-    )
+    facts = {"pictures": pictures, "onnx": onnx, "timm": form, "project_url": project_url}
+    card = write_card(manifest, repo, scored, notes_of(manifest, scored, results), **facts)
     (out / CARD).write_text(card, encoding="utf-8", newline="\n")
     terms = terms_of(manifest)
-    text = (paths.ROOT / LICENSE).read_text(encoding="utf-8") if terms.free else license_text(terms)
+    text = license_text(terms, (paths.ROOT / LICENSE).read_text(encoding="utf-8") if terms.free else "")
     (out / LICENSE).write_text(text, encoding="utf-8", newline="\n")
     return Prepared(repo, out, manifest)
 
@@ -148,7 +157,8 @@ def push(
     """Send a prepared folder, see `fer.hub.send_folder`.
 
     Args:
-        force: Even if it replaces a better net, another one, or something else altogether.
+        force: Even if it replaces a better net, another one, something else altogether, or a README.md or LICENSE that
+            was edited by hand, and deletes what matches `STALE`, whoever wrote it.
 
     Raises:
         HubError: see there and `require_improvement`, which is asked of the branch.
@@ -210,9 +220,9 @@ def scored_with(manifest: checkpoint.Manifest, root: str | Path | None = None) -
     return sorted(found.values(), key=lambda r: r.metrics["data"]["name"] != manifest.data.get("name"))
 
 
-def _copy_exports(folder: Path, manifest: checkpoint.Manifest, out: Path) -> list[str]:
-    """ONNX files that were made from these weights, each with its JSON; others stay here. Returns their names."""
-    made = []
+def _copy_exports(folder: Path, manifest: checkpoint.Manifest, out: Path) -> dict[str, dict[str, Any]]:
+    """ONNX files that were made from these weights, each with its JSON; others stay here. Returns name -> JSON."""
+    made = {}
     for path in sorted(folder.glob("*.onnx")):
         try:
             info = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -226,7 +236,7 @@ def _copy_exports(folder: Path, manifest: checkpoint.Manifest, out: Path) -> lis
             continue
         for file in (path, path.with_suffix(".json")):
             shutil.copyfile(file, out / file.name)
-        made.append(path.name)
+        made[path.name] = info
     return made
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fer.ancestry import IMAGENET, TAUGHT_BY, ancestors, base_name, own_data
+from fer.ancestry import BEGAN_WITH, IMAGENET, TAUGHT_BY, VOTES, Ancestor, ancestors, base_name, is_unlike, own_data
 from fer.checkpoint import Manifest
 
 MIT = "mit"
@@ -104,6 +105,10 @@ DATA: dict[str, DataNote] = {
         license_name=_NOT_KNOWN,
         license_link=LICENSE,
     ),
+    VOTES: DataNote(
+        "FER+ votes",
+        "FER+ (Barsoum et al. 2016): ten people's votes for each face of FER2013, published under the MIT licence.",
+    ),
     IMAGENET: DataNote(
         "ImageNet",
         "Weights that others trained on ImageNet and publish under terms of their own (timm's and torchvision's: "
@@ -123,7 +128,21 @@ DATA: dict[str, DataNote] = {
     ),
 }
 _OTHER = "A data set of the one who trained this net; ask them for its source and terms."
+_UNLIKE = (
+    f"{_OTHER} Its files have the form of a data set that is known here, its numbers of faces are not those of it."
+)
+# why FER2013's terms are not taken to bind weights, and those of others are
+WHY_MIT = (
+    "Why MIT: as far as they are known here, the terms of FER2013 speak of the pictures alone, which may not be passed "
+    "on, and not of what is learnt from them; FER+'s labels are under MIT. ImageNet's and AffectNet's terms speak of "
+    "non-commercial research use, and Muxspace states none, so weights that have seen those are not under MIT."
+)
+_OWN_HOW = {IMAGENET: "through the weights that it began with", VOTES: "as a second target of its training"}
 NOT_RECORDED = DataNote("what is not recorded", "", "other", _NOT_KNOWN, LICENSE)
+
+
+_PICTURES = """The licence above holds for the weights and the code. It does not hold for the
+pictures that the net learnt from, none of which is here:"""
 
 
 def data_note(name: str) -> DataNote:
@@ -132,7 +151,8 @@ def data_note(name: str) -> DataNote:
     A name that has AffectNet's in it, such as a folder's, is taken for AffectNet: better too strict than too free.
     """
     known = "affectnet" if "affectnet" in name.lower() else base_name(name)
-    return DATA.get(known) or DataNote(name or "unknown", _OTHER, "other", _NOT_KNOWN, LICENSE)
+    text = _UNLIKE if is_unlike(name) else _OTHER
+    return DATA.get(known) or DataNote(name or "unknown", text, "other", _NOT_KNOWN, LICENSE)
 
 
 def terms_of(manifest: Manifest) -> Terms:
@@ -143,8 +163,7 @@ def terms_of(manifest: Manifest) -> Terms:
     own = own_data(manifest)
     seen = {data_note(own[0] if own else ""): ""}
     for name in own[1:]:
-        how = "through the weights that it began with" if name == IMAGENET else "in an earlier phase of its training"
-        seen.setdefault(data_note(name), how)
+        seen.setdefault(data_note(name), _OWN_HOW.get(name, "in an earlier phase of its training"))
     unknown = []
     for other in ancestors(manifest):
         how = "through its teacher" if other.role == TAUGHT_BY else "through the net that it began with"
@@ -161,9 +180,16 @@ def strictest(notes: Iterable[DataNote]) -> DataNote:
     return max(notes, key=lambda note: STRICTNESS.index(note.name))
 
 
-def license_text(terms: Terms) -> str:
-    """The LICENSE file of weights that are not under MIT: plain text that says what is known and what is not."""
+def license_text(terms: Terms, code: str = "") -> str:
+    """The LICENSE file of weights: plain text that says what is known and what is not.
+
+    Args:
+        code: The licence of the code, which is that of weights that are free; the pictures are named behind it.
+    """
     said = [f"- {note.title}" + (f", seen {how}" if how else "") + f": {_plain(note.text)}" for note, how in terms.seen]
+    if terms.free:
+        plain = "\n".join(textwrap.fill(line, 78, subsequent_indent="  ", break_on_hyphens=False) for line in said)
+        return f"{code.rstrip()}\n\n{'-' * 60}\n{_PICTURES}\n\n{plain}\n"
     said += [f"- What it saw {how} is not recorded for certain." for how in terms.unknown]
     return "\n".join(
         [
@@ -180,6 +206,57 @@ def license_text(terms: Terms) -> str:
             "",
         ]
     )
+
+
+def taught(manifest: Manifest) -> str:
+    """Whether another net taught this one, or the one that it began with."""
+    if manifest.recipe.teacher or (manifest.training.get("teacher") and not manifest.recipe.init):
+        return f"distilled from {net_named(manifest, TAUGHT_BY)}"
+    if manifest.training.get("teacher") or any(a.role == TAUGHT_BY for a in ancestors(manifest)):
+        return f"not in the last run; before it, distilled from {net_named(manifest, TAUGHT_BY)}"
+    return (
+        "no" if all(a.data and a.sure for a in ancestors(manifest)) else "no; of the net it began with it is not known"
+    )
+
+
+def from_others(manifest: Manifest, name: str, mark: str, has: str, has_not: str) -> str:
+    """Whether a net, or one that it was made from, began with published weights or saw other labels."""
+    if manifest.training.get(mark):
+        return has
+    above = ancestors(manifest)
+    found = [
+        f"`{a.model}`, {'its teacher' if a.role == TAUGHT_BY else 'which it began with'}"
+        for a in above
+        if name in a.data
+    ]
+    if found:
+        return f"none of its own; {has}: {'; '.join(dict.fromkeys(found))}"
+    return (
+        has_not if all(a.data and a.sure for a in above) else "none of its own; of the nets before it, it is not known"
+    )
+
+
+def net_named(manifest: Manifest, role: str) -> str:
+    """The net that a net began with or learnt from, as far as it is known."""
+    other = next(iter(sorted((a for a in ancestors(manifest) if a.role == role), key=lambda a: not a.direct)), None)
+    name = str(manifest.training.get("teacher")) if role == TAUGHT_BY else manifest.model
+    if other is None or not other.data:
+        return f"`{name}`" if role == TAUGHT_BY else "an earlier run of its own"
+    seen = ", ".join(dict.fromkeys(data_note(n).title for n in other.data))
+    whose = f"; SHA-256 `{other.sha256[:12]}`" if other.sure and other.sha256 else "; inferred" * other.inferred
+    return f"`{other.model}` (trained on {seen}{whose})"
+
+
+def shown(other: Ancestor) -> str:
+    """A sentence on what an entry of the record rests on."""
+    what = {
+        (TAUGHT_BY, True): f"Its teacher was `{other.model}`",
+        (TAUGHT_BY, False): f"A net before it was taught by `{other.model}`",
+        (BEGAN_WITH, True): f"It began with weights of `{other.model}`",
+        (BEGAN_WITH, False): f"Before those there was an earlier run of `{other.model}`",
+    }.get((other.role, other.direct), f"It was made from `{other.model}`")
+    seen = f", which had seen {', '.join(data_note(n).title for n in other.data)}" if other.data else ""
+    return f"{what}{seen}. {'That is an inference, from' if other.inferred else 'This shows it:'} {other.shown_by}."
 
 
 def _plain(text: str) -> str:

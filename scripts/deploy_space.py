@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--hardware", help="of a new Space: cpu-basic (the Hub's default), zero-a10g (ZeroGPU, demo only), t4-small ..."
     )
+    p.add_argument("--project-url", metavar="URL", help="where this project lives, for the README of the Space")
     p.add_argument("--force-push", action="store_true", help="replace and delete what another Space of this name holds")
     p.add_argument("--dry-run", action="store_true", help="write the folder, which runs as it is, and send nothing")
     p.add_argument("--out", type=Path, help="where --dry-run writes (default: outputs/space-<app>/)")
@@ -90,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     from fer import hub
 
     app = APPS[args.app]
+    hub.require_no_tokens(args.namespace, args.name, args.hardware, args.project_url)
     if not args.dry_run and not args.namespace:
         raise ConfigError("--namespace is needed: your name on the Hub, or your organisation's")
     if args.out and not args.dry_run:
@@ -99,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     names = built_model(args.models) if args.app == "static" else wanted_models(args.models)
     if args.dry_run:
         out = args.out or ROOT / "outputs" / f"space-{args.app}"
-        write_space(app, out, names, args.hardware)
+        write_space(app, out, names, args.hardware, args.project_url)
         files = [p for p in out.rglob("*") if p.is_file()]
         print(f"{out}: {len(files)} files, {sum(p.stat().st_size for p in files) / 1e6:.1f} MB")
         brought = re.search(r"^sdk_version: (\S+)$", (out / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
@@ -109,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     hub.check_access(args.namespace)
     with tempfile.TemporaryDirectory(prefix="fer-space-") as temporary:
         out = Path(temporary) / "space"
-        write_space(app, out, names, args.hardware)
+        write_space(app, out, names, args.hardware, args.project_url)
         sent = hub.send_folder(
             out,
             f"{args.namespace}/{args.name or app.repo}",
@@ -179,7 +181,9 @@ def built_model(text: str) -> list[str]:
     return [name]
 
 
-def write_space(app: App, out: Path, names: Sequence[str], hardware: str | None) -> None:
+def write_space(
+    app: App, out: Path, names: Sequence[str], hardware: str | None, project_url: str | None = None
+) -> None:
     """The exact folder of a Space; one that an earlier run wrote is replaced.
 
     Raises:
@@ -192,6 +196,9 @@ def write_space(app: App, out: Path, names: Sequence[str], hardware: str | None)
     app.write(out, names, hardware)
     copy(ROOT / "LICENSE", out / "LICENSE")
     state_terms(out, names)
+    if project_url:
+        with open(out / "README.md", "a", encoding="utf-8") as readme:
+            readme.write(f"\nThe project behind this Space: {project_url}\n")
     files_of(out)
 
 
@@ -228,12 +235,14 @@ def state_terms(out: Path, names: Sequence[str]) -> None:
 def write_demo(out: Path, names: Sequence[str], hardware: str | None) -> None:
     """The Gradio demo as it is, with the package, the checkpoints, their scores and notes beside it."""
     copy(ROOT / "demo", out, without=("static",))
+    readme = out / "README.md"
+    readme.write_text(of_the_space(readme.read_text(encoding="utf-8")), encoding="utf-8")
     copy_package(out, names)
     for pattern in ("*/*/metrics.json", "*/notes.json"):  # what the cards quote
         for path in results_dir().glob(pattern):
             copy(path, out / "results" / path.relative_to(results_dir()))
     if (hardware or "").startswith("zero"):
-        readme, needs = out / "README.md", out / "requirements.txt"
+        needs = out / "requirements.txt"
         readme.write_text(
             readme.read_text(encoding="utf-8").replace(
                 "sdk: gradio\n", f"sdk: gradio\nsuggested_hardware: {hardware}\n", 1
@@ -247,6 +256,21 @@ def write_demo(out: Path, names: Sequence[str], hardware: str | None) -> None:
             flags=re.MULTILINE,
         )
         needs.write_text(pinned, encoding="utf-8")
+
+
+def of_the_space(text: str) -> str:
+    """The demo's README.md without what only the project's folder has: other paths, how to make a Space."""
+    text = text.replace("python demo/app.py", "python app.py").replace("the project's folder", "this folder")
+    lines = [line for line in text.split("\n") if "runs/" not in line]
+    kept, skip = [], False
+    for part in "\n".join(lines).split("\n\n"):
+        if part.startswith("## As a Space"):
+            skip = True
+        elif skip and part.startswith(("The pictures", "## ")):
+            skip = False
+        if not skip and "scripts/" not in part:
+            kept.append(part)
+    return "\n\n".join(kept)
 
 
 def write_lab(out: Path, names: Sequence[str], hardware: str | None) -> None:

@@ -38,8 +38,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--force-push",
         action="store_true",
-        help="even if the repository (or the branch) holds another net, or one that is better on the validation split",
+        help="even if the repository (or the branch) holds another net, one that is better on the validation split, or a "
+        "README or LICENSE that was edited there; files by hand that look like those of a push are deleted",
     )
+    p.add_argument("--project-url", metavar="URL", help="where this project lives; the cards then tell where to get it")
     p.add_argument("--collection", default=COLLECTION, metavar="TITLE", help=f"default: {COLLECTION!r}")
     p.add_argument("--no-collection", action="store_true", help="put them into no collection")
     p.add_argument(
@@ -65,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out and not args.dry_run:
         raise ConfigError("--out is for --dry-run; without it, nothing is kept here")
+    hub.require_no_tokens(args.namespace, args.name, args.revision, args.collection, args.project_url)
     places = wanted(args)
     repos = [publish.repository_of(place, args.namespace, args.name) for place in places]
     if twice := sorted({r for r in repos if repos.count(r) > 1}):
@@ -79,10 +82,11 @@ def run(args: argparse.Namespace) -> int:
         prepared = []
         for i, (place, repo) in enumerate(zip(places, repos, strict=True), 1):
             print(f"preparing {place} as {repo} ({i} of {len(places)})", file=sys.stderr, flush=True)
-            prepared.append(publish.prepare(place, repo, out / repo.partition("/")[2]))
+            prepared.append(publish.prepare(place, repo, out / repo.partition("/")[2], project_url=args.project_url))
         if args.dry_run:
             for one in prepared:
                 show(one.repo, one.folder)
+            print(where_to(args))
             return 0
         for one in prepared:
             sent = publish.push(
@@ -126,6 +130,15 @@ def announce(repo: str, plan) -> None:  # type: ignore[no-untyped-def]
             print(f"  {kind:8s} {path}", file=sys.stderr)
     if plan.unchanged:
         print(f"  {len(plan.unchanged)} are there already", file=sys.stderr)
+
+
+def where_to(args: argparse.Namespace) -> str:
+    """What a dry run would do with the folders."""
+    told = f"would be sent to {'the branch ' + args.revision if args.revision else 'the main branch'} of "
+    told += "private repositories" if args.private else "public repositories"
+    if args.no_collection:
+        return f"{told}, and put into no collection"
+    return f"{told}, and put into the {'private ' * args.private}collection {args.collection!r} of {args.namespace}"
 
 
 def show(repo: str, folder: Path) -> None:

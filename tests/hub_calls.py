@@ -71,4 +71,4 @@ def content(folder):
 
 
 def without_attributes(files):
-    return {k: v for k, v in files.items() if k != ".gitattributes"}
+    return {k: v for k, v in files.items() if k not in (".gitattributes", ".fer-sent.json")}

@@ -96,6 +96,7 @@ class Fault:
     cut: bool = False
     times: int = 1
     headers: dict[str, str] = field(default_factory=dict)
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,18 +175,26 @@ class HubLookAlike:
         )
 
     def fail(
-        self, method: str, pattern: str, status: int = 0, *, cut: bool = False, times: int = 1, **headers: str
+        self,
+        method: str,
+        pattern: str,
+        status: int = 0,
+        *,
+        cut: bool = False,
+        times: int = 1,
+        late: bool = False,
+        **headers: str,
     ) -> None:
         """Let the next `times` requests whose path has `pattern` (a regular expression) fail.
 
         Args:
             status: The HTTP status to answer with.
             cut: Close the connection instead: in the middle of what is sent or received.
+            late: Do what was asked first: only its answer is lost.
             headers: Of the answer; "_" stands for "-".
         """
-        self.faults.append(
-            Fault(method, pattern, status, cut, times, {k.replace("_", "-"): v for k, v in headers.items()})
-        )
+        named = {k.replace("_", "-"): v for k, v in headers.items()}
+        self.faults.append(Fault(method, pattern, status, cut, times, named, late))
 
     def repo(self, name: str, kind: str = "model") -> Repo:
         """A repository that is there."""

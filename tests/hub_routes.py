@@ -58,13 +58,13 @@ class Handler(BaseHTTPRequestHandler):
                 if fault.times <= 0:
                     self.hub.faults.remove(fault)
         length = int(self.headers.get("Content-Length") or 0)
-        if fault and fault.cut and self.command in ("POST", "PUT"):
+        if fault and fault.cut and not fault.late and self.command in ("POST", "PUT"):
             self.rfile.read(length // 2)
             return self._hang_up()
         self.body = self._read_body(length)
-        self.cut = bool(fault and fault.cut)
+        self.cut, self.late = bool(fault and fault.cut), fault.status if fault and fault.late else 0
         try:
-            if fault and fault.status:
+            if fault and fault.status and not fault.late:
                 raise _Answer(fault.status, f"a made-up failure {fault.status}", headers=fault.headers)
             with self.hub.lock:
                 self._route()
@@ -93,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(json.dumps({"error": message}).encode(), e.status, headers)
 
     def _send(self, data: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
+        self.send_response(self.late or status)
         for key, value in ({"Content-Type": "application/json"} | (headers or {})).items():
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(data)))

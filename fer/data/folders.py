@@ -58,8 +58,9 @@ def read_folders(
         seed, fraction: Of the validation split that is cut from train/ where there is no val/.
 
     Returns:
-        Data set "fer2013-folders" with one-hot targets over FER7. `rows` numbers the files of train/, val/ and test/
-        in that order, each sorted by file name, then class.
+        Data set "fer2013-folders" with one-hot targets over FER7; the name tells the form, and whether the pictures are
+        those of FER2013 is for their counts to say (`fer.ancestry.own_data`). `rows` numbers the files of train/, val/
+        and test/ in that order, each sorted by file name, then class.
 
     Raises:
         DataError: no train/, an empty folder, an unknown class, or a file that is no 48 x 48 picture (names it).

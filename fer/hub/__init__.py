@@ -14,10 +14,11 @@ from fer.hub.downloads import (
     pretrained_net,
 )
 from fer.hub.pull import fetch_checkpoint, is_cached, is_hub_name, present_file
-from fer.hub.push import Plan, Sent, check_access, collect, send_folder
+from fer.hub.push import SENT_LIST, Plan, Sent, check_access, collect, require_no_tokens, send_folder
 
 __all__ = [
     "KAGGLE_TOKEN_HELP",
+    "SENT_LIST",
     "TIMM_FILE",
     "YUNET_FILE",
     "YUNET_REPO",
@@ -34,5 +35,6 @@ __all__ = [
     "kaggle_dataset",
     "present_file",
     "pretrained_net",
+    "require_no_tokens",
     "send_folder",
 ]

@@ -51,6 +51,7 @@ def fetch_yunet(cache_dir: str | Path | None = None, allow_download: bool = True
     with reaching_the_hub(
         f"{YUNET_FILE} could not be fetched from {YUNET_REPO}",
         "or download it by hand and give its path or set FER_YUNET",
+        reading=True,
     ) as hub:
         path = Path(hub.hf_hub_download(YUNET_REPO, YUNET_FILE, cache_dir=cache_dir, force_download=damaged))
     got = _sha256(path)
@@ -115,7 +116,7 @@ def _fetch_weights(repo: str, cache_dir: str | Path | None) -> Path:
         return Path(found)
     _log.info("fetching %s from %s", TIMM_FILE, repo)
     advice = f"the network is needed once, later runs take the file from the cache; or {_FROM_SCRATCH}"
-    with reaching_the_hub(f"ImageNet weights {repo}: download failed", advice) as hub:
+    with reaching_the_hub(f"ImageNet weights {repo}: download failed", advice, reading=True) as hub:
         return Path(hub.hf_hub_download(repo, TIMM_FILE, cache_dir=cache_dir))
 
 
@@ -153,7 +154,7 @@ def hub_dataset(repo_id: str, patterns: Sequence[str] | None = None, revision: s
     Raises:
         HubError: huggingface_hub is not installed, no network, or no such repository.
     """
-    with reaching_the_hub(f"Hub data set {repo_id}: download failed") as hub:
+    with reaching_the_hub(f"Hub data set {repo_id}: download failed", reading=True) as hub:
         return Path(hub.snapshot_download(repo_id, repo_type="dataset", allow_patterns=patterns, revision=revision))
 
 

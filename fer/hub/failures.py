@@ -57,11 +57,12 @@ def client_errors(package: ModuleType) -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def reaching_the_hub(what: str, advice: str = "") -> Iterator[ModuleType]:
+def reaching_the_hub(what: str, advice: str = "", reading: bool = False) -> Iterator[ModuleType]:
     """Gives huggingface_hub; what its calls raise in the block becomes a HubError that begins with `what`.
 
     Args:
         advice: Ends the message.
+        reading: Whether the calls in the block only read.
 
     Raises:
         HubError: the cause and what to do, in one line without any token.
@@ -70,7 +71,7 @@ def reaching_the_hub(what: str, advice: str = "") -> Iterator[ModuleType]:
     try:
         yield package
     except client_errors(package) as e:
-        raise_without_token(f"{what}: {reason(e)}" + (f"; {advice}" if advice else ""), e)
+        raise_without_token(f"{what}: {reason(e, reading)}" + (f"; {advice}" if advice else ""), e)
 
 
 def raise_without_token(said: str, e: BaseException) -> NoReturn:
@@ -131,7 +132,7 @@ def own_tokens() -> list[str]:
     return sorted({t for t in found if len(t) >= 8}, key=len, reverse=True)
 
 
-def reason(e: BaseException) -> str:
+def reason(e: BaseException, reading: bool = False) -> str:
     """Why a call of huggingface_hub failed, and what to do about it."""
     chain = list(_chain(e))
     kinds = {c.__name__ for part in chain for c in type(part).__mro__}
@@ -143,7 +144,7 @@ def reason(e: BaseException) -> str:
     if response is not None and response.status_code == 400:  # the client's own words hold what the Hub objects to
         return " ".join(str(e).split())[:300]
     if response is not None:
-        return _of_status(int(response.status_code), response)
+        return _of_status(int(response.status_code), response, reading)
     if "LocalTokenNotFoundError" in kinds:
         return f"no token; make one at {TOKEN_PAGE} and {LOG_IN}"
     if kinds & _NO_CONNECTION:
@@ -167,11 +168,13 @@ def _of_kind(kinds: set[str]) -> str | None:
     return None
 
 
-def _of_status(status: int, response: Any) -> str:
+def _of_status(status: int, response: Any, reading: bool = False) -> str:
     if status == 401:
         return f"the token was refused (401); make a new one at {TOKEN_PAGE} and {LOG_IN}"
     if status == 402:
         return "this needs a paid plan (402); static Spaces are free, Gradio and Docker Spaces are not"
+    if status == 403 and reading:
+        return f"not allowed with this token (403), which may not read it; take one that may, see {TOKEN_PAGE}"
     if status == 403:
         return f"not allowed with this token (403); it needs write access to the namespace, see {TOKEN_PAGE}"
     if status == 412:

@@ -131,7 +131,7 @@ def present_file(repo: str, file: str, revision: str | None = None) -> Path | No
     Raises:
         HubError: the Hub could not be reached or refused.
     """
-    with reaching_the_hub(f"{file} of {repo} could not be read") as hub:
+    with reaching_the_hub(f"{file} of {repo} could not be read", reading=True) as hub:
         api = hub.HfApi(**library())
         if not api.file_exists(repo, file, revision=revision):
             return None
@@ -147,7 +147,7 @@ def _get(
     Args:
         damaged: A copy that is not to be used: it is fetched anew.
     """
-    with reaching_the_hub(f"{wanted}: {file} could not be fetched") as hub:
+    with reaching_the_hub(f"{wanted}: {file} could not be fetched", reading=True) as hub:
         again = damaged is not None
         path = hub.hf_hub_download(
             wanted.repo, file, revision=revision, cache_dir=cache_dir, force_download=again, **library()
@@ -219,7 +219,7 @@ def _recorded(record: Path) -> str | None:
 def _told_by_the_hub(wanted: HubName, path: Path) -> str | None:
     """The digest of a file at the commit of its copy; None where the Hub cannot be asked."""
     try:
-        with reaching_the_hub(f"{wanted}: {path.name} could not be checked") as hub:
+        with reaching_the_hub(f"{wanted}: {path.name} could not be checked", reading=True) as hub:
             url = hub.hf_hub_url(wanted.repo, path.name, revision=path.parent.name)
             return _digest_in(hub.get_hf_file_metadata(url, **library()).etag or "")
     except HubError as e:

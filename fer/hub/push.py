@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from fer.errors import HubError
+from fer.errors import ConfigError, HubError
 from fer.hub.failures import LOG_IN, TOKEN_PAGE, holds_token, reaching_the_hub, require_online, scrub
 from fer.hub.pull import library
 
 KINDS = ("model", "space")
-_KEPT = (".gitattributes",)
-_FRESH = {".gitattributes", "README.md", "LICENSE"}  # what a repository made on the web page may hold
+# in every repository that was sent from here: path -> digests of what was sent
+SENT_LIST = ".fer-sent.json"
+_KEPT = (".gitattributes", SENT_LIST)
+# people write these as well; the others are told apart by what they are (see `known_by`)
+_WRITTEN_BY_HAND = ("README.md", "LICENSE")
+_FRESH = {*_KEPT, *_WRITTEN_BY_HAND}  # what a repository made on the web page may hold
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,17 @@ class Sent:
     url: str
     commit: str
     plan: Plan
+
+
+def require_no_tokens(*names: str | None) -> None:
+    """Refuse names that hold a token, before one of them is printed, written or sent.
+
+    Raises:
+        ConfigError: without the token.
+    """
+    for name in names:
+        if name and scrub(name) != name:
+            raise ConfigError(f"{scrub(name)!r} holds an access token where a name was expected; revoke that token")
 
 
 def files_of(folder: str | Path) -> dict[str, Path]:
@@ -106,7 +125,8 @@ def send_folder(
 ) -> Sent:
     """Make a repository hold a folder; only what differs is sent, in one commit.
 
-    The commit is the last step: an upload that breaks off leaves the repository as it was.
+    The commit is the last step: an upload that breaks off leaves the repository as it was. What was sent is listed in
+    the repository (`SENT_LIST`): with `known_by`, only what an earlier commit from here wrote is deleted.
 
     Args:
         folder: All its files are sent.
@@ -120,10 +140,12 @@ def send_folder(
         space: `space_sdk` and `space_hardware` of a new Space.
         on_plan: Told what will be sent, before it is.
         known_by: Files that a repository of this kind has. One that holds other files and lacks any of these is
-            somebody's other work and left alone; empty = not asked.
+            somebody's other work and left alone, and so is a README.md or LICENSE that was not sent from here or was
+            edited since. Empty = nothing of this is asked.
 
     Raises:
-        HubError: somebody's other work; see `files_of` and `check_access`; or the Hub could not be reached or refused.
+        HubError: somebody's other work, or text of theirs; see `files_of` and `check_access`; or the Hub could not be
+            reached or refused.
     """
     files = files_of(folder)
     what = f"{repo} could not be pushed"
@@ -137,11 +159,7 @@ def send_folder(
             b.name for b in api.list_repo_refs(repo, repo_type=kind).branches
         }
         info = api.repo_info(repo, repo_type=kind, revision=None if fresh else revision)
-        there = {
-            f.path: (f.lfs.sha256 if f.lfs else f.blob_id, f.lfs is not None)
-            for f in api.list_repo_tree(repo, recursive=True, revision=info.sha, repo_type=kind)
-            if isinstance(f, hub.RepoFile)
-        }
+    there = _tree(api, repo, kind, str(info.sha))
     if private and not info.private:
         raise HubError(f"{what}: {url} is public; make it private in its settings, or push without --private")
     if known_by and not set(known_by) <= set(there) and (others := sorted(set(there) - _FRESH)):
@@ -151,7 +169,14 @@ def send_folder(
             f"{what}: {place} holds something else ({some}) and was left as it is. Choose another --name, or say "
             "--force-push, which replaces and deletes what is there"
         )
-    plan = compare(files, there, stale)
+    listed = _sent_before(repo, kind, info.sha, SENT_LIST in there) if known_by else {}
+    plan = compare(files, there, stale, set(listed) if known_by else None)
+    own = [p for p in plan.changed if p in _WRITTEN_BY_HAND and there[p][0] not in listed.get(p, ())]
+    if known_by and not fresh and (own := [p for p in own if not _is_empty_card(repo, kind, info.sha, p)]):
+        raise HubError(
+            f"{what}: its {' and '.join(own)} {'was' if len(own) == 1 else 'were'} not written from here, or edited "
+            "since, and nothing was changed. Say --force-push to replace it, or choose another --name"
+        )
     if on_plan:
         on_plan(plan)
     if fresh:
@@ -159,26 +184,106 @@ def send_folder(
             api.create_branch(repo, branch=str(revision), revision=info.sha, repo_type=kind, exist_ok=True)
     if plan.empty:
         return Sent(repo, url, info.sha, plan)
-    with reaching_the_hub(f"{what} (it is as it was before)") as hub:
-        operations = [hub.CommitOperationAdd(p, files[p]) for p in (*plan.new, *plan.changed)]
-        operations += [hub.CommitOperationDelete(p, is_folder=False) for p in plan.deleted]
-        done = api.create_commit(
-            repo, operations, commit_message=message, repo_type=kind, revision=revision, parent_commit=info.sha
-        )
+    try:
+        with reaching_the_hub(what) as hub:
+            operations = [hub.CommitOperationAdd(p, files[p]) for p in (*plan.new, *plan.changed)]
+            operations += [hub.CommitOperationDelete(p, is_folder=False) for p in plan.deleted]
+            operations.append(hub.CommitOperationAdd(SENT_LIST, _listing(files)))
+            done = api.create_commit(
+                repo, operations, commit_message=message, repo_type=kind, revision=revision, parent_commit=info.sha
+            )
+    except HubError as e:
+        branch = f"; its new branch {revision} stays, and holds what the main branch holds" if fresh else ""
+        commit = _came_through(api, repo, kind, revision, info.sha, files, plan)
+        if commit in (None, "", info.sha):
+            said = {
+                None: "whether the commit arrived is not known: it holds the earlier version or all of the new one",
+                "": "another commit was made meanwhile; see its page for what it holds now",
+            }.get(commit, "it is as it was before")
+            raise HubError(f"{e} ({said}{branch})") from e
+        _log.warning("%s: the answer of the Hub was lost, but the commit arrived", repo)
+        return Sent(repo, url, commit, plan)
     return Sent(repo, url, done.oid, plan)
 
 
-def compare(files: Mapping[str, Path], there: Mapping[str, tuple[str, bool]], stale: Sequence[str] = ()) -> Plan:
+def _tree(api: Any, repo: str, kind: str, commit: str) -> dict[str, tuple[str, bool]]:
+    """Path in a repository -> (digest, whether it lies in the large file storage)."""
+    with reaching_the_hub(f"{repo} could not be read") as hub:
+        return {
+            f.path: (f.lfs.sha256 if f.lfs else f.blob_id, f.lfs is not None)
+            for f in api.list_repo_tree(repo, recursive=True, revision=commit, repo_type=kind)
+            if isinstance(f, hub.RepoFile)
+        }
+
+
+def _came_through(
+    api: Any, repo: str, kind: str, revision: str | None, before: str, files: Mapping[str, Path], sent: Plan
+) -> str | None:
+    """After a commit without an answer: the commit that holds the files now, or `before` where none was made.
+
+    "" = another one was made meanwhile; None = the Hub does not say.
+    """
+    try:
+        with reaching_the_hub(f"{repo} could not be asked"):
+            now = str(api.repo_info(repo, repo_type=kind, revision=revision).sha)
+        if now == before:
+            return before
+        there = _tree(api, repo, kind, now)
+        left = compare(files, there)
+        return "" if left.new or left.changed or set(sent.deleted) & set(there) else now
+    except HubError as e:
+        _log.debug("%s", e)
+        return None
+
+
+def _listing(files: Mapping[str, Path]) -> bytes:
+    """Content of `SENT_LIST`."""
+    digests = {name: [_digest(path, large=False), _digest(path, large=True)] for name, path in sorted(files.items())}
+    return (json.dumps({"format": "fer-sent", "files": digests}, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _sent_before(repo: str, kind: str, commit: str, there: bool) -> dict[str, list[str]]:
+    """What an earlier commit from here has written; nothing where that is not known."""
+    if not there:
+        return {}
+    try:
+        found = json.loads(_text(repo, kind, commit, SENT_LIST))["files"]
+        return {str(path): [str(d) for d in digests] for path, digests in found.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _is_empty_card(repo: str, kind: str, commit: str, path: str) -> bool:
+    """Whether a file is the README.md of a repository made on the web page: metadata and no word."""
+    if path != "README.md":
+        return False
+    return not re.sub(r"\A\s*---\n.*?\n---\s*", "", _text(repo, kind, commit, path), count=1, flags=re.DOTALL).strip()
+
+
+def _text(repo: str, kind: str, commit: str, path: str) -> str:
+    with reaching_the_hub(f"{path} of {repo} could not be read", reading=True) as hub:
+        file = Path(hub.hf_hub_download(repo, path, revision=commit, repo_type=kind, **library()))
+    return file.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
+
+
+def compare(
+    files: Mapping[str, Path],
+    there: Mapping[str, tuple[str, bool]],
+    stale: Sequence[str] = (),
+    ours: Set[str] | None = None,
+) -> Plan:
     """What has to be sent.
 
     Args:
         files: Path in the repository -> local file.
         there: Path in the repository -> (digest, whether it lies in the large file storage).
         stale: See `send_folder`.
+        ours: Paths in the repository that may be deleted; None = all.
     """
     new = [p for p in files if p not in there]
     changed = [p for p in files if p in there and _digest(files[p], large=there[p][1]) != there[p][0]]
-    deleted = [p for p in there if p not in files and p not in _KEPT and any(_matches(p, s) for s in stale)]
+    gone = [p for p in there if p not in files and p not in _KEPT and (ours is None or p in ours)]
+    deleted = [p for p in gone if any(_matches(p, s) for s in stale)]
     return Plan(
         new=tuple(sorted(new)),
         changed=tuple(sorted(changed)),

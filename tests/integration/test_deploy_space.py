@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib import util
 from pathlib import Path
 
 import pytest
 
-from fer.checkpoint import read_manifest, trained_models
+from fer.checkpoint import read_manifest, trained_models, write_manifest
+from tests.hub_calls import without_attributes
 from tests.hub_look_alike import READER, USER, WRITER, Client, HubLookAlike
 from tests.hub_routes import card_errors
 
@@ -96,6 +98,31 @@ def test_the_folder_holds_what_the_app_needs(app, some, spaces):
         assert notes and notes <= have, "the cards of the apps quote them"
     assert any(n.endswith(".parquet") for n in have) == (app == "lab")
     assert not [n for n in have if n.startswith("static/")]
+
+
+def test_the_readme_of_the_demo_names_nothing_that_is_not_there(script, spaces):
+    text = (spaces["demo"] / "README.md").read_text(encoding="utf-8")
+    for path in re.findall(r"`?\b((?:[a-z_]+/)*[a-z_0-9]+\.py)\b", text) + re.findall(r"`([a-z_]+/)`", text):
+        assert (spaces["demo"] / path).exists(), path
+    assert "python app.py --port" in text and "runs/" not in text and "scripts/" not in text
+    assert "## For programs" in text and "examples/" in text, "the rest stays"
+    assert list(card_errors(text, "space")) == []
+
+
+def test_it_says_where_the_project_lives(script, tmp_path):
+    argv = ["--app", "demo", "--dry-run", "--models", "baseline_cnn", "--project-url", "https://example.org/lab"]
+    assert script.main([*argv, "--out", str(tmp_path / "s")]) == 0
+    assert "The project behind this Space: https://example.org/lab\n" in (tmp_path / "s" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("option", ["--namespace", "--name", "--project-url"])
+def test_a_token_in_place_of_a_name_is_neither_told_nor_written(option, script, tmp_path, capsys):
+    token = "hf_" + 17 * "aB"
+    argv = ["--app", "demo", "--dry-run", "--models", "baseline_cnn", "--out", str(tmp_path / "s"), option, token]
+    assert script.main(argv) == 2
+    told = capsys.readouterr()
+    assert token not in told.out + told.err and "holds an access token" in told.err
+    assert not (tmp_path / "s").exists()
 
 
 def imported(files):
@@ -230,7 +257,9 @@ def test_a_space_with_a_net_of_strict_terms_says_so(script, tmp_path, monkeypatc
     from tests.small_checkpoints import bundle
 
     monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path))
-    bundle(tmp_path, "baseline_cnn")
+    free = bundle(tmp_path, "baseline_cnn")
+    made = read_manifest(free)
+    write_manifest(free, replace(made, data=made.data | {"n_train": 28_709, "n_val": 3_589}))
     bundle(tmp_path, "custom_cnn", data="affectnet@fer7")
     for app in ("demo", "lab"):
         for models, license in (("baseline_cnn", "mit"), ("all", "other")):
@@ -282,19 +311,28 @@ def test_to_the_hub_and_once_more(spaces, page, tmp_path):
             assert status == 0 and f"{hub.address}/spaces/{USER}/{app}" in said, said
             repo = hub.repo(f"{USER}/{app}", "space")
             assert (repo.sdk, repo.private, len(repo.messages)) == (sdk, True, 2)
-            sent = {k: v for k, v in repo.files().items() if k != ".gitattributes"}
+            sent = without_attributes(repo.files())
             assert sent == {n: (spaces[app] / n).read_bytes() for n in names(spaces[app])}
             hub.requests.clear()
             status, said = deploy("--app", app, "--name", app, "--private")
             assert status == 0 and "is up to date" in said and hub.uploads() == []
-        old = {n: b"" for n in ("old.py", "README.md", "app.py", "analysis.py", "fer/__init__.py")}
-        hub.put(f"{USER}/demo", old, kind="space", sdk="gradio", private=True)
+        space = hub.repo(f"{USER}/demo", "space")
+        blob = type(space.commits[space.branches["main"]]["README.md"])
+        mine = space.commits[space.branches["main"]] | {"mine.txt": blob(b"by hand", False)}
+        sent = json.loads(space.files()[".fer-sent.json"])
+        sent["files"]["old.py"] = ["", ""]
+        old = mine | {"old.py": blob(b"", False), ".fer-sent.json": blob(json.dumps(sent).encode(), False)}
+        space.commit("main", {n: b for n, b in old.items() if n != "limits.py"}, "an older version")
+        before = space.files()
         hub.fail("POST", "/commit/", cut=True)
         status, said = deploy("--app", "demo", "--name", "demo")
         assert status == 2 and "as it was before" in said
-        assert set(hub.repo(f"{USER}/demo", "space").files()) == set(old)
+        assert space.files() == before
         assert deploy("--app", "demo", "--name", "demo")[0] == 0
-        assert "old.py" not in hub.repo(f"{USER}/demo", "space").files()
+        assert "old.py" not in space.files() and space.files()["mine.txt"] == b"by hand"
+        space.commit("main", mine | {"README.md": blob(b"---\nsdk: gradio\n---\nmine", False)}, "by hand")
+        status, said = deploy("--app", "demo", "--name", "demo")
+        assert status == 2 and "its README.md was not written from here, or edited since" in said
         other = {"app.py": b"mine", "data/precious.csv": b"1", "README.md": b""}
         hub.put(f"{USER}/other", other, kind="space", sdk="gradio")
         status, said = deploy("--app", "demo", "--name", "other")

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from tests.hub_calls import REPO, WEIGHTS, content, send, without_attributes
+from tests.hub_calls import REPO, SEND, WEIGHTS, content, manifest, send, without_attributes
 from tests.hub_look_alike import READER, REVOKED, USER, WRITER
 
 pytest_plugins = ("tests.hub_fixtures",)
@@ -55,7 +55,8 @@ class TestPush:
         )
         plan = send(client, folder, stale=["*.onnx", "results/**"]).value[3]
         assert plan["deleted"] == ["model.onnx", "results/old/x.json"]
-        assert hub.repo(REPO).files() == content(folder) | {"thoughts.md": b"the owner's", "unet/own.onnx": b"not ours"}
+        kept = without_attributes(hub.repo(REPO).files())
+        assert kept == content(folder) | {"thoughts.md": b"the owner's", "unet/own.onnx": b"not ours"}
 
     def test_a_branch_leaves_main_alone(self, hub, client, folder):
         hub.put(REPO, {"README.md": b"---\nlicense: mit\n---\nold"})
@@ -123,6 +124,47 @@ class TestPush:
         assert send(client, folder).value[3]["changed"] == ["README.md", "model.safetensors"]
         assert without_attributes(hub.repo(REPO).files()) == content(folder)
 
+    @pytest.mark.parametrize("fault", [{"cut": True}, {"status": 504}])
+    @pytest.mark.parametrize("revision", [None, "next"])
+    def test_a_commit_whose_answer_was_lost_has_arrived(self, hub, client, folder, fault, revision):
+        send(client, folder)
+        (folder / "README.md").write_text("---\nlicense: mit\n---\n# Another net\n")
+        hub.fail("POST", "/commit/", late=True, **fault)
+        answer = send(client, folder, revision=revision)
+        assert not answer.error, answer.message
+        repo = hub.repo(REPO)
+        assert answer.value[2] == repo.branches[revision or "main"] and len(repo.messages) == 3
+        assert without_attributes(repo.files(revision or "main")) == content(folder)
+
+    def test_where_the_hub_does_not_say_what_became_of_a_commit_both_are_named(self, hub, client, folder):
+        send(client, folder)
+        (folder / "README.md").write_text("---\nlicense: mit\n---\n# Another net\n")
+        code = SEND.replace("sent =", "import fer.hub.push as p; p._came_through = lambda *a: None\nsent =")
+        hub.fail("POST", "/commit/", status=504, late=True)
+        answer = client(code, folder=str(folder), repo=REPO, options={})
+        client("import importlib, fer.hub.push as p; importlib.reload(p)")
+        assert "it holds the earlier version or all of the new one" in answer.message
+        assert "as it was before" not in answer.message
+
+    def test_a_branch_that_a_failed_push_leaves_is_named(self, hub, client, folder):
+        send(client, folder)
+        (folder / "config.json").write_text("{}")
+        hub.fail("POST", "/commit/", status=500, times=9)
+        answer = send(client, folder, revision="next")
+        assert "(it is as it was before; its new branch next stays, and holds what the main" in answer.message
+        assert hub.repo(REPO).branches["next"] == hub.repo(REPO).branches["main"]
+
+    def test_somebody_elses_commit_in_between_is_not_taken_for_this_one(self, hub, client, folder):
+        send(client, folder)
+        (folder / "config.json").write_text("{}")
+        code = SEND.replace(
+            "sent =", "options['on_plan'] = lambda plan: HfApi().upload_file(**theirs, repo_id=repo)\nsent ="
+        )
+        theirs = {"path_or_fileobj": str(folder / "model.safetensors"), "path_in_repo": "theirs.txt"}
+        code = f"from huggingface_hub import HfApi\n{code}"
+        answer = client(code, folder=str(folder), repo=REPO, options={}, theirs=theirs)
+        assert "(412)" in answer.message and "another commit was made meanwhile" in answer.message
+
     @pytest.mark.parametrize(
         ("fault", "words"),
         [
@@ -185,6 +227,68 @@ class TestPush:
         assert answer.error == "HubError" and "Invalid metadata in README.md" in answer.message
         assert '"license" must be one of' in answer.message and "\n" not in answer.message
         assert hub.repo(REPO).messages == ["initial commit"]
+
+
+class TestWhatPeopleWrote:
+    """What an earlier push did not write stays, and is not written over, unless that is asked for."""
+
+    STALE = ("*.onnx", "*.json", "results/**", "LICENSE")
+
+    def ours(self, client, folder, **options):
+        return send(client, folder, stale=self.STALE, known_by=["config.json"], **options)
+
+    def add(self, hub, **files):
+        """A commit by hand on the main branch."""
+        repo = hub.repo(REPO)
+        blob = type(next(iter(repo.commits[repo.branches["main"]].values())))
+        tree = dict(repo.commits[repo.branches["main"]])
+        repo.commit("main", tree | {n: blob(d, n.endswith(".onnx")) for n, d in files.items()}, "by hand")
+
+    def test_only_what_an_earlier_push_wrote_is_deleted(self, hub, client, folder):
+        (folder / "model.int8.onnx").write_bytes(b"int8")
+        (folder / "results" / "old.json").write_text("{}")
+        assert not self.ours(client, folder).error
+        mine = {"model.fp16.onnx": b"by hand", "tokenizer.json": b"{}", "results/my_plot.png": b"mine"}
+        self.add(hub, **mine)
+        for name in ("model.int8.onnx", "results/old.json"):
+            (folder / name).unlink()
+        assert self.ours(client, folder).value[3]["deleted"] == ["model.int8.onnx", "results/old.json"]
+        assert without_attributes(hub.repo(REPO).files()) == content(folder) | mine
+
+    @pytest.mark.parametrize("name", ["README.md", "LICENSE"])
+    def test_what_was_edited_by_hand_is_not_written_over(self, name, hub, client, folder):
+        (folder / "LICENSE").write_text("MIT")
+        assert not self.ours(client, folder).error
+        text = b"---\nlicense: mit\n---\nmy own words"
+        self.add(hub, **{name: text})
+        (folder / "config.json").write_text(manifest(WEIGHTS, more=1))
+        hub.requests.clear()
+        answer = self.ours(client, folder)
+        assert f"its {name} was not written from here, or edited since" in answer.message, answer.message
+        assert "--force-push" in answer.message and hub.uploads() == [] and hub.repo(REPO).files()[name] == text
+        assert not self.ours(client, folder, revision="next").error, "a branch beside it loses nothing"
+        assert not send(client, folder, stale=self.STALE).error
+        assert without_attributes(hub.repo(REPO).files()) == content(folder)
+
+    def test_a_repository_that_was_not_sent_from_here(self, hub, client, folder):
+        mine = {"README.md": b"---\nlicense: mit\n---\nmy words", "config.json": b"{}", "results/a.png": b"mine"}
+        hub.put(REPO, mine)
+        assert "its README.md was not written from here" in self.ours(client, folder).message
+        hub.put(REPO, mine | {"README.md": (folder / "README.md").read_bytes()})
+        assert self.ours(client, folder).value[3]["deleted"] == []
+
+    @pytest.mark.parametrize(("text", "taken"), [(b"---\nlicense: mit\n---\n", True), (b"my words", False)])
+    def test_a_repository_made_on_the_web_page(self, text, taken, hub, client, folder):
+        hub.put(REPO, {"README.md": text})
+        assert self.ours(client, folder).error == ("" if taken else "HubError")
+
+    @pytest.mark.parametrize("damaged", [b"{", b"[]", b'{"files": [1]}'])
+    def test_a_damaged_list_stops_nothing_and_deletes_nothing(self, damaged, hub, client, folder):
+        assert not self.ours(client, folder).error
+        self.add(hub, **{".fer-sent.json": damaged})
+        (folder / "results" / "metrics.json").unlink()
+        (folder / "config.json").write_text(manifest(WEIGHTS, more=2))
+        assert self.ours(client, folder).value[3]["deleted"] == []
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ class TestFilesOfOthers:
     @pytest.mark.parametrize(
         ("fault", "words"),
         [
+            ({"status": 403}, "not allowed with this token (403), which may not read it"),
             ({"status": 401}, "the token was refused (401)"),
             ({"status": 418}, "the Hub answered 418"),
         ],
@@ -201,6 +202,12 @@ class TestPull:
     def test_a_download_that_breaks_off_once_goes_on(self, hub, client, repo):
         hub.fail("GET", "/lfs/", cut=True)
         assert self.read(fetch(client, f"hf:{REPO}"))["model.safetensors"] == WEIGHTS
+
+    def test_one_that_may_not_read_is_not_told_to_get_write_access(self, hub, client, repo):
+        hub.fail("HEAD", "/resolve/", status=403, times=9)
+        answer = fetch(client, f"hf:{REPO}", token=READER)
+        assert answer.error == "HubError" and "which may not read it" in answer.message
+        assert "write access" not in answer.message
 
     @pytest.mark.slow
     @pytest.mark.parametrize(

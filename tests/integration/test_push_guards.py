@@ -55,6 +55,25 @@ class TestWhatIsThereAlready:
         assert push(*argv, "--force-push")[0] == 0
         assert {"unet/config.json", "unet/a.safetensors"} <= set(repo.files()), "only what could be ours is deleted"
 
+    def test_what_was_written_by_hand_stays(self, made, push, server):
+        server[0].repos.pop(("model", f"{USER}/guarded"), None)
+        folder = made("baseline_cnn", training={"val_accuracy": 0.5}, seed=6)
+        assert self.send(push, folder)[0] == 0
+        repo = server[0].repo(f"{USER}/guarded")
+        tree = repo.commits[repo.branches["main"]]
+        blob = type(tree["README.md"])
+        mine = {"model.fp16.onnx": b"x", "tokenizer.json": b"{}", "results/my_plot.png": b"mine"}
+        repo.commit("main", tree | {n: blob(d, False) for n, d in mine.items()}, "by hand")
+        assert self.send(push, made("baseline_cnn", training={"val_accuracy": 0.6}, seed=7))[0] == 0
+        assert mine.items() <= repo.files().items()
+        tree = repo.commits[repo.branches["main"]]
+        repo.commit("main", tree | {"README.md": blob(b"---\nlicense: mit\n---\nmy words", False)}, "by hand")
+        before, better = repo.files(), made("baseline_cnn", training={"val_accuracy": 0.7}, seed=8)
+        status, said = self.send(push, better)
+        assert status == 2 and "its README.md was not written from here, or edited since" in said, said
+        assert repo.files() == before
+        assert self.send(push, better, "--force-push")[0] == 0 and b"my words" not in repo.files()["README.md"]
+
     def test_an_ablation_does_not_replace_the_net(self, made, push, server):
         server[0].repos.pop(("model", f"{USER}/guarded"), None)
         assert self.send(push, made("attention_cnn", training={"val_accuracy": 0.5}))[0] == 0

@@ -25,7 +25,9 @@ def test_a_net_that_may_not_be_used_freely_is_not_published_as_mit(changes, name
     folder = made("vit_tiny", made.small(1), data="fer2013", patch_px=8)
     assert push("--checkpoint", folder, "--name", repo, "--no-collection")[0] == 0
     files = server[0].repo(f"{USER}/{repo}").files()
-    assert files["LICENSE"] == (ROOT / "LICENSE").read_bytes() and b"\nlicense: mit\n" in files["README.md"]
+    assert files["LICENSE"].startswith((ROOT / "LICENSE").read_bytes()) and b"\nlicense: mit\n" in files["README.md"]
+    assert b"does not hold for the\npictures that the net learnt from" in files["LICENSE"]
+    assert b"FER2013 (Goodfellow" in files["LICENSE"] and b"speak of the pictures alone" in files["README.md"]
     assert json.loads(files["config.json"])["pretrained_cfg"]["license"] == "mit"
     strict = made("vit_tiny", made.small(1), **{"data": "fer2013", **changes}, patch_px=8)
     assert push("--checkpoint", strict, "--name", repo, "--no-collection", "--force-push")[0] == 0

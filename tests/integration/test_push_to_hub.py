@@ -115,6 +115,25 @@ def test_no_error_of_a_command_line_repeats_a_token(script, option, client):
     assert OTHERS_TOKEN not in answer.said
 
 
+@pytest.mark.parametrize("option", ["--namespace", "--name", "--revision", "--collection", "--project-url"])
+def test_a_token_in_place_of_a_name_is_neither_told_nor_written(option, push, tmp_path):
+    argv = ["--model", "baseline_cnn", "--dry-run", "--out", tmp_path / "out", option, OTHERS_TOKEN]
+    status, said = push(*argv)
+    assert status == 2 and "holds an access token where a name was expected" in said
+    assert OTHERS_TOKEN not in said and not (tmp_path / "out").exists() and "preparing" not in said
+
+
+def test_a_dry_run_tells_what_would_become_of_the_folders(push, tmp_path):
+    argv = ["--model", "baseline_cnn", "--dry-run", "--out", tmp_path]
+    _, said = push(*argv)
+    assert "sent to the main branch of public repositories, and put into the collection 'Facial-expression lab'" in said
+    _, said = push(*argv, "--private", "--revision", "try", "--collection", "Mine")
+    assert "to the branch try of private repositories, and put into the private collection 'Mine' of somebody" in said
+    _, said = push(*argv, "--no-collection", "--project-url", "https://example.org/lab")
+    assert "of public repositories, and put into no collection" in said
+    assert "[The project](https://example.org/lab)" in (tmp_path / "fer-baseline-cnn" / "README.md").read_text()
+
+
 def test_offline_mode_is_said_before_the_work(made, server, tmp_path):
     argv = ["--namespace", USER, "--checkpoint", str(made("baseline_cnn"))]
     with Client(server[0], tmp_path, HF_HUB_OFFLINE="1") as offline:

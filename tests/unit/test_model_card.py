@@ -49,7 +49,11 @@ def test_the_metadata_hold_the_stored_scores(root):
         "f1": round(stored["macro_f1"], 4),
     }
     one = shown["accuracy"]
-    assert (one.dataset_type, one.dataset_name, one.dataset_split) == ("fer2013", "FER2013 (PrivateTest)", "test")
+    assert (one.dataset_type, one.dataset_name, one.dataset_split) == (
+        "fer2013",
+        "data in the form of fer2013 (PrivateTest)",
+        "test",
+    )
     assert card.data.model_name == "fer-attention-cnn" and card.data.license == "mit"
     assert list(card_errors(str(card), "model")) == []
 
@@ -103,23 +107,41 @@ def test_marks_are_told():
     ],
 )
 def test_every_data_set_has_its_terms(data, license, words):
-    card = write_card(manifest(data={"name": data}), REPO)
+    counts = {"fer2013": (28_709, 3_589), "ferplus-majority": (25_060, 3_199)}.get(data, (100, 10))
+    card = write_card(manifest(data={"name": data, "n_train": counts[0], "n_val": counts[1]}), REPO)
     assert words in card and ModelCard(card).data.license == license
     assert list(card_errors(card, "model")) == []
 
 
-@pytest.mark.parametrize(
-    ("files", "words"),
-    [
-        (["a.onnx"], "`a.onnx`. It takes uint8 pixels of 44 px and gives logits; the JSON beside it tells the rest."),
-        (
-            ["a.onnx", "b.onnx"],
-            "`a.onnx` and `b.onnx`. They take uint8 pixels of 44 px and give logits; the JSON beside",
-        ),
-    ],
-)
-def test_one_export_and_two(files, words):
-    assert words in write_card(manifest(), REPO, onnx=files)
+@pytest.mark.parametrize("names", [["a.int8.onnx"], ["a.int8.onnx", "b.fp32.onnx"]])
+def test_exports_are_told_with_their_input_and_what_they_cost(names):
+    accuracy = {"title": "PublicTest", "n": 3589, "split": "val", "torch": 0.65, "int8": 0.6443, "fp32": 0.65}
+    onnx = {n: {"precision": n.split(".")[1], "accuracy": accuracy} for n in names}
+    card = write_card(manifest(), REPO, onnx=onnx)
+    text = " ".join(card.split())
+    assert f"browser too: {' and '.join(f'`{n}`' for n in names)}. " in text
+    assert f"{'Its' if len(names) == 1 else 'Their'} input `faces` is uint8 [n, 44, 44], pixels" in text
+    assert "the graph normalises them itself, so do not do it before" in text and "temperature 1.000 goes" in text
+    assert "On PublicTest (3,589 validation faces, crops as uint8) `a.int8.onnx` is right on 64.4%, the net" in text
+    assert max(len(line) for line in card.split("## Load it")[1].split("## What it is for")[0].splitlines()) <= 120
+    assert "is right on" not in write_card(manifest(), REPO, onnx={n: {} for n in names})
+
+
+def test_it_says_how_to_get_the_package():
+    text = " ".join(write_card(manifest(), REPO).split())
+    assert "`python -m pip install .` in its folder" in text and "address was not told" in text
+    text = " ".join(write_card(manifest(), REPO, project_url="https://example.org/lab").split())
+    assert "[The project](https://example.org/lab) holds the package" in text and "was not told" not in text
+
+
+def test_what_neutral_faces_are_taken_for_is_counted(root):
+    result = read_result(folder_of("fer2013", "attention_cnn", root))
+    scores = result.scores("test")
+    row = scores["confusion"][FER7.index("neutral")]
+    most = max((k, n) for k, n in zip(row, FER7.names, strict=True) if n != "neutral")
+    text = " ".join(write_card(manifest(), REPO, [result]).split())
+    assert f"Of the {sum(row):,} neutral faces it called {most[0] / sum(row):.0%} *{most[1]}*" in text
+    assert "neutral face is often" not in text and "neutral faces it called" not in write_card(manifest(), REPO)
 
 
 def test_notes_belong_to_the_weights_they_speak_of(root, tmp_path):
