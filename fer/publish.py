@@ -109,7 +109,7 @@ def prepare(
 
 
 def require_improvement(manifest: checkpoint.Manifest, repo: str, revision: str | None = None) -> None:
-    """Refuse to put a net in the place of a better one, or of another one, on a branch of a repository.
+    """Refuse to put a net in the place of a better one, of another one, or of an edited card on a repository's branch.
 
     The same weights again are no other net, and neither are those of another run of the same model on the same data; of
     these the validation accuracy, which chose their epochs, decides. A branch that is not there yet holds nothing.
@@ -125,6 +125,8 @@ def require_improvement(manifest: checkpoint.Manifest, repo: str, revision: str 
     file = hub.present_file(repo, checkpoint.MANIFEST, revision)
     if file is None:
         return
+    if edited := hub.edited_texts(repo, revision):
+        raise HubError(f"{repo} could not be pushed: {edited}")
     try:
         there = checkpoint.read_manifest(file.parent)
         if there.weights.get("sha256") == manifest.weights.get("sha256"):

@@ -128,9 +128,7 @@ DATA: dict[str, DataNote] = {
     ),
 }
 _OTHER = "A data set of the one who trained this net; ask them for its source and terms."
-_UNLIKE = (
-    f"{_OTHER} Its files have the form of a data set that is known here, its numbers of faces are not those of it."
-)
+_UNLIKE = f"{_OTHER} Its files have the form of a data set that is known here, but not its numbers of faces."
 # why FER2013's terms are not taken to bind weights, and those of others are
 WHY_MIT = (
     "Why MIT: as far as they are known here, the terms of FER2013 speak of the pictures alone, which may not be passed "

@@ -14,7 +14,7 @@ from fer.hub.downloads import (
     pretrained_net,
 )
 from fer.hub.pull import fetch_checkpoint, is_cached, is_hub_name, present_file
-from fer.hub.push import SENT_LIST, Plan, Sent, check_access, collect, require_no_tokens, send_folder
+from fer.hub.push import SENT_LIST, Plan, Sent, check_access, collect, edited_texts, require_no_tokens, send_folder
 
 __all__ = [
     "KAGGLE_TOKEN_HELP",
@@ -26,6 +26,7 @@ __all__ = [
     "Sent",
     "check_access",
     "collect",
+    "edited_texts",
     "fetch_checkpoint",
     "fetch_yunet",
     "hub_dataset",

@@ -173,10 +173,7 @@ def send_folder(
     plan = compare(files, there, stale, set(listed) if known_by else None)
     own = [p for p in plan.changed if p in _WRITTEN_BY_HAND and there[p][0] not in listed.get(p, ())]
     if known_by and not fresh and (own := [p for p in own if not _is_empty_card(repo, kind, info.sha, p)]):
-        raise HubError(
-            f"{what}: its {' and '.join(own)} {'was' if len(own) == 1 else 'were'} not written from here, or edited "
-            "since, and nothing was changed. Say --force-push to replace it, or choose another --name"
-        )
+        raise HubError(f"{what}: {_edited(own)}")
     if on_plan:
         on_plan(plan)
     if fresh:
@@ -251,6 +248,31 @@ def _sent_before(repo: str, kind: str, commit: str, there: bool) -> dict[str, li
         return {str(path): [str(d) for d in digests] for path, digests in found.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def edited_texts(repo: str, revision: str | None = None) -> str:
+    """What to say of a README.md or LICENSE that was edited in a model repository since it was sent; "" = neither was.
+
+    Raises:
+        HubError: the Hub could not be reached or refused.
+    """
+    with reaching_the_hub(f"{repo} could not be read", reading=True) as hub:
+        api = hub.HfApi(**library())
+        if not api.file_exists(repo, SENT_LIST, revision=revision):
+            return ""
+        commit = str(api.repo_info(repo, revision=revision).sha)
+    there, listed = _tree(api, repo, "model", commit), _sent_before(repo, "model", commit, there=True)
+    return _edited([p for p in _WRITTEN_BY_HAND if p in there and p in listed and there[p][0] not in listed[p]])
+
+
+def _edited(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    were = "was" if len(names) == 1 else "were"
+    return (
+        f"its {' and '.join(names)} {were} not written from here, or edited since, and nothing was changed. Say "
+        "--force-push to replace what is there, or choose another --name"
+    )
 
 
 def _is_empty_card(repo: str, kind: str, commit: str, path: str) -> bool:

@@ -72,6 +72,16 @@ class TestWhatIsThereAlready:
         status, said = self.send(push, better)
         assert status == 2 and "its README.md was not written from here, or edited since" in said, said
         assert repo.files() == before
+        server[0].requests.clear()
+        status, said = push("--checkpoint", made("custom_cnn"), "--checkpoint", better, "--no-collection")
+        assert status == 0, "another repository"
+        repos = server[0].repos
+        repos["model", f"{USER}/fer-baseline-cnn-blobs"] = repos.pop(("model", f"{USER}/guarded"))
+        server[0].requests.clear()
+        status, said = push("--checkpoint", made("custom_cnn", seed=9), "--checkpoint", better, "--no-collection")
+        assert status == 2 and "its README.md was not" in said and "preparing" not in said, "nothing of several is sent"
+        assert server[0].uploads() == []
+        repos["model", f"{USER}/guarded"] = repos.pop(("model", f"{USER}/fer-baseline-cnn-blobs"))
         assert self.send(push, better, "--force-push")[0] == 0 and b"my words" not in repo.files()["README.md"]
 
     def test_an_ablation_does_not_replace_the_net(self, made, push, server):

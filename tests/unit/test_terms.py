@@ -145,7 +145,7 @@ class TestTerms:
         assert (name == "fer2013-folders" or known) or repo_name(made) == "fer-attention-cnn-other-data"
         if not known:
             assert terms_of(made).strictest.metadata() == NOT_KNOWN
-            assert f"data in the form of {name}" in text and "numbers of faces are not those of it" in text
+            assert f"data in the form of {name}" in text and "known here, but not its numbers of faces" in text
             assert "| data | FER" not in write_card(made, "somebody/net")
 
     def test_folders_of_other_pictures_are_not_published_as_fer2013(self, tmp_path):
