@@ -7,6 +7,9 @@ const $ = (id) => document.getElementById(id);
 const LONGEST_PHOTO_PX = 1280;
 const LONGEST_FRAME_PX = 640;
 const FIND_EVERY_MS = 250;
+// The largest faces are read: as many as a slow device can follow, and as a photo's reading takes a moment for.
+const MOST_IN_CAMERA = 6;
+const MOST_IN_PHOTO = 40;
 
 const state = {
   about: null,
@@ -139,6 +142,7 @@ const REFUSED = {
   NotFoundError: "No camera was found. Choose a photo instead.",
   NotReadableError: "The camera is in use by another program. Close that, or choose a photo.",
 };
+const ONLY_LARGEST = `The ${MOST_IN_CAMERA} largest faces are read; more are in sight.`;
 let facing = "user";
 
 async function startCamera() {
@@ -181,6 +185,7 @@ async function watch(run) {
   const canvas = document.createElement("canvas");
   const pen = canvas.getContext("2d", { willReadFrequently: true });
   let [last, found, pause, fps] = [performance.now(), -Infinity, FIND_EVERY_MS, 0];
+  let leftOut = 0; // when faces were last looked for
   while (run === state.run) {
     await nextFrame();
     if (run !== state.run || !video.videoWidth) continue;
@@ -199,7 +204,7 @@ async function watch(run) {
     const { data, width, height } = pen.getImageData(0, 0, w, h);
     let answer;
     try {
-      answer = await look({ data, width, height }, boxes, find, guide);
+      answer = await look({ data, width, height }, boxes, find, guide, MOST_IN_CAMERA);
     } catch (error) {
       if (run === state.run) say(`The net stopped: ${error.message}`, true);
       return;
@@ -209,11 +214,12 @@ async function watch(run) {
     const seconds = (now - last) / 1000;
     last = now;
     fps = fps ? 0.9 * fps + 0.1 / seconds : 1 / seconds;
+    if (find) leftOut = answer.leftOut;
     if (find) pause = Math.max(FIND_EVERY_MS, 4 * answer.ms); // a slow device spends its time on faces, not on finding
     state.faces = follow(state.faces, answer.faces, seconds);
     showGuide(guide, w, h);
     showFaces(w, h, guide);
-    if (state.finder) say(state.faces.length ? "" : "No face in sight.");
+    if (state.finder) say(!state.faces.length ? "No face in sight." : leftOut ? ONLY_LARGEST : "");
     $("pace").textContent = `${fps.toFixed(0)} pictures a second, ${Math.round(now - taken)} ms from picture to answer`;
     tell({ mode: "camera", ...answer, fps, delay: now - taken, label: state.faces[0] && state.about.labels[state.faces[0].shown] });
   }
@@ -268,15 +274,16 @@ async function readOnce(find) {
   const { width, height } = state.picture;
   const picture = () => ({ data: state.picture.data.slice(), width, height });
   try {
-    let answer = find ? await look(picture(), [], true, false) : null;
+    let answer = find ? await look(picture(), [], true, false, MOST_IN_PHOTO) : null;
     const guide = !answer?.faces.length;
-    if (guide) answer = await look(picture(), [guideBox(width, height)], false, true);
+    if (guide) answer = await look(picture(), [guideBox(width, height)], false, true, 1);
     if (run !== state.run) return;
     state.faces = answer.faces.map(({ box, probs }) => ({ box, probs, shown: best(probs) }));
     showGuide(guide, width, height);
     showFaces(width, height, guide);
     const n = state.faces.length;
-    say(guide ? `${find ? "No face found: move" : "Move"} the frame over a face.` : n > 1 ? `${n} faces: choose one to see its bars.` : "");
+    const count = answer.leftOut ? `${n + answer.leftOut} faces, the ${n} largest are read` : `${n} faces`;
+    say(guide ? `${find ? "No face found: move" : "Move"} the frame over a face.` : n > 1 ? `${count}: choose one to see its bars.` : "");
     $("pace").textContent = `${Math.round(answer.ms)} ms`;
     tell({ mode: "photo", guide, width, height, ...answer });
   } catch (error) {

@@ -18,7 +18,7 @@ export function ask(task, input, transfer = []) {
   });
 }
 
-/** The faces of a picture and their probabilities. The picture's pixels are handed over. */
-export function look(picture, boxes, find, guide) {
-  return ask("look", { picture, boxes, find, guide }, [picture.data.buffer]);
+/** At most `most` faces of a picture and their probabilities. The picture's pixels are handed over. */
+export function look(picture, boxes, find, guide, most) {
+  return ask("look", { picture, boxes, find, guide, most }, [picture.data.buffer]);
 }

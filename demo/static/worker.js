@@ -3,7 +3,6 @@
 import { fetchYunet, findFaces } from "./yunet.js";
 import { prepare, softmax } from "./pixels.js";
 
-const MOST_FACES = 6;
 let ort, net, about, finder;
 
 async function start(settings) {
@@ -34,12 +33,17 @@ const tasks = {
     finder = await open(new Uint8Array(await fetchYunet(about.yunet)));
     await findFaces(ort, finder, blank());
   },
-  /** Probabilities of the boxes given or, with `find`, of those that YuNet finds. A guide frame is taken as it is. */
-  async look({ picture, boxes, find, guide }) {
+  /**
+   * Probabilities of the boxes given or, with `find`, of the largest `most` that YuNet finds; `leftOut` counts the
+   * others. A guide frame is taken as it is.
+   */
+  async look({ picture, boxes, find, guide, most }) {
     const begun = performance.now();
-    const seen = find ? (await findFaces(ort, finder, picture)).slice(0, MOST_FACES) : boxes;
+    const found = find ? await findFaces(ort, finder, picture) : boxes;
+    const seen = found.slice(0, most);
     const probs = await classify(picture, seen, guide ? 0 : about.margin);
-    return { faces: seen.map((box, i) => ({ box, probs: probs[i] })), ms: performance.now() - begun };
+    const leftOut = found.length - seen.length;
+    return { faces: seen.map((box, i) => ({ box, probs: probs[i] })), leftOut, ms: performance.now() - begun };
   },
 };
 

@@ -201,6 +201,44 @@ def test_yunet_finds_the_faces_that_opencv_finds(visit, yunet_file):
     assert page.inner_text("#label").lower() == probs_label(answer["faces"][1]["probs"])
 
 
+def group(columns: int, rows: int, size_px: int) -> np.ndarray:
+    """A picture with a happy face in every field."""
+    row = np.hstack([drawn("happy", seed=3 + column, size_px=size_px) for column in range(columns)])
+    return np.vstack([row] * rows)
+
+
+def test_a_photo_of_a_group_is_read_or_the_page_says_how_many_are_left_out(visit, yunet_file):
+    page = visit(hub=yunet_file.read_bytes())
+    seen = upload(page, group(4, 3, 240))
+    assert len(seen["faces"]) == page.locator(".face").count() == 12 and seen["leftOut"] == 0
+    assert page.inner_text("#status") == "12 faces: choose one to see its bars."
+    seen = upload(page, group(8, 6, 160))
+    assert len(seen["faces"]) == 40 and seen["leftOut"] > 0
+    assert page.inner_text("#status").startswith(f"{40 + seen['leftOut']} faces, the 40 largest are read")
+    page.locator(".face").nth(39).click()
+    assert page.inner_text("#label").lower() == probs_label(seen["faces"][39]["probs"])
+
+
+def test_the_camera_says_when_faces_are_left_out(play, visit, yunet_file, tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(group(4, 3, 160)).save(buffer, "JPEG", quality=92)
+    (tmp_path / "film.mjpeg").write_bytes(10 * buffer.getvalue())
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    chromium = play.chromium.launch(
+        executable_path=CHROMIUM, args=[*FLAGS, *camera, f"--use-file-for-fake-video-capture={tmp_path / 'film.mjpeg'}"]
+    )
+    try:
+        page = visit(hub=yunet_file.read_bytes(), chromium=chromium, permissions=["camera"])
+        page.click("#camera")
+        wait(
+            page, "document.getElementById('status').textContent === 'The 6 largest faces are read; more are in sight.'"
+        )
+        wait(page, "heard.length > 5")
+        assert page.evaluate("heard.at(-1).faces.length") == 6 and "more are" in page.inner_text("#status")
+    finally:
+        chromium.close()
+
+
 def probs_label(probs: list[float]) -> str:
     return fer.load(MODEL).labels.names[int(np.argmax(probs))]
 
