@@ -28,7 +28,8 @@ function tell(text) {
 
 addEventListener("unhandledrejection", (event) => {
   const error = event.reason;
-  const text = navigator.mediaDevices ? REFUSED[error?.name] : /mediaDevices|getUserMedia/.test(error?.message) && INSECURE;
+  const insecure = !navigator.mediaDevices && /mediaDevices|getUserMedia/.test(error?.message);
+  const text = insecure ? INSECURE : REFUSED[error?.name];
   if (text && tell(text)) event.preventDefault();
 });
 for (const name of ["play", "loadeddata"]) {
