@@ -129,3 +129,11 @@ def folder(tmp_path):
     (root / "model.safetensors").write_bytes(WEIGHTS)
     (root / "results" / "metrics.json").write_text("{}")
     return root
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty folder of bundled checkpoints, and one of results."""
+    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "checkpoints"

@@ -16,7 +16,7 @@ NAMES = ("affectnet-non-commercial-research", "terms-not-fully-known", "imagenet
 
 @pytest.mark.parametrize(
     ("changes", "name"),
-    zip(({"data": "affectnet"}, {"data": "blobs"}, {"training": {"pretrained": True}}), NAMES, strict=True),
+    list(zip(({"data": "affectnet"}, {"data": "blobs"}, {"training": {"pretrained": True}}), NAMES, strict=True)),
     ids=NAMES,
 )
 def test_a_net_that_may_not_be_used_freely_is_not_published_as_mit(changes, name, made, push, server):
