@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +165,7 @@ class Uploads:
 
     def release_with_answers(self, blocks: gr.Blocks) -> None:
         """Let every public endpoint of an app let go of its uploads when it has answered."""
+        _steady(blocks)
         self._gradios = blocks.upload_file_set
         self._examples = examples_of(blocks)
         for fn in blocks.fns.values():
@@ -209,6 +210,23 @@ class Uploads:
                 delete(Path(path))
                 self._gradios.discard(path)  # Gradio would look for it for ever
         self._free.clear()
+
+
+class Steady(set[str]):
+    """A set that may change while somebody goes through it: they see it as it was when they began."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(frozenset(self))  # made without asking this method, and in one step
+
+
+def _steady(blocks: gr.Blocks) -> None:
+    """Gradio's clean-up goes through its sets of files in a thread and fails for good where a request changes them."""
+    steady = {id(files): Steady(files) for files in blocks.temp_file_sets}
+    blocks.temp_file_sets = [steady[id(files)] for files in blocks.temp_file_sets]
+    blocks.upload_file_set = steady[id(blocks.upload_file_set)]
+    for block in blocks.blocks.values():
+        if id(block.temp_files) in steady:
+            block.temp_files = steady[id(block.temp_files)]
 
 
 KEPT = Uploads()  # one for the process, as Gradio's folder of uploads is

@@ -43,4 +43,5 @@ def running_demo(home: Path, *options: str, own_checkpoints: bool = True) -> Ite
         late.cancel()
         process.terminate()
         process.wait(timeout=60)
-    assert "Traceback" not in (home / "log").read_text()
+    text = (home / "log").read_text()
+    assert "Traceback" not in text, text[-4000:]

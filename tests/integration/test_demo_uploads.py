@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -174,3 +175,39 @@ def test_what_lies_too_long_is_swept_away(demo, tmp_path):
     demo.uploads.sweep(tmp_path, 0.02, keep)
     assert not (tmp_path / "old").exists(), "empty folders go as well"
     assert demo.uploads.sweep(tmp_path / "absent", 0) == 0
+
+
+def test_gradios_own_clean_up_survives_uploads_that_come_meanwhile(demo, tmp_path):
+    import gradio as gr
+    from gradio.route_utils import delete_files_created_by_app
+
+    with gr.Blocks() as blocks:
+        image = gr.Image()
+    kept = demo.uploads.Uploads()
+    kept.release_with_answers(blocks)
+    assert blocks.upload_file_set in blocks.temp_file_sets and any(image.temp_files is s for s in blocks.temp_file_sets)
+    old = [tmp_path / f"{n}.jpg" for n in range(500)]
+    for path in old:
+        path.write_bytes(b"picture")
+        blocks.upload_file_set.add(str(path))
+        image.temp_files.add(str(path) + " of the component")
+    stop = threading.Event()
+
+    def visitors():
+        n = 0
+        while not stop.is_set():
+            n += 1
+            for files in (blocks.upload_file_set, image.temp_files):
+                files.add(f"/new/{n}")
+                files.discard(f"/new/{n - 5}")
+
+    thread = threading.Thread(target=visitors, daemon=True)
+    thread.start()
+    try:
+        for _ in range(20):
+            delete_files_created_by_app(blocks, None)
+    finally:
+        stop.set()
+        thread.join()
+    assert not any(path.exists() for path in old)
+    assert not set(map(str, old)) & blocks.upload_file_set
