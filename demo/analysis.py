@@ -77,7 +77,7 @@ class Models:
 
     def __init__(self, checkpoint: str | Path | None = None) -> None:
         self._places: dict[str, str | Path] = {}
-        self._loaded: dict[str, Predictor] = {}
+        self._loaded: dict[tuple[str, str], Predictor] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._given = ""
         if checkpoint:
@@ -115,6 +115,17 @@ class Models:
         Raises:
             FerError: no model at all, an unknown one, or one that cannot be loaded.
         """
+        return self._load(name, "auto")
+
+    def quick(self, name: str | None) -> Predictor:
+        """The loaded model for moving pictures: its 8-bit file where it has one.
+
+        Raises:
+            FerError: as for `predictor`.
+        """
+        return self._load(name, "fastest")
+
+    def _load(self, name: str | None, backend: str) -> Predictor:
         from fer.inference import load
 
         if not self._places:
@@ -123,9 +134,9 @@ class Models:
         if name not in self._places:
             raise CheckpointError(f"there is no model {name!r} here; there are: {', '.join(self.names)}")
         with self._locks[name]:
-            if name not in self._loaded:
-                self._loaded[name] = load(self._places[name])
-            return self._loaded[name]
+            if (name, backend) not in self._loaded:
+                self._loaded[name, backend] = load(self._places[name], backend=backend)
+            return self._loaded[name, backend]
 
     def warm_up(self) -> threading.Thread:
         """Load every model in the background, the default first, so that no visitor waits for it."""

@@ -202,7 +202,7 @@ class Stream:
         if visitor is not None and visitor.model == model:
             visitor.seen_s = time.monotonic()
             return key, visitor
-        predictor = self._models.predictor(model)  # may take seconds the first time: not under the lock
+        predictor = self._models.quick(model)  # may take seconds the first time: not under the lock
         from fer.inference.live import LiveOptions, LivePipeline
 
         live = LivePipeline(predictor, LiveOptions(time_constant_s=SMOOTHING_S))

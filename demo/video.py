@@ -155,7 +155,7 @@ def _show(
     try:
         source, name = find_upload(upload, get_upload_folder())
         job = Job(
-            desk, sender_of(request), source, name, models.predictor(model), style or "boxes", Path(get_upload_folder())
+            desk, sender_of(request), source, name, models.quick(model), style or "boxes", Path(get_upload_folder())
         )
         with _lock:
             _running[session] = job
@@ -242,7 +242,7 @@ def _api(models: Models, desk: Desk) -> None:
         job = None
         try:
             source, name = find_upload(film, get_upload_folder())
-            predictor = await asyncio.to_thread(models.predictor, model or None)
+            predictor = await asyncio.to_thread(models.quick, model or None)
             job = Job(desk, sender_of(request), source, name, predictor, style or "boxes", Path(get_upload_folder()))
             while not job.wait(0):
                 if job.progress is not None and job.progress.share is not None:

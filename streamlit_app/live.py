@@ -74,17 +74,18 @@ def folder_of(model: str | Path) -> Path:
     return model if isinstance(model, Path) else checkpoints_dir() / model
 
 
-def predictor(model: str | Path) -> Predictor:
+def predictor(model: str | Path, backend: str = "auto") -> Predictor:
     """A model, loaded once and again only when its files change.
 
     Args:
         model: Name of a bundled model, or the folder of any checkpoint.
+        backend: As for `fer.load`.
 
     Raises:
         CheckpointError: absent, damaged, foreign or newer checkpoint.
     """
     folder = folder_of(model)
-    return _predictor(str(folder), _stamp(folder))
+    return _predictor(str(folder), _stamp(folder), backend)
 
 
 def _stamp(folder: Path) -> Stamp:
@@ -93,10 +94,10 @@ def _stamp(folder: Path) -> Stamp:
 
 
 @st.cache_resource(max_entries=12, show_spinner="Loading a model …")
-def _predictor(folder: str, stamp: Stamp) -> Predictor:
+def _predictor(folder: str, stamp: Stamp, backend: str) -> Predictor:
     from fer.inference import load
 
-    return load(Path(folder))
+    return load(Path(folder), backend=backend)
 
 
 def find_faces(image: np.ndarray, whole: bool) -> list[Found]:

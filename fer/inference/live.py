@@ -150,6 +150,7 @@ class LivePipeline:
 
     Args:
         model: Name of a trained model, path of a checkpoint, or a Predictor, which may be shared by many pipelines.
+            By name or path it is loaded with the backend "fastest" of `fer.load`.
         options: Settings.
 
     Attributes:
@@ -161,9 +162,9 @@ class LivePipeline:
 
     def __init__(self, model: str | Path | Predictor = "attention_cnn", options: LiveOptions | None = None):
         from fer.errors import unknown_name
-        from fer.inference.pipeline import _predictor
+        from fer.inference.predictor import load
 
-        self.predictor = _predictor(model)
+        self.predictor = load(model, backend="fastest") if isinstance(model, (str, Path)) else model
         self.labels = self.predictor.labels
         self._options = options or LiveOptions()
         if self._options.detector not in DETECTORS:

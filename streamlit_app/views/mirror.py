@@ -54,7 +54,7 @@ def _kept(make: Callable[[Any], Kept], model: str) -> Kept:
     """The visitor's own, made anew when the model changes; it ends with the visit."""
     key = f"mirror_{make.__name__}"
     stamp, found = st.session_state.get(key, (None, None))
-    predictor = live.predictor(model)
+    predictor = live.predictor(model, "fastest")
     if stamp is not predictor or found is None:
         found = make(predictor)
         st.session_state[key] = (predictor, found)

@@ -62,7 +62,7 @@ class Models:
     def __init__(self) -> None:
         self.all = {"cheerful": Chooses("cheerful", "happy"), "gloomy": Chooses("gloomy", "sad")}
 
-    def predictor(self, name: str):
+    def quick(self, name: str):
         if name not in self.all:
             raise CheckpointError(f"there is no model {name!r} here")
         return self.all[name]
@@ -367,6 +367,14 @@ def test_both_pages_share_the_places_and_their_controls_reach_them(demo):
         assert f"{{ {name}: value }}" in scripts
     assert demo["stream"].stream_of(models) is demo["stream"].stream_of(models)
     assert demo["stream"].stream_of(models) is not demo["stream"].stream_of(Models())
+
+
+def test_moving_pictures_take_the_bundled_8_bit_file_and_photographs_do_not(demo):
+    from analysis import Models as Offered
+
+    models = Offered()
+    assert models.quick("attention_cnn").precision == "int8" and models.quick("attention_cnn") is models.quick(None)
+    assert models.predictor("attention_cnn").precision == "fp32"
 
 
 @pytest.mark.parametrize("page", ["live", "mirror"])

@@ -132,6 +132,21 @@ def test_a_stale_export_is_ignored_with_a_line(folder, cache, caplog, precision)
     assert "model." + precision + ".onnx is ignored: stale" in caplog.text
 
 
+def test_the_fastest_is_int8_where_it_fits_and_moving_pictures_take_it(folder, cache, caplog):
+    from fer.inference.live import LivePipeline
+
+    assert fer.load(folder, backend="fastest").runtime == "torch", "nothing was exported"
+    data, info = export.export_fp32(folder)
+    export.write(data, info, folder / export.file_name("int8"))
+    assert fer.load(folder, backend="fastest").file.name == "model.int8.onnx"
+    assert LivePipeline(folder).predictor.file.name == "model.int8.onnx"
+    assert fer.load(folder).runtime == "torch", "never unasked"
+    decided(folder)
+    with caplog.at_level(logging.WARNING):
+        assert fer.load(folder, backend="fastest").runtime == "torch"
+    assert "8-bit file is not used" in caplog.text
+
+
 @pytest.mark.parametrize("damage", [b"", b"not ONNX", "cut", "foreign"])
 def test_a_damaged_or_foreign_file_is_ignored_and_made_again(folder, cache, caplog, damage):
     fer.load(folder, backend="onnx")
