@@ -106,7 +106,7 @@ def test_through_pixels_it_restores_neutral_and_costs_little():
     """Drawn subjects whose resting face a bundled net takes for something else."""
     import fer
 
-    net = fer.load("attention_cnn")
+    net = fer.load("attention_cnn", backend="fastest")  # as moving pictures do
     restored, before, after = [], [], []
     for subject in range(48):
         rng = np.random.default_rng([8, subject])
