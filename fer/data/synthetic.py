@@ -101,7 +101,7 @@ def draw_scene(
 
 
 def read_synthetic(
-    n: int = 70, size_px: int = 48, seed: int = 0, contempt: int = 0, label_set: LabelSet = FER7
+    n: int = 72, size_px: int = 48, seed: int = 0, contempt: int = 0, label_set: LabelSet = FER7
 ) -> Dataset:
     """A drawn data set: n faces a class for training and a fifth as many (at least 2) for validation and test each.
 

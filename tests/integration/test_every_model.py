@@ -76,6 +76,12 @@ def trained(request, data, cache, tmp_path_factory):
 
 
 every = pytest.mark.parametrize("trained", list_models(), indirect=True)
+_LARGE = ("resnet34_attention", "resnet18_transfer", "emotionnet")
+every_large_ones_slow = pytest.mark.parametrize(
+    "trained",
+    [pytest.param(m, marks=pytest.mark.slow) if m in _LARGE else m for m in list_models()],
+    indirect=True,
+)
 
 
 def test_there_are_eleven():
@@ -154,7 +160,7 @@ def test_every_method_explains(trained):
     np.testing.assert_array_equal(heat, fer.explain(predictor, face))
 
 
-@every
+@every_large_ones_slow
 def test_the_evaluation_script_scores_it(trained, data, tmp_path, capsys):
     packed = dataset.save(data, tmp_path / "blobs.npz")
     out = tmp_path / "results"

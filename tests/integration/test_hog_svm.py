@@ -312,6 +312,7 @@ def test_occlusion_finds_the_spot_that_decides(folder, blob_data):
         assert abs(r - row) <= 8 and abs(c - column) <= 8, "the bright spot of the class"
 
 
+@pytest.mark.slow
 def test_predict_and_evaluate_take_its_checkpoint(blob_data, folder, tmp_path, capsys, monkeypatch):
     from PIL import Image
 

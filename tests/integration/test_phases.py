@@ -98,6 +98,7 @@ def attention_job():
     )
 
 
+@pytest.mark.slow
 def test_eight_classes_become_seven_and_the_backbone_is_kept(seven, eight, tmp_path):
     job, asked = attention_job(), []
 

@@ -276,6 +276,7 @@ def test_ctrl_c_says_how_to_go_on(packed, tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     deadline = time.time() + 120
     while not list(out.glob("*/*/state.pt")) and time.time() < deadline and process.poll() is None:
