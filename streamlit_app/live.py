@@ -94,7 +94,7 @@ def _stamp(folder: Path) -> Stamp:
 
 
 @st.cache_resource(max_entries=12, show_spinner="Loading a model …")
-def _predictor(folder: str, stamp: Stamp, backend: str) -> Predictor:
+def _predictor(folder: str, stamp: Stamp, backend: str = "auto") -> Predictor:
     from fer.inference import load
 
     return load(Path(folder), backend=backend)

@@ -252,7 +252,7 @@ def page(demo, at_work, films, tmp_path, monkeypatch):
     names = ("status", "film", "chart", "table", "start", "stop")
     with gr.Blocks():
         shown = [gr.HTML() for _ in names]
-    models = SimpleNamespace(predictor=lambda name: at_work.model)
+    models = SimpleNamespace(quick=lambda name: at_work.model)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setattr(demo.video, "POLL_S", 0.02)
     desk = at_work.desk()

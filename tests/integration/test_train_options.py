@@ -147,6 +147,7 @@ def test_a_phase_is_left_out_on_request_only_and_the_manifest_says_so(main, tmp_
     assert "did you mean 'affectnet'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_drawn_faces_stand_in_for_affectnet(main, tmp_path):
     assert main(["--model", "resnet34_attention", *QUICK, *TINY, "--out", str(tmp_path)]) == 0
     (run,) = runs(tmp_path, "resnet34_attention")
