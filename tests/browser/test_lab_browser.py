@@ -71,7 +71,7 @@ def keep(page, name: str) -> None:
 @pytest.mark.parametrize(
     ("theme", "width_px"),
     [
-        pytest.param("light", 1400, id="light"),
+        pytest.param("light", 1400, id="light", marks=pytest.mark.slow),
         pytest.param("dark", 1400, id="dark", marks=pytest.mark.slow),
         pytest.param("light", 390, id="phone"),
     ],

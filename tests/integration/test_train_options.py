@@ -86,6 +86,7 @@ def test_of_several_models_what_is_trained_already_is_left_alone(main, few, tmp_
         assert len(runs(tmp_path, "custom_cnn")) == before + 1, change
 
 
+@pytest.mark.slow
 def test_a_budget_is_kept_and_recorded(main, few, tmp_path, capsys):
     few("baseline_cnn", "custom_cnn")
     command = ["--model", "all", "--data", "synthetic:n=40,seed=1", "--device", "cpu", "--out", str(tmp_path)]

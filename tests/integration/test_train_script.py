@@ -212,6 +212,7 @@ def test_an_ablation_is_not_trained_to_be_promoted(tmp_path, capsys):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.slow
 def test_a_run_is_left_alone_while_it_trains_and_resumes_after_a_kill(packed, tmp_path, capsys):
     """kill -9 from outside, then --resume through the command line: three epochs, none twice."""
     out = tmp_path / "runs"
