@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from fer import checkpoint, hub
+from fer import checkpoint, hub, specs
 from fer.checkpoint import Manifest
 from fer.data.fer2013_csv import OFFICIAL_COUNTS
 from fer.errors import FerError
@@ -141,7 +141,12 @@ def ancestors(manifest: Manifest) -> list[Ancestor]:
             Ancestor(r, m, direct=True) for r, name, m in _named(manifest) if name and _lacks(manifest, found, r, m)
         ]
         return lacking + found
-    return _looked_up(manifest, {str(manifest.weights.get("sha256", ""))})
+    return _looked_up(manifest, _own_weights(manifest))
+
+
+def _own_weights(manifest: Manifest) -> set[str]:
+    """SHA-256 of a net's weights, also of those in half precision that int8 was made from."""
+    return {str(manifest.weights[key]) for key in ("sha256", "made_from") if manifest.weights.get(key)}
 
 
 def _lacks(manifest: Manifest, found: list[Ancestor], role: str, model: str) -> bool:
@@ -157,7 +162,7 @@ def record(recipe: Recipe) -> list[dict[str, Any]]:
         CheckpointError, ConfigError, HubError: one of them cannot be read.
     """
     direct, further = [], []
-    for role, name in ((BEGAN_WITH, recipe.init), (TAUGHT_BY, recipe.teacher)):
+    for role, name in ((BEGAN_WITH, recipe.init), *((TAUGHT_BY, teacher) for teacher in recipe.teachers)):
         if name:
             other = checkpoint.read_manifest(name)
             direct.append(_of(role, other))
@@ -185,8 +190,11 @@ def _read(entry: Mapping[str, Any]) -> Ancestor:
 
 def _named(manifest: Manifest) -> tuple[tuple[str, str, str], ...]:
     """(role, name or path, model or "") of the nets that a manifest names as those it was made from."""
-    recipe, teacher = manifest.recipe, str(manifest.training.get("teacher") or "")
-    return (BEGAN_WITH, recipe.init, manifest.model), (TAUGHT_BY, recipe.teacher or teacher, teacher)
+    recipe, models = manifest.recipe, specs.split_names(str(manifest.training.get("teacher") or ""))
+    named = recipe.teachers or models
+    # a model that teaches twice stands there twice; a record of another length says nothing about single names
+    known = models if len(models) == len(named) else ("",) * len(named)
+    return (BEGAN_WITH, recipe.init, manifest.model), *((TAUGHT_BY, n, m) for n, m in zip(named, known, strict=True))
 
 
 def _looked_up(manifest: Manifest, seen: set[str]) -> list[Ancestor]:
@@ -196,10 +204,10 @@ def _looked_up(manifest: Manifest, seen: set[str]) -> list[Ancestor]:
         if not name:
             continue
         other = _there(name)
-        if other is None or other.weights.get("sha256") in seen or (model and other.model != model):
+        if other is None or _own_weights(other) & seen or (model and other.model != model):
             direct.append(Ancestor(role, model, direct=True))
             continue
-        seen.add(str(other.weights.get("sha256", "")))
+        seen |= _own_weights(other)
         direct.append(replace(_of(role, other), sure=False))
         further += ancestors(other) if KEY in other.training else _looked_up(other, seen)
     return _each_once(direct, further)

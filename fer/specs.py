@@ -54,6 +54,7 @@ class InputSpec:
 
 
 BACKENDS = ("torch", "classical")
+BUNDLE_DTYPES = ("float16", "int8")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class ModelSpec:
         head: Prefixes of the parameters that depend on the number of classes; they are made anew when a phase of
             training moves to another label set, all others are kept.
         backend: What it runs on: torch, or classical (scikit-learn).
+        bundle_dtype: How a net's matrices and filters are stored once it is promoted: float16, or int8 with one scale
+            per output channel, which takes half the room (see `fer.packing`).
     """
 
     name: str
@@ -80,9 +83,11 @@ class ModelSpec:
     attention: str = "grad_cam"
     head: tuple[str, ...] = ("classifier",)
     backend: str = "torch"
+    bundle_dtype: str = "float16"
 
     def __post_init__(self) -> None:
         _one_of("backend", self.backend, BACKENDS)
+        _one_of("bundle_dtype", self.bundle_dtype, BUNDLE_DTYPES)
 
 
 @dataclass(frozen=True)
@@ -195,6 +200,15 @@ class Phase:
         _require(self.early_stopping >= 0, f"early_stopping must not be negative, got {self.early_stopping}")
 
 
+def split_names(text: str) -> tuple[str, ...]:
+    """What stands between commas, each once.
+
+    >>> split_names("cbam_cnn4, vgg8,")
+    ('cbam_cnn4', 'vgg8')
+    """
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a model is trained. Lives in the model's own file; what was resolved goes into the checkpoint.
@@ -210,7 +224,8 @@ class Recipe:
         ema_decay: Exponential moving average of the weights, evaluated and saved in their place; 0 = none.
         augment: Training-time augmentation.
         init: Run or checkpoint of the same model whose weights to begin with ("" = from scratch).
-        teacher: Checkpoint to distil from ("" = none) on the same augmented view (Hinton et al. 2015).
+        teacher: Checkpoint to distil from ("" = none) on the same augmented view (Hinton et al. 2015); of several, with
+            commas between them, the mean of their probabilities.
         distill_weight, distill_temperature: Share of the distillation term and its temperature.
         name: "best", or "reference" for the recipe of the project that the model comes from.
         mixup, cutmix: Alpha of the Beta distribution that the share is drawn from, per image; 0 = none. With both, each
@@ -270,6 +285,11 @@ class Recipe:
     def epochs(self) -> int:
         """Epochs of all phases together."""
         return sum(p.epochs for p in self.phases)
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The checkpoints to distil from, one by one."""
+        return split_names(self.teacher)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from fer.ancestry import BEGAN_WITH, IMAGENET, TAUGHT_BY, VOTES, Ancestor, ancestors, base_name, is_unlike, own_data
 from fer.checkpoint import Manifest
+from fer.specs import split_names
 
 MIT = "mit"
 LICENSE = "LICENSE"
@@ -235,11 +236,16 @@ def from_others(manifest: Manifest, name: str, mark: str, has: str, has_not: str
 
 
 def net_named(manifest: Manifest, role: str) -> str:
-    """The net that a net began with or learnt from, as far as it is known."""
-    other = next(iter(sorted((a for a in ancestors(manifest) if a.role == role), key=lambda a: not a.direct)), None)
-    name = str(manifest.training.get("teacher")) if role == TAUGHT_BY else manifest.model
-    if other is None or not other.data:
-        return f"`{name}`" if role == TAUGHT_BY else "an earlier run of its own"
+    """The net, or all the nets, that a net began with or learnt from, as far as it is known."""
+    above = [a for a in ancestors(manifest) if a.role == role]
+    parents = [a for a in above if a.direct] or above[:1]
+    if not all(a.data for a in parents) or not parents:
+        names = split_names(str(manifest.training.get("teacher")))
+        return " and ".join(f"`{n}`" for n in names) if role == TAUGHT_BY else "an earlier run of its own"
+    return " and ".join(map(_named, parents))
+
+
+def _named(other: Ancestor) -> str:
     seen = ", ".join(dict.fromkeys(data_note(n).title for n in other.data))
     whose = f"; SHA-256 `{other.sha256[:12]}`" if other.sure and other.sha256 else "; inferred" * other.inferred
     return f"`{other.model}` (trained on {seen}{whose})"

@@ -23,6 +23,7 @@ MODELS: dict[str, str] = {
     "resnet34_attention": "fer.models.resnet34_attention",
     "emotionnet": "fer.models.emotionnet",
     "vgg8": "fer.models.vgg8",
+    "tiny_cnn": "fer.models.tiny_cnn",
     "hog_svm": "fer.models.hog_svm",
 }
 

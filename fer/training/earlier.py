@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,11 @@ HISTORY = "history.jsonl"
 
 
 class Teacher:
-    """A trained checkpoint that looks at the student's own augmented view."""
+    """A trained checkpoint that looks at the student's own augmented view.
+
+    Raises:
+        ConfigError: other classes, or other channels, than the student's.
+    """
 
     def __init__(self, name: str, student: InputSpec, labels: Sequence[str], device: torch.device):
         module, manifest = checkpoint.load_module(name)
@@ -39,6 +44,25 @@ class Teacher:
         if s.size_px != t.size_px:
             x = nn.functional.interpolate(x, size=(t.size_px, t.size_px), mode="bilinear", align_corners=False)
         return self.module(x.contiguous(memory_format=torch.channels_last))
+
+
+class Teachers:
+    """One teacher, or several of which each sees the same view.
+
+    Args:
+        names: Checkpoints, at least one.
+    """
+
+    def __init__(self, names: Sequence[str], student: InputSpec, labels: Sequence[str], device: torch.device):
+        self.members = [Teacher(name, student, labels, device) for name in names]
+
+    @torch.no_grad()
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (N, C): a single teacher's own, of several the logarithm of their mean probabilities."""
+        if len(self.members) == 1:
+            return self.members[0](x)
+        each = torch.stack([teacher(x).float().log_softmax(dim=1) for teacher in self.members])
+        return each.logsumexp(dim=0) - math.log(len(self.members))
 
 
 @dataclass(frozen=True)

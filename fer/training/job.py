@@ -72,7 +72,7 @@ class Job:
             "input": specs.to_dict(self.spec),
             "data": {"name": data.name, "fingerprint": data.fingerprint},
             "phase_data": [s.fingerprint for s in sets if s is not data],
-            "teacher_sha256": _sha256(self.recipe.teacher),
+            "teacher_sha256": ",".join(map(_sha256, self.recipe.teachers)),
             "init_sha256": _sha256(self.recipe.init),
         } | ({"asked_recipe": specs.to_dict(self.asked)} if self.asked else {})
 

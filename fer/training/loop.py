@@ -17,7 +17,7 @@ from fer.models import get_model
 from fer.specs import Phase
 from fer.training import state as resume_state
 from fer.training import votes as extra_votes
-from fer.training.earlier import Past, Teacher
+from fer.training.earlier import Past, Teachers
 from fer.training.events import EpochEnded, Event, Listener, PhaseStarted, RunEnded, RunStarted, StepEnded
 from fer.training.job import Job, build, differences, write_description
 from fer.training.losses import LOSSES, class_weights
@@ -86,10 +86,10 @@ class Trainer:
         self.spec, self.head = job.spec, get_model(job.model).SPEC.head
         self.sets = job.open_phases(data, open_data)
         self.votes = extra_votes.checked(votes, job.recipe, data, self.sets)
-        teacher = checkpoint.read_manifest(self.recipe.teacher) if self.recipe.teacher else None
-        self.teacher_model = teacher.model if teacher else ""
+        teachers = [checkpoint.read_manifest(name) for name in self.recipe.teachers]
+        self.teacher_model = ", ".join(teacher.model for teacher in teachers)
         # a phase on other classes than the teacher knows goes without; one that fits no phase is an error in the first
-        self.taught = teacher.labels if teacher else None
+        self.taught = teachers[0].labels if teachers else None
         if all(s.label_set.names != self.taught for s in self.sets):
             self.taught = None
         self.record = Record(job, run, self.sets, self.spec, processes, self.votes is not None)
@@ -128,7 +128,7 @@ class Trainer:
             data["train"], self.spec, self.recipe, self.job.seed, device, self.workers, self.votes, self.processes
         )
         targets = self.stream.targets[:, : len(names)]
-        teacher = Teacher(self.recipe.teacher, self.spec, names, device) if self._is_taught(data) else None
+        teacher = Teachers(self.recipe.teachers, self.spec, names, device) if self._is_taught(data) else None
         self.stepper = Stepper(
             self.processes.prepare(module),
             self.recipe,
@@ -146,7 +146,7 @@ class Trainer:
         return any(key == h or key.startswith(h + ".") for h in self.head)
 
     def _is_taught(self, data: Dataset) -> bool:
-        return bool(self.recipe.teacher) and (self.taught is None or self.taught == data.label_set.names)
+        return bool(self.recipe.teachers) and (self.taught is None or self.taught == data.label_set.names)
 
     def fit(self, resume: bool) -> Path:
         """All phases, or what is left of them."""

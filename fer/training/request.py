@@ -91,7 +91,7 @@ class Request:
             known = sorted({p.name for job in jobs for p in job.recipe.phases})
             raise unknown_name("phase to skip", unused[0], known)
         for job in jobs:
-            for other in filter(None, (job.recipe.teacher, job.recipe.init)):
+            for other in filter(None, (*job.recipe.teachers, job.recipe.init)):
                 checkpoint.read_manifest(other)
             if not job.model_args.get("pretrained"):  # that would ask the network
                 build(job, 7)

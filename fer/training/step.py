@@ -11,7 +11,7 @@ from torch import nn
 from fer.errors import ConfigError
 from fer.specs import Recipe
 from fer.torchvision_repair import import_repaired
-from fer.training.earlier import Teacher
+from fer.training.earlier import Teachers
 from fer.training.losses import LOSSES, distillation
 from fer.training.processes import Processes
 from fer.training.sharpness import at_worst_point
@@ -41,7 +41,7 @@ class Stepper:
         n_classes: int,
         n_votes: int,
         weights: torch.Tensor | None,
-        teacher: Teacher | None,
+        teacher: Teachers | None,
         processes: Processes,
         amp: bool = False,
     ):

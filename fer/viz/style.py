@@ -27,6 +27,7 @@ MODEL_COLORS: dict[str, str] = {
     "resnet34_attention": "#3D9CCB",
     "emotionnet": "#9C6B4A",
     "vgg8": "#D4474F",
+    "tiny_cnn": "#E573A8",
     "hog_svm": "#7F8893",
 }
 SPARE_COLORS = ("#5E8C31", "#B05CC6", "#3D7A8C", "#C2933C", "#6678B0", "#A8506B")
@@ -42,6 +43,7 @@ MARKERS = (
     "hexagon",
     "triangle-down",
     "hexagram",
+    "hourglass",
 )
 DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot")
 INK = "#7A828C"

@@ -84,8 +84,8 @@ every_large_ones_slow = pytest.mark.parametrize(
 )
 
 
-def test_there_are_eleven():
-    assert len(MODELS) == 11
+def test_there_are_twelve():
+    assert len(MODELS) == 12
 
 
 @every

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,13 +10,17 @@ import torch
 
 import fer
 from fer import checkpoint
+from fer.ancestry import ancestors
 from fer.data.dataset import Dataset
 from fer.errors import CheckpointError, ConfigError, DataError
 from fer.labels import FER7
+from fer.model_card import write_card
 from fer.models import get_model
 from fer.specs import Augment, Phase, Recipe
 from fer.training import Job, train
+from fer.training.earlier import Teachers
 from fer.training.events import EpochEnded, RunEnded, RunStarted, StepEnded
+from fer.training.job import differences
 
 QUICK = Recipe(
     phases=(Phase(epochs=4, optimizer="adamw", lr=3e-3, schedule="one_cycle"),),
@@ -169,6 +174,36 @@ def test_distillation_follows_the_teacher_and_is_marked(blob_data, tmp_path, unt
     want = fer.load(teacher).predict_proba(faces)
     gap = lambda r: np.abs(fer.load(r).predict_proba(faces) - want).mean()  # noqa: E731
     assert gap(run) < gap(plain) / 2
+
+
+def test_several_teachers_teach_their_mean_and_are_all_recorded(blob_data, tmp_path, untrained):
+    opposed = []
+    for name, answer in [("attention_cnn", 0), ("baseline_cnn", 3)]:
+        module, manifest = checkpoint.load_module(untrained(name))
+        [p for p in module.parameters() if p.shape == (7,)][-1].data[answer] += 9.0  # each is sure of another class
+        opposed.append(str(checkpoint.save(tmp_path / name, module.state_dict(), manifest)))
+    student, cpu, x = get_model("baseline_cnn").SPEC.input, torch.device("cpu"), torch.randn(3, 1, 48, 48)
+    each = [Teachers([name], student, FER7.names, cpu)(x).softmax(dim=1) for name in opposed]
+    both = Teachers(opposed, student, FER7.names, cpu)(x).softmax(dim=1)
+    torch.testing.assert_close(both, (each[0] + each[1]) / 2)
+    assert (both[:, [0, 3]] > 0.4).all() and (each[0][:, 0] > 0.8).all(), "of logits the mean would be another"
+    one = (dataclasses.replace(QUICK.phases[0], epochs=1),)
+    recipe = dataclasses.replace(QUICK, phases=one, teacher=", ".join(opposed), ema_decay=0.0)
+    run = train(job(recipe), blob_data, tmp_path / "r", "cpu")
+    made = checkpoint.read_manifest(run)
+    assert made.training["teacher"] == "attention_cnn, baseline_cnn"
+    shas = [checkpoint.read_manifest(t).weights["sha256"] for t in opposed]
+    assert [(a.role, a.model, a.sha256, a.direct) for a in ancestors(made)] == [
+        ("teacher", m, s, True) for m, s in zip(["attention_cnn", "baseline_cnn"], shas, strict=True)
+    ]
+    card = write_card(made, "somebody/net")
+    assert "distilled from `attention_cnn` (trained on " in card and ") and `baseline_cnn` (trained on " in card
+    assert differences(run, job(recipe).describe(blob_data)) == []
+    checkpoint.write_manifest(Path(opposed[1]), dataclasses.replace(manifest, weights={"sha256": "0" * 64}))
+    assert differences(run, job(recipe).describe(blob_data)) == ["teacher_sha256"], "the second counts too"
+    other = dataclasses.replace(QUICK, teacher=f"{opposed[0]},nowhere/at/all")
+    with pytest.raises(CheckpointError, match="nowhere"):
+        train(job(other), blob_data, tmp_path / "x", "cpu")
 
 
 def test_more_epochs_for_a_finished_run(blob_data, tmp_path, untrained):

@@ -24,7 +24,7 @@ from fer.models import MODELS
 
 ROOT = Path(__file__).resolve().parents[3]
 NETS = [name for name in MODELS if name != "hog_svm"]
-SLOW = {"resnet18_transfer", "resnet34_attention", "emotionnet", "vgg8", "vit_tiny"}
+SLOW = {"resnet18_transfer", "resnet34_attention", "emotionnet", "vit_tiny"}
 
 
 @pytest.fixture

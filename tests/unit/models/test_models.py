@@ -21,7 +21,8 @@ PARAMETERS = {
     "resnet18_transfer": 11_171_271,
     "resnet34_attention": 21_279_531,
     "emotionnet": 5_926_211,
-    "vgg8": 4_689_735,
+    "vgg8": 1_174_439,
+    "tiny_cnn": 421_055,
 }
 
 

@@ -18,7 +18,7 @@ from fer.transforms import normalise, prepare
 
 TORCH = [name for name in list_models() if get_model(name).SPEC.backend == "torch"]
 PRESETS = [(n, r) for n in TORCH for r in RECIPES if r == "best" or hasattr(get_model(n), "REFERENCE")]
-NEW = ["custom_cnn", "resnet18_transfer", "resnet34_attention", "emotionnet", "vgg8"]
+NEW = ["custom_cnn", "resnet18_transfer", "resnet34_attention", "emotionnet", "vgg8", "tiny_cnn"]
 
 
 def output_sides(net: nn.Module, part: nn.Module, size: int, channels: int = 1) -> tuple[int, int]:
@@ -67,15 +67,15 @@ def test_recipes_build_and_name_parts_that_the_net_has(name, recipe):
         assert {*phase.freeze, *phase.lr_factors} <= parts
 
 
-def test_only_vgg8_comes_from_no_project():
-    assert [n for n in TORCH if not hasattr(get_model(n), "REFERENCE")] == ["vgg8"]
+def test_only_vgg8_and_tiny_cnn_come_from_no_project():
+    assert [n for n in TORCH if not hasattr(get_model(n), "REFERENCE")] == ["vgg8", "tiny_cnn"]
     with pytest.raises(ConfigError, match="vgg8 has no reference recipe"):
         get_preset("vgg8", "reference")
 
 
 def test_reference_recipes_are_those_of_the_projects():
     """The values of the table in the projects' own words."""
-    ref = {n: get_preset(n, "reference") for n in TORCH if n != "vgg8"}
+    ref = {n: get_preset(n, "reference") for n in TORCH if n not in ("vgg8", "tiny_cnn")}
     for name in ("baseline_cnn4", "cbam_cnn4"):
         r, p = ref[name].recipe, ref[name].recipe.phases[0]
         assert (p.optimizer, p.lr, p.weight_decay, p.schedule, p.epochs) == ("adam", 1e-3, 1e-4, "plateau", 50)
@@ -271,17 +271,20 @@ def test_emotionnet_in_its_own_words():
 # --- the two plain nets -----------------------------------------------------------------------------------------------
 
 
-def test_custom_cnn_and_vgg8_have_the_layers_they_name():
+def test_custom_cnn_vgg8_and_tiny_cnn_have_the_layers_they_name():
     kinds = lambda net, kind: [m for m in net.modules() if isinstance(m, kind)]  # noqa: E731
     custom = get_model("custom_cnn").build(7)
     assert [len(kinds(custom, k)) for k in (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.Linear)] == [4, 4, 4, 2]
     assert output_sides(custom, custom.features, 48) == (3, 3) and output_sides(custom, custom.cam_layer, 48) == (6, 6)
     vgg = get_model("vgg8").build(7)
-    assert [c.out_channels for c in kinds(vgg, nn.Conv2d)] == [64, 64, 128, 128, 256, 256, 512, 512]
+    assert [c.out_channels for c in kinds(vgg, nn.Conv2d)] == [32, 32, 64, 64, 128, 128, 256, 256]
     assert {c.kernel_size for c in kinds(vgg, nn.Conv2d)} == {(3, 3)} and len(kinds(vgg, nn.BatchNorm2d)) == 8
     assert output_sides(vgg, vgg.cam_layer, 44) == (6, 6)
-    small = get_model("vgg8").build(7, widths=(32, 64, 128, 256))
-    assert 3.8 < sum(p.numel() for p in vgg.parameters()) / sum(p.numel() for p in small.parameters()) < 4.1
+    wide = get_model("vgg8").build(7, widths=(64, 128, 256, 512))
+    assert sum(p.numel() for p in wide.parameters()) == 4_689_735
+    tiny = get_model("tiny_cnn").build(7)
+    assert [c.out_channels for c in kinds(tiny, nn.Conv2d)] == [24, 24, 48, 48, 96, 96, 128, 128]
+    assert sum(p.numel() for p in tiny.parameters()) < 500_000 and output_sides(tiny, tiny.cam_layer, 44) == (6, 6)
 
 
 def test_pooling_before_the_relu_changes_nothing():
@@ -303,6 +306,7 @@ def test_pooling_before_the_relu_changes_nothing():
     [
         ("custom_cnn", InputSpec(12, 1, 12), {}, "at least 16, got 12"),
         ("vgg8", InputSpec(12, 1, 12), {}, "at least 16, got 12"),
+        ("tiny_cnn", InputSpec(12, 1, 12), {}, "at least 16, got 12"),
         ("resnet18_transfer", InputSpec(28, 1, 28), {"stem": "imagenet"}, "at least 32, got 28"),
         ("resnet34_attention", InputSpec(12, 1, 12), {}, "at least 16, got 12"),
         ("resnet18_transfer", InputSpec(), {"stem": "natve"}, "did you mean 'native'"),
