@@ -1,5 +1,5 @@
 """The parts of a README that results/ writes: the leaderboard, what attention bought, the spread over
-seeds, the speed of the backends."""
+seeds, the levers of training, the speed of the backends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fer import paths
 from fer.errors import DataError
-from fer.evaluation import leaderboard, stored, twins
+from fer.evaluation import ablations, leaderboard, stored, twins
 from fer.evaluation.results import read_results, write_text
 from fer.evaluation.seeds import SeedDifference, Spread, seed_difference, seed_table
 from fer.evaluation.speed import speed_table
@@ -16,6 +16,7 @@ LEADERBOARD = "leaderboard"
 ATTENTION = "attention"
 SEEDS = "seeds"
 SPEED = "speed"
+ABLATIONS = "ablations"
 MAIN_DATA = "fer2013"
 
 
@@ -78,7 +79,12 @@ def fill(text: str, root: str | Path | None = None, name: str = "README") -> str
         DataError: a marker is missing, doubled, or a pair stands in the wrong order; no leaderboard below `root`.
     """
     text = _replaced(text, LEADERBOARD, leaderboard.readme_table(leaderboard.read(root)), name)
-    for part, content in ((ATTENTION, attention_text), (SEEDS, seeds_text), (SPEED, speed_table)):
+    for part, content in (
+        (ATTENTION, attention_text),
+        (SEEDS, seeds_text),
+        (ABLATIONS, ablations.text),
+        (SPEED, speed_table),
+    ):
         if any(m in text for m in markers(part)):
             text = _replaced(text, part, content(root), name)
     return text

@@ -1,0 +1,117 @@
+"""Levers of training, one at a time: what each changes in a model's own recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fer.errors import ConfigError, unknown_name
+from fer.models import get_model
+from fer.training.job import Job
+from fer.training.request import Request
+
+PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class Lever:
+    """One change of a recipe.
+
+    Attributes:
+        title: What is done, for a table.
+        settings: "key=value" as for --set.
+        model_args: "key=value" as for --model-arg; a model that does not take them has no such lever.
+        teacher: Checkpoints to distil from, with commas between them.
+        longer: Factor of the number of epochs.
+    """
+
+    title: str
+    settings: tuple[str, ...] = ()
+    model_args: tuple[str, ...] = ()
+    teacher: str = ""
+    longer: int = 1
+
+
+LEVERS: dict[str, Lever] = {
+    PLAIN: Lever("the recipe as it is"),
+    "flip_only": Lever(
+        "no augmentation but the flip",
+        (
+            "augment.rotate_deg=0",
+            "augment.scale_min=1",
+            "augment.scale_max=1",
+            "augment.shift=0",
+            "augment.brightness=0",
+            "augment.contrast=0",
+            "augment.erase=0",
+        ),
+    ),
+    "stronger": Lever(
+        "stronger augmentation",
+        (
+            "augment.rotate_deg=15",
+            "augment.scale_min=0.8",
+            "augment.scale_max=1.2",
+            "augment.shift=0.16",
+            "augment.erase=0.5",
+        ),
+    ),
+    "randaugment": Lever("RandAugment, two operations", ("augment.randaugment=2",)),
+    "crop40": Lever("crops of 40 px", ("input.size_px=40",)),
+    "mixup": Lever("mixup, alpha 0.2", ("mixup=0.2",)),
+    "cutmix": Lever("cutmix, alpha 1", ("cutmix=1",)),
+    "sam": Lever("SAM, radius 0.05 (two gradients a step)", ("sam_rho=0.05",)),
+    "no_ema": Lever("no EMA of the weights", ("ema_decay=0",)),
+    "no_smoothing": Lever("no label smoothing", ("label_smoothing=0",)),
+    "longer": Lever("twice as many epochs", longer=2),
+    "drop_path": Lever("stochastic depth, 0.1", model_args=("drop_path=0.1",)),
+    "votes": Lever("FER+ votes as a second target", ("ferplus_weight=0.4",)),
+    "distilled": Lever("distilled from cbam_cnn4", teacher="cbam_cnn4"),
+    "distilled_many": Lever("distilled from several nets", teacher="cbam_cnn4,attention_cnn,baseline_cnn4"),
+}
+
+
+def named(text: str) -> list[str]:
+    """Names of levers from a list with commas, the plain recipe first; "all" = every one.
+
+    Raises:
+        ConfigError: an unknown name (says the nearest), or none.
+    """
+    names = list(LEVERS) if text == "all" else [n.strip() for n in text.split(",") if n.strip()]
+    for name in names:
+        if name not in LEVERS:
+            raise unknown_name("lever", name, LEVERS, "See --list.")
+    if not names:
+        raise ConfigError(f"no lever named, got {text!r}; see --list")
+    return list(dict.fromkeys([PLAIN, *names]))
+
+
+def job_of(model: str, lever: str, seed: int, epochs: int | None = None) -> Job | None:
+    """The job of a model's recipe with one lever pulled; None where that changes nothing or there is none.
+
+    Args:
+        epochs: Of every phase, before the lever; None = as many as the recipe says.
+
+    Raises:
+        ConfigError: a model without a net, or an unknown one.
+        CheckpointError: a teacher that is not there.
+    """
+    if get_model(model).SPEC.backend != "torch":
+        raise ConfigError(f"{model} is not trained in epochs; its levers are not these")
+    pulled, plain = LEVERS[lever], Request(model, epochs=epochs, seed=seed)
+    (base,), _ = plain.jobs()
+    if lever == PLAIN:
+        return base
+    if model in pulled.teacher.split(","):
+        return None
+    phases = tuple(replace(p, epochs=p.epochs * pulled.longer) for p in base.recipe.phases)
+    try:
+        asked = replace(
+            plain, settings=pulled.settings, model_args=pulled.model_args, teacher=pulled.teacher or base.recipe.teacher
+        )
+        (job,), _ = asked.jobs()
+    except ConfigError:
+        if pulled.model_args:
+            return None
+        raise
+    job = replace(job, recipe=replace(job.recipe, phases=phases) if pulled.longer > 1 else job.recipe)
+    return None if job == base else job

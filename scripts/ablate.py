@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""What does each lever of training do? One recipe, one change at a time, the same seeds, judged on the validation split.
+
+    python scripts/ablate.py --model tiny_cnn --epochs 6
+    python scripts/ablate.py --model tiny_cnn --epochs 6 --lever mixup,sam --seeds 1,2,3 --budget minutes=60
+
+Writes results/<data>/ablations.csv and the history of every run; the test split is never opened. Runs that stand there
+already are left alone, so the same command goes on where an earlier one stopped. All levers get the first seed before
+any gets the second. A short schedule favours levers that learn fast: what regularises shows its worth in long runs.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import argparse
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fer.command_line import run_script
+from fer.errors import CheckpointError, ConfigError, FerError
+from fer.paths import ROOT, results_dir
+
+if TYPE_CHECKING:
+    from fer.data.dataset import Dataset
+    from fer.training.job import Job
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--model", default="tiny_cnn", help="a name, or several with commas (default tiny_cnn)")
+    p.add_argument("--lever", default="all", help="names from --list with commas, or all (default)")
+    p.add_argument("--list", action="store_true", help="list the levers, and stop")
+    p.add_argument("--seeds", default="42,43,44", metavar="N,N", help="default 42,43,44")
+    p.add_argument("--epochs", type=int, help="of every phase (default: as many as the recipe says)")
+    p.add_argument("--data", default="fer2013", help="as for train.py (default fer2013)")
+    p.add_argument("--budget", metavar="minutes=N", help="begin no run that would probably end after this time")
+    p.add_argument("--votes", type=Path, metavar="FILE", help="FER+ votes (default: the file in data/)")
+    p.add_argument("--again", action="store_true", help="train what stands in the table once more")
+    p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    p.add_argument("--amp", action="store_true", help="mixed precision where the device has it")
+    p.add_argument("--threads", type=int, help="CPU threads for torch (default: all cores)")
+    p.add_argument("--results", type=Path, help="default: results/, runs/ablations for drawn faces")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0 all done, 1 a run failed or the time was too short, 2 bad arguments or data."""
+    args = parser().parse_args(argv)
+    return run_script(lambda: run(args), interrupted="interrupted; run the same command to go on")
+
+
+def run(args: argparse.Namespace) -> int:
+    """One run after the other; prints a line each, then the table."""
+    import torch
+
+    from fer.data import open_dataset
+    from fer.evaluation import ablations
+    from fer.training.budget import parse_budget
+    from fer.training.levers import LEVERS, job_of, named
+
+    if args.list:
+        print("\n".join(f"{name:16s} {lever.title}" for name, lever in LEVERS.items()))
+        return 0
+    end = time.monotonic() + parse_budget(args.budget) if args.budget else None
+    seeds, levers = seeds_of(args.seeds), named(args.lever)
+    models = [m.strip() for m in args.model.split(",") if m.strip()]
+    wanted: list[tuple[str, str, int, int, Job]] = []
+    for seed in seeds:
+        for model in models:
+            epochs = 0
+            for lever in levers:  # the plain recipe first, whose epochs name the row
+                try:
+                    job = job_of(model, lever, seed, args.epochs)
+                except CheckpointError as e:
+                    job = None
+                    if seed == seeds[0]:
+                        print(f"{model} {lever}: left out, {e}", file=sys.stderr)
+                if job is not None:
+                    epochs = job.recipe.epochs if lever == ablations.PLAIN else epochs
+                    wanted.append((model, lever, seed, epochs, job))
+    if not wanted:
+        raise ConfigError("no lever of these fits a model of these")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    data = open_dataset(args.data, splits=("train", "val"))
+    root = args.results or (ROOT / "runs" / "ablations" if data.name == "synthetic" else results_dir())
+    slowest, left, failed = 0.0, 0, 0
+    for model, lever, seed, epochs, job in wanted:
+        rows = ablations.read(root, data.name)
+        digest = digest_of(job, data)
+        if not args.again and any(r["job"] == digest and r["lever"] == lever for r in rows):
+            continue
+        if end is not None and time.monotonic() + slowest * LEVERS[lever].longer > end:
+            left += 1
+            continue
+        began = time.monotonic()
+        try:
+            row, lines = trained(job, data, args)
+        except (FerError, OSError, RuntimeError) as e:  # votes that are not there, memory: the others may still go
+            print(f"error: {model} {lever}, seed {seed}: {e}", file=sys.stderr)
+            failed += 1
+            continue
+        slowest = max(slowest, (time.monotonic() - began) / LEVERS[lever].longer)
+        row |= {"model": model, "lever": lever, "title": LEVERS[lever].title, "seed": seed, "epochs": epochs}
+        row["job"] = digest
+        history = ablations.history_file(row, root, data.name)
+        history.parent.mkdir(parents=True, exist_ok=True)
+        history.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        ablations.write([*rows, row], root, data.name)  # after its history: a row never stands alone
+        print(f"{model} {lever}, seed {seed}: {100 * row['val_accuracy']:.2f} in {row['seconds']:.0f} s", flush=True)
+    print(ablations.text(root, data.name))
+    if left:
+        print(f"{left} runs left for want of time; run the same command to go on", file=sys.stderr)
+    return 1 if left or failed else 0
+
+
+def trained(job: "Job", data: "Dataset", args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Train in a folder that is thrown away; the row as far as the run tells it, and the lines of its history."""
+    from fer import checkpoint
+    from fer.evaluation import ablations
+    from fer.training import train
+    from fer.training.votes import votes_of
+
+    with tempfile.TemporaryDirectory() as folder:
+        votes = votes_of(job.recipe, data, args.votes)
+        train(job, data, folder, args.device, args.amp, votes=votes)
+        lines = (Path(folder) / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        manifest = checkpoint.read_manifest(folder)
+    said = manifest.training
+    row = ablations.of_history(lines) | {
+        "device": said["device"],
+        "teacher": said["teacher"],
+        "extra_annotation": bool(said["extra_annotation"]),
+        "git_commit": manifest.git_commit,
+    }
+    return row, lines
+
+
+def seeds_of(text: str) -> list[int]:
+    """The seeds of a list with commas, each once.
+
+    Raises:
+        ConfigError: none, or one that is no whole number from 0.
+    """
+    parts = [t.strip() for t in text.split(",") if t.strip()]
+    if not parts or not all(t.isascii() and t.isdigit() for t in parts):
+        raise ConfigError(f"--seeds takes whole numbers with commas, got {text!r}")
+    return list(dict.fromkeys(map(int, parts)))
+
+
+def digest_of(job: "Job", data: "Dataset") -> str:
+    """Sixteen hex digits that two runs share if and only if they were asked for alike."""
+    said = json.dumps(job.describe(data), sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

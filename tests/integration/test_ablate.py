@@ -1,0 +1,110 @@
+"""scripts/ablate.py: one lever at a time, going on where it stopped, and never the test split."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+import fer.data
+from fer.errors import ConfigError
+from fer.evaluation import ablations
+from fer.paths import ROOT
+from fer.training.levers import LEVERS, PLAIN, job_of, named
+
+SMALL = ["--model", "tiny_cnn", "--data", "synthetic:n=3,seed=1", "--epochs", "1", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def main():
+    spec = importlib.util.spec_from_file_location("script_ablate", ROOT / "scripts" / "ablate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_rows_histories_and_going_on(main, tmp_path, capsys, monkeypatch):
+    opened, real = [], fer.data.open_dataset
+    monkeypatch.setattr(fer.data, "open_dataset", lambda *a, **kw: opened.append(kw["splits"]) or real(*a, **kw))
+    options = [*SMALL, "--results", str(tmp_path)]
+    assert main([*options, "--lever", "no_ema,longer", "--seeds", "1,2"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    # every lever has the first seed before any has the second
+    assert [line.partition(":")[0] for line in out[:6]] == [
+        f"tiny_cnn {lever}, seed {seed}" for seed in (1, 2) for lever in (PLAIN, "no_ema", "longer")
+    ]
+    assert "**`tiny_cnn`, 1 epochs**" in out and sum("| 1, 2 |" in line for line in out) == 3
+    rows = ablations.read(tmp_path, "synthetic")
+    assert {(r["lever"], r["trained"], r["epochs"]) for r in rows} == {
+        (PLAIN, 1, 1),
+        ("no_ema", 1, 1),
+        ("longer", 2, 1),
+    }
+    for row in rows:
+        told = ablations.of_history(ablations.history_file(row, tmp_path, "synthetic").read_text().splitlines())
+        assert {k: row[k] for k in told} == told
+    assert len({r["job"] for r in rows}) == 6
+    # the same again trains nothing, another lever trains itself alone, --again all
+    assert main([*options, "--lever", "no_smoothing", "--seeds", "1"]) == 0
+    assert next(line for line in capsys.readouterr().out.splitlines() if line.startswith("tiny_cnn")).startswith(
+        "tiny_cnn no_smoothing, seed 1"
+    )
+    assert main([*options, "--lever", "no_ema", "--seeds", "1", "--again"]) == 0
+    assert capsys.readouterr().out.count(", seed 1:") == 2
+    assert set(opened) == {("train", "val")}
+
+
+def test_no_run_is_begun_that_would_end_too_late(main, tmp_path, capsys):
+    options = [*SMALL, "--results", str(tmp_path), "--seeds", "1", "--lever", "no_ema", "--budget", "seconds=0.01"]
+    assert main(options) == 1
+    assert "2 runs left for want of time" in capsys.readouterr().err
+    assert ablations.read(tmp_path, "synthetic") == []
+
+
+def test_what_cannot_be_done_does_not_stop_the_others(main, tmp_path, capsys):
+    options = [*SMALL, "--results", str(tmp_path), "--seeds", "1", "--lever", "votes,no_ema"]
+    assert main(options) == 1
+    assert "error: tiny_cnn votes, seed 1:" in capsys.readouterr().err
+    assert [r["lever"] for r in ablations.read(tmp_path, "synthetic")] == [PLAIN, "no_ema"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lever", "mixupp"], "did you mean 'mixup'"),
+        (["--seeds", "1,x"], "--seeds takes whole numbers"),
+        (["--model", "hog_svm"], "not trained in epochs"),
+        (["--lever", ","], "no lever named"),
+    ],
+)
+def test_wrong_options(main, tmp_path, capsys, options, message):
+    assert main([*SMALL, "--results", str(tmp_path), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_every_lever_changes_what_it_says_and_nothing_else():
+    plain = job_of("vit_tiny", PLAIN, 7, 3)
+    for name, lever in LEVERS.items():
+        job = job_of("vit_tiny", name, 7, 3)
+        if name == PLAIN:
+            assert job == plain
+            continue
+        if name == "crop40":
+            assert job is None, "its input has 40 px anyway"
+            continue
+        assert job != plain and job.seed == 7
+        changed = {k for k in vars(job.recipe) if getattr(job.recipe, k) != getattr(plain.recipe, k)}
+        said = {s.partition("=")[0].partition(".")[0] for s in lever.settings} | (
+            {"teacher"} if lever.teacher else set()
+        )
+        assert changed == said | ({"phases"} if lever.longer > 1 else set()), name
+        assert (job.model_args != plain.model_args) == bool(lever.model_args)
+    assert job_of("vit_tiny", "longer", 7, 3).recipe.epochs == 6
+    assert job_of("tiny_cnn", "drop_path", 7) is None, "it has no such argument"
+    assert job_of("cbam_cnn4", "distilled", 7) is None, "nobody teaches itself"
+
+
+def test_the_plain_recipe_always_comes_first():
+    assert named("sam, mixup,sam") == [PLAIN, "sam", "mixup"] and named("all") == list(LEVERS)
+    with pytest.raises(ConfigError):
+        named("")

@@ -1,0 +1,97 @@
+"""The table of the levers: paired with the plain recipe, seed by seed; and the files that it is read from."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fer.errors import DataError
+from fer.evaluation import ablations, readme
+from fer.paths import ROOT
+
+DATA = readme.MAIN_DATA
+
+
+def run(lever, seed, val, epochs=6, seconds=100.0, **more):
+    said = {
+        "model": "net",
+        "title": f"title of {lever}",
+        "trained": epochs,
+        "best_epoch": epochs,
+        "train_accuracy": 0.5,
+    }
+    said |= {"device": "cpu", "teacher": "", "extra_annotation": False, "job": f"{lever}{seed}", "git_commit": ""}
+    return said | {"lever": lever, "seed": seed, "epochs": epochs, "val_accuracy": val, "seconds": seconds} | more
+
+
+def test_a_lever_is_compared_with_the_plain_recipe_seed_by_seed(tmp_path):
+    rows = [run("plain", s, v) for s, v in ((1, 0.60), (2, 0.62), (3, 0.64))]
+    rows += [run("good", s, v, seconds=200.0) for s, v in ((1, 0.60), (2, 0.64), (3, 0.67))]
+    # a fourth seed that the plain recipe was not trained with counts for the mean and not for the difference
+    rows += [run("good", 4, 0.11), run("bad", 1, 0.59, teacher="cbam_cnn4", extra_annotation=True)]
+    ablations.write(rows[::-1], tmp_path, DATA)
+    lines = ablations.text(tmp_path, DATA).splitlines()
+    assert lines[0] == "**`net`, 6 epochs**"
+    assert lines[4:] == [
+        "| title of plain | 1, 2, 3 | 62.0 ± 2.0 | – | – | – |",
+        # differences 0, 2, 3: standard deviation 1.53, Student's t with two degrees of freedom 4.303
+        "| title of good | 1, 2, 3, 4 | 50.5 ± 26.5 | +1.7 [-2.1, +5.5] | ×2.0 | – |",
+        "| title of bad | 1 | 59.0 | -1.0 | ×1.0 | learnt from `cbam_cnn4`; extra annotation |",
+    ]
+
+
+def test_another_length_is_another_experiment(tmp_path):
+    ablations.write([run("plain", 1, 0.6), run("good", 1, 0.7, epochs=12)], tmp_path, DATA)
+    ((_, short), (_, long)) = ablations.tables(ablations.read(tmp_path, DATA)).items()
+    assert [r.lever for r in short] == ["plain"] and long[0].difference is None and long[0].cost is None
+
+
+def test_a_run_is_replaced_by_its_repetition_alone(tmp_path):
+    ablations.write([run("plain", 1, 0.6), run("plain", 2, 0.5), run("plain", 1, 0.7)], tmp_path, DATA)
+    assert [(r["seed"], r["val_accuracy"]) for r in ablations.read(tmp_path, DATA)] == [(1, 0.7), (2, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("val_accuracy", "accuracy", "line 2: no val_accuracy"),
+        ("0.6", "much", "line 2: val_accuracy is 'much'"),
+        ("False", "maybe", "line 2: extra_annotation is 'maybe'"),
+    ],
+)
+def test_a_damaged_table_says_where(tmp_path, old, new, message):
+    file = ablations.write([run("plain", 1, 0.6)], tmp_path, DATA)
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(DataError, match=message):
+        ablations.read(tmp_path, DATA)
+
+
+def test_no_file_is_no_run(tmp_path):
+    assert ablations.read(tmp_path, DATA) == [] and ablations.text(tmp_path, DATA) == "No lever has been pulled yet."
+
+
+def test_of_equal_epochs_the_first_is_the_best():
+    lines = [
+        json.dumps({"epoch": n, "val_accuracy": v, "train_accuracy": 0.1 * n, "seconds": 2.0})
+        for n, v in ((1, 0.5), (2, 0.7), (3, 0.7))
+    ]
+    assert ablations.of_history(lines) == {
+        "trained": 3, "val_accuracy": 0.7, "best_epoch": 2, "train_accuracy": 0.3, "seconds": 6.0
+    }  # fmt: skip
+    for wrong in ([], ["{}"], ["no"]):
+        with pytest.raises(DataError, match="not the history of a run"):
+            ablations.of_history(wrong)
+
+
+def test_every_stored_run_is_what_its_history_says():
+    for file in sorted((ROOT / "results").glob(f"*/{ablations.FILE}")):
+        data = file.parent.name
+        for row in ablations.read(None, data):
+            lines = ablations.history_file(row, None, data).read_text(encoding="utf-8").splitlines()
+            told = ablations.of_history(lines)
+            assert {k: row[k] for k in told} == told, row
+        known = {ablations.history_file(r, None, data) for r in ablations.read(None, data)}
+        assert known == set((file.parent / ablations.FOLDER).rglob("*.jsonl")), (
+            "a history without its row, or the reverse"
+        )
