@@ -6,13 +6,15 @@ import pandas as pd
 import streamlit as st
 
 from fer import viz
-from fer.evaluation import ModelResult
-from fer.evaluation.seeds import seed_table
+from fer.evaluation import ModelResult, ablations
+from fer.evaluation.seeds import SeedDifference, seed_table
 from fer.evaluation.stored import read_ensembles, read_notes, read_robustness, read_seeds
+from fer.models import get_model
 from streamlit_app import charts
 from streamlit_app.selection import Selection, choose, marks, measured, row, stored
 
 MOST_CARDS_IN_A_ROW = 4
+_EXTRA = ["extra annotation"]
 
 
 def main() -> None:
@@ -25,6 +27,7 @@ def main() -> None:
     _dots(chosen)
     _ensembles(chosen)
     _seeds(chosen)
+    _levers(chosen)
 
 
 def _cards(chosen: Selection) -> None:
@@ -225,6 +228,44 @@ def _seeds(chosen: Selection) -> None:
         f"{chosen.data}_seeds",
         "One row per model: mean, standard deviation and range of its accuracy over several training runs.",
     )
+
+
+def _levers(chosen: Selection) -> None:
+    """What one change of a recipe did, for each model and length it was tried with."""
+    groups = ablations.tables(stored(ablations.read, chosen.root, chosen.data) or [])
+    if not groups:
+        return
+    st.subheader("One lever of training at a time")
+    st.caption(
+        "The plain recipe and one change of it, trained with the same seeds and judged on the validation split alone. "
+        "On a short schedule, what regularises loses: its worth shows in long runs."
+    )
+    for (model, epochs), rows in groups.items():
+        lines = [
+            {
+                "lever": r.title,
+                "validation, mean (%)": 100 * r.val_accuracy.mean,
+                "minus plain (points)": 100 * r.difference.difference.mean if r.difference else None,
+                "95 % interval": _interval(r.difference),
+                "time": "–" if r.cost is None else f"×{r.cost:.1f}",
+                "seeds": ", ".join(map(str, r.seeds)),
+                "marks": ", ".join([f"distilled from {r.teacher}"] * bool(r.teacher) + _EXTRA * r.extra_annotation)
+                or "–",
+            }
+            for r in rows
+        ]
+        st.markdown(f"**{chosen.titles.get(model, get_model(model).SPEC.title)}, {epochs} epochs**")
+        charts.table(
+            pd.DataFrame(lines),
+            f"{chosen.data}_levers_{model}_{epochs}",
+            f"One row per lever: accuracy of {model} with it on the validation split, and what it changed.",
+        )
+
+
+def _interval(change: SeedDifference | None) -> str:
+    if change is None or change.interval is None:
+        return "–"
+    return f"{100 * change.interval.low:+.1f} to {100 * change.interval.high:+.1f}"
 
 
 def _marked(chosen: Selection) -> dict[str, str]:

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from fer.evaluation import ablations
 from tests.lab_driver import charts, messages, metrics, numbers, open_page, table
 from tests.stand_in_results import MODELS, TITLES
 
@@ -73,6 +74,34 @@ def test_ensembles_and_seeds_are_those_of_their_files(results):
     assert seeds["runs"] == len(runs) == 3
     assert seeds["test, mean (%)"] == pytest.approx(100 * np.mean(runs))
     assert seeds["test, deviation (%)"] == pytest.approx(100 * np.std(runs, ddof=1))
+
+
+def test_levers_are_compared_with_the_plain_recipe(results):
+    said = {"title": "", "epochs": 6, "trained": 6, "best_epoch": 6, "train_accuracy": 0.5, "seconds": 60.0}
+    said |= {
+        "device": "cpu",
+        "teacher": "",
+        "extra_annotation": False,
+        "job": "",
+        "git_commit": "",
+        "model": "tiny_cnn",
+    }
+    scores = {("plain", 1): 0.60, ("plain", 2): 0.62, ("votes", 1): 0.61, ("votes", 2): 0.65}
+    rows = [
+        said | {"lever": lever, "seed": s, "title": f"the {lever}", "val_accuracy": v}
+        for (lever, s), v in scores.items()
+    ]
+    ablations.write([r | {"extra_annotation": r["lever"] == "votes"} for r in rows], results, "fer2013")
+    app = open_page()
+    assert any("Tiny CNN, 6 epochs" in m.value for m in app.markdown)
+    shown = table(app, "lever").set_index("lever")
+    assert list(shown.index) == ["the plain", "the votes"]
+    assert shown["validation, mean (%)"].tolist() == pytest.approx([61, 63])
+    assert np.isnan(shown.loc["the plain", "minus plain (points)"])
+    assert shown.loc["the votes", "minus plain (points)"] == pytest.approx(2)
+    # differences 1 and 3 points: standard error 1, Student's t with one degree of freedom 12.71
+    assert shown.loc["the votes", "95 % interval"] == "-10.7 to +14.7"
+    assert shown["marks"].tolist() == ["–", "extra annotation"]
 
 
 def test_a_model_that_was_not_shown_in_that_way_is_named_and_left_out(results):
