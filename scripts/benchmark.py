@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Measure: `benchmark.py train` (share of each stage of a training step), `benchmark.py load` (import, load, first answer),
+"""Measure: `benchmark.py train` (share of each stage of a training step, and what the loop costs beyond bare forward and
+backward passes), `benchmark.py load` (import, load, first answer),
 `benchmark.py pipeline` (share of each stage of the live pipeline, one drawn face at 640x480), `benchmark.py backends`
 (torch, ONNX Runtime and its 8-bit files, side by side)."""
 
@@ -12,11 +13,16 @@ import argparse
 import json
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fer.command_line import run_script
 from fer.errors import CheckpointError, ConfigError
 from fer.paths import ROOT
+
+if TYPE_CHECKING:
+    from fer.data.dataset import Split
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +37,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--max-share", type=float, help="fail when loading plus augmentation take more than this share of a step"
     )
+    p.add_argument(
+        "--max-ratio", type=float, help="fail when a step of training takes more than this times bare forward-backward"
+    )
+    p.add_argument("--amp", action="store_true", help="train: mixed precision where the device has it")
     p.add_argument("--min-fps", type=float, help="fail when the pipeline does fewer frames a second")
     p.add_argument("--save", action="store_true", help="backends: write results/speed.json")
     p.add_argument("--json", action="store_true")
@@ -38,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status; 1 when --max-share or --min-fps is not held."""
+    """Returns the exit status; 1 when --max-share, --max-ratio or --min-fps is not held."""
     args = parser().parse_args(argv)
     return run_script(lambda: run(args))
 
@@ -109,6 +119,7 @@ def train(args: argparse.Namespace) -> int:
             if done >= args.steps:
                 break
             t = now()
+    whole, bare = loop_and_bare(args, split)
     total = sum(spent.values())
     share = spent["load + augment"] / total
     report = {
@@ -119,6 +130,9 @@ def train(args: argparse.Namespace) -> int:
         "step_ms": round(1000 * total / args.steps, 1),
         "images_per_second": round(args.steps * stream.batch_size / total, 1),
         "share": {k: round(v / total, 4) for k, v in spent.items()},
+        "loop_ms": round(1000 * whole, 1),
+        "bare_ms": round(1000 * bare, 1),
+        "loop_over_bare": round(whole / bare, 3),
     }
     if args.json:
         print(json.dumps(report))
@@ -129,10 +143,66 @@ def train(args: argparse.Namespace) -> int:
         )
         for key, value in spent.items():
             print(f"  {key:15s} {1000 * value / args.steps:8.1f} ms  {100 * value / total:5.1f} %")
+        print(
+            f"the loop as train.py runs it: {report['loop_ms']} ms a step, {whole / bare:.2f} times bare forward and "
+            f"backward passes ({report['bare_ms']} ms)"
+        )
     if args.max_share is not None and share > args.max_share:
         print(f"loading and augmentation take {share:.1%} of a step, more than {args.max_share:.0%}", file=sys.stderr)
         return 1
+    if args.max_ratio is not None and whole / bare > args.max_ratio:
+        print(f"the loop takes {whole / bare:.2f} times the bare passes, more than {args.max_ratio:g}", file=sys.stderr)
+        return 1
     return 0
+
+
+def loop_and_bare(args: argparse.Namespace, split: "Split") -> tuple[float, float]:
+    """Seconds of a step as training runs it (augmented batch, loss, gradients, clipping, update, EMA), and of bare passes.
+
+    Bare is forward, loss and backward of the same net on one batch that lies on the device. Both take turns, so that a
+    machine that does other things as well slows both; the median of each counts.
+    """
+    from contextlib import nullcontext
+    from itertools import count
+    from statistics import median
+
+    import torch
+
+    from fer.models import get_model
+    from fer.training.losses import cross_entropy
+    from fer.training.optim import build_optimizer
+    from fer.training.processes import Processes
+    from fer.training.step import Stepper
+    from fer.training.stream import AugmentedStream
+
+    entry, processes = get_model(args.model or "attention_cnn"), Processes.join(args.device)
+    recipe, device = replace(entry.RECIPE, batch_size=args.batch_size), processes.device
+    stream = AugmentedStream(split, entry.SPEC.input, recipe, 0, device)
+    net, same = (entry.build(7).to(device, memory_format=torch.channels_last).train() for _ in range(2))
+    stepper = Stepper(net, recipe, 7, 0, None, None, processes, args.amp)
+    stepper.begin_phase()
+    optimizer = build_optimizer(net, recipe.phases[-1])
+    batches = (batch for epoch in count(1) for batch in stream.epoch(epoch))
+    x, y = next(batches)
+
+    def step() -> None:
+        stepper.step(*next(batches), 1.0, optimizer)[0].item()  # waits for the device
+
+    def passes() -> None:
+        same.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, dtype=stepper.half) if stepper.half else nullcontext():
+            loss = cross_entropy(same(x), y, None, recipe.label_smoothing)
+        loss.backward()
+        next(same.parameters()).grad.sum().item()
+
+    seconds: dict[Callable[[], None], list[float]] = {step: [], passes: []}
+    for _ in range(args.steps + 2):  # two warm up
+        for call, times in seconds.items():
+            began = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - began)
+    whole, bare = (median(times[2:]) for times in seconds.values())
+    return whole, bare
 
 
 def chosen(args: argparse.Namespace) -> list[str]:

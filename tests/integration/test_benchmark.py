@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -10,6 +11,7 @@ from fer import checkpoint
 from fer.errors import DataError
 from fer.evaluation.speed import BackendSpeed, SpeedReport, read_speed, speed_table, write_speed
 from fer.paths import ROOT
+from fer.training.step import Stepper
 from tests.small_checkpoints import bundle, script
 
 TIMES = {"batch_1": 2.0, "batch_32": 40.0}
@@ -105,6 +107,25 @@ def test_a_training_step_is_shared_out_and_fails_above_the_asked_share(place, be
     assert sum(report["share"].values()) == pytest.approx(1, abs=0.01) and report["images_per_second"] > 0
     assert benchmark.main([*argv, "--max-share", "0"]) == 1
     assert "more than 0%" in capsys.readouterr().err
+
+
+def test_the_loop_is_measured_against_bare_passes(place, benchmark, capsys, monkeypatch):
+    argv = ["train", "--model", "baseline_cnn", "--steps", "3", "--batch-size", "16", "--device", "cpu", "--json"]
+    slow, real = 0.3, Stepper.step
+
+    def step(self, *args):
+        time.sleep(slow)
+        return real(self, *args)
+
+    monkeypatch.setattr(Stepper, "step", step)
+    assert benchmark.main([*argv, "--max-ratio", "1.3"]) == 1
+    out = capsys.readouterr()
+    report = json.loads(out.out)
+    assert report["loop_ms"] >= 1000 * slow and report["loop_over_bare"] == pytest.approx(
+        report["loop_ms"] / report["bare_ms"], rel=0.1
+    )
+    assert "times the bare passes, more than 1.3" in out.err
+    assert benchmark.main([*argv, "--max-ratio", "1e6"]) == 0
 
 
 @pytest.mark.parametrize("argv", [["train", "--steps", "0"], ["backends", "--threads", "-1"], ["load", "--save"]])
