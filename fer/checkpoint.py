@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import logging
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from fer import hub, specs
+from fer import hub, packing, specs
 from fer.errors import CheckpointError, ConfigError, unknown_name
 from fer.files import replacing
 from fer.hub.pull import NESTED
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from fer.judge import Judge
     from fer.models.estimator import Estimator
 
 FORMAT = "fer-checkpoint"
@@ -35,6 +36,7 @@ WEIGHTS = "model.safetensors"
 SKOPS = "model.skops"
 MANIFEST = "config.json"
 
+_log = logging.getLogger(__name__)
 # what zipfile, json, NumPy and skops raise on bytes that are not such a file
 _NO_SKOPS = (
     OSError,
@@ -63,7 +65,8 @@ class Manifest:
         recipe: The resolved recipe it was trained with.
         data: name, fingerprint, n_train, n_val.
         seed, git_commit, versions, created: Where it comes from.
-        weights: file, sha256, dtype, parameters.
+        weights: file, sha256, dtype, parameters; for int8 also made_from (SHA-256 of the same in half precision) and,
+            where it was measured, accuracy (data, split, title, n, float16, int8: validation, 0..1).
         training: epochs, seconds, device, images_per_second, best_epoch, val_accuracy, teacher, pretrained,
             extra_annotation, ancestors (see `fer.ancestry`).
         temperature: Divides the logits; fitted on the validation split (Guo et al. 2017).
@@ -191,9 +194,6 @@ def load_module(name_or_path: str | Path) -> tuple[nn.Module, Manifest]:
         CheckpointError: see `read_manifest`; or weights that are absent, changed or do not fit the net.
         ConfigError: a model that is no torch net.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load as load_bytes
-
     folder = find(name_or_path)
     manifest = read_manifest(folder)
     if get_model(manifest.model).SPEC.backend != "torch":
@@ -205,10 +205,9 @@ def load_module(name_or_path: str | Path) -> tuple[nn.Module, Manifest]:
     # the weights come from the file; nobody has to fetch those that training began with
     module = _build(folder, manifest, {k: v for k, v in manifest.model_args.items() if k != "pretrained"})
     try:
-        state = {k: v.float() if v.is_floating_point() else v for k, v in load_bytes(data).items()}
-        module.load_state_dict(state)
-    except SafetensorError as e:
-        raise CheckpointError(f"{file}: not a safetensors file ({e})") from e
+        module.load_state_dict(packing.from_bytes(data, manifest.weights.get("dtype")))
+    except CheckpointError as e:
+        raise CheckpointError(f"{file}: {e}") from e
     except RuntimeError as e:
         raise CheckpointError(f"{file}: weights do not fit {manifest.model}: {e}") from e
     return module.eval(), manifest
@@ -291,24 +290,19 @@ def load_any(name_or_path: str | Path) -> tuple[nn.Module | Estimator, Manifest]
     return load_module(folder) if backend == "torch" else load_estimator(folder)
 
 
-def save(folder: str | Path, state: Mapping[str, torch.Tensor], manifest: Manifest, half: bool = True) -> Path:
+def save(
+    folder: str | Path, state: Mapping[str, torch.Tensor], manifest: Manifest, dtype: str = packing.FLOAT16
+) -> Path:
     """Write weights, then manifest, each in one piece: a half-written file never replaces a good one.
 
     Args:
         state: A module's state dict.
-        half: Matrices and filters as float16; vectors (norms, biases) stay float32.
+        dtype: Of matrices and filters, see `fer.packing`; vectors (norms, biases) stay float32.
 
     Returns:
         The folder.
     """
-    from safetensors.torch import save as to_bytes
-
-    def packed(t: torch.Tensor) -> torch.Tensor:
-        t = t.detach().cpu()
-        return (t.half() if half and t.is_floating_point() and t.ndim > 1 else t).contiguous()
-
-    data = to_bytes({k: packed(v) for k, v in state.items()}, metadata={"format": "pt"})
-    return _write(Path(folder), WEIGHTS, data, manifest, "float16" if half else "float32")
+    return _write(Path(folder), WEIGHTS, packing.to_bytes(state, dtype), manifest, dtype)
 
 
 def save_estimator(folder: str | Path, state: Mapping[str, np.ndarray], manifest: Manifest) -> Path:
@@ -327,20 +321,24 @@ def save_estimator(folder: str | Path, state: Mapping[str, np.ndarray], manifest
 
 
 def _write(folder: Path, name: str, data: bytes, manifest: Manifest, dtype: str) -> Path:
-    weights = {
-        "file": name,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "dtype": dtype,
-        "parameters": manifest.weights.get("parameters", 0),
-    }
     write_atomic(folder / name, data)
-    write_manifest(folder, replace(manifest, weights=weights))
+    write_manifest(folder, _with_weights(manifest, name, data, dtype))
     return folder
+
+
+def _with_weights(manifest: Manifest, name: str, data: bytes, dtype: str, **more: Any) -> Manifest:
+    digest, parameters = hashlib.sha256(data).hexdigest(), manifest.weights.get("parameters", 0)
+    weights = {"file": name, "sha256": digest, "dtype": dtype, "parameters": parameters}
+    return replace(manifest, weights=weights | more)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace `config.json`."""
-    write_atomic(folder / MANIFEST, (json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomic(folder / MANIFEST, _manifest_bytes(manifest))
+
+
+def _manifest_bytes(manifest: Manifest) -> bytes:
+    return (json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def set_temperature(folder: str | Path, temperature: float) -> Manifest:
@@ -351,29 +349,41 @@ def set_temperature(folder: str | Path, temperature: float) -> Manifest:
     return manifest
 
 
-def promote(run: str | Path, root: str | Path | None = None, force: bool = False) -> Path:
-    """Copy a finished run's checkpoint to where `fer.load(name)` finds it.
+def promote(run: str | Path, root: str | Path | None = None, force: bool = False, judge: Judge | None = None) -> Path:
+    """Copy a finished run's checkpoint to where `fer.load(name)` finds it, as int8 where the model's SPEC says so.
 
     Args:
         force: Even if its model arguments make another net than the model's own.
+        judge: Validation faces. Where int8 loses more than 0.1 points on them, half precision is promoted instead;
+            without them it is not measured.
 
     Raises:
         CheckpointError: trained on synthetic faces (never promoted), or damaged.
         ConfigError: an ablation, see `fer.models.ablation.require_own_net`.
     """
     run = find(run)
-    _, manifest = load_any(run)
-    weights = Path(str(manifest.weights["file"])).name
+    module, manifest = load_any(run)
+    name = Path(str(manifest.weights["file"])).name
     if manifest.data.get("name") == "synthetic":
         raise CheckpointError(f"{run} was trained on synthetic faces; only models trained on real data are promoted")
     if not force:
         require_own_net(manifest.model, manifest.model_args, manifest.input, manifest.recipe.name, len(manifest.labels))
+    weights, about = (run / name).read_bytes(), (run / MANIFEST).read_bytes()
+    wanted, own = get_model(manifest.model).SPEC.bundle_dtype, manifest.weights.get("dtype")
+    if (wanted, own) == (packing.INT8, packing.FLOAT16) and not manifest.classical:
+        try:
+            weights, accuracy = packing.as_int8(cast("nn.Module", module), manifest.input, judge)
+        except CheckpointError as e:
+            _log.warning("%s: %s; it is promoted in half precision", manifest.model, e)
+        else:
+            more = {"made_from": manifest.weights["sha256"]} | ({"accuracy": accuracy} if accuracy else {})
+            about = _manifest_bytes(_with_weights(manifest, name, weights, packing.INT8, **more))
     target = (Path(root) if root else checkpoints_dir()) / manifest.model
     target.mkdir(parents=True, exist_ok=True)
     # both files are complete before either is put in place; only a power cut between two renames could part them
-    with replacing(target / MANIFEST) as manifest_part, replacing(target / weights) as weights_part:
-        shutil.copyfile(run / weights, weights_part)
-        shutil.copyfile(run / MANIFEST, manifest_part)
+    with replacing(target / MANIFEST) as manifest_part, replacing(target / name) as weights_part:
+        weights_part.write_bytes(weights)
+        manifest_part.write_bytes(about)
     return target
 
 

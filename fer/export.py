@@ -13,7 +13,7 @@ import math
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ import numpy as np
 
 from fer import checkpoint, specs
 from fer.errors import ConfigError, ExportError
+from fer.judge import Judge
 from fer.specs import InputSpec
 from fer.transforms import Faces, normalise, prepare
 
@@ -96,30 +97,6 @@ def read_info(text: str | None) -> ExportInfo:
         raise ExportError(f"the file's metadata are not those of an export of fer ({e})") from e
 
 
-@dataclass(frozen=True)
-class Judge:
-    """Faces that decide whether an export may be used.
-
-    Attributes:
-        faces: uint8 faces of a validation split, any size.
-        labels: (N,) int.
-        source: data, split and title, for the metadata.
-    """
-
-    faces: np.ndarray
-    labels: np.ndarray
-    source: dict[str, str]
-
-    def accuracy(self, answer: Callable[[np.ndarray], np.ndarray], spec: InputSpec) -> float:
-        """Accuracy (0..1) of `answer`, prepared faces in, logits out."""
-        return float(np.mean(in_batches(answer, prepare(self.faces, spec)).argmax(axis=1) == self.labels))
-
-
-def in_batches(answer: Callable[[np.ndarray], np.ndarray], faces: np.ndarray, size: int = 256) -> np.ndarray:
-    """`answer` of all faces, some at a time."""
-    return np.concatenate([answer(faces[i : i + size]) for i in range(0, len(faces), size)])
-
-
 def file_name(precision: str) -> str:
     """Name of an export that lies beside its checkpoint.
 
@@ -165,7 +142,7 @@ def export_fp32(name_or_path: str | Path, judge: Judge | None = None) -> tuple[b
     accuracy: dict[str, Any] = {}
     if judge is not None:
         accuracy = dict(judge.source) | {"n": len(judge.labels)}
-        accuracy |= {"torch": judge.accuracy(eager, manifest.input), FP32: judge.accuracy(runner, manifest.input)}
+        accuracy |= {"torch": judge.accuracy_of(module, manifest.input), FP32: judge.accuracy(runner, manifest.input)}
     info = ExportInfo(
         manifest.model,
         manifest.label_set,

@@ -12,6 +12,7 @@ from fer.checkpoint import Manifest
 from fer.errors import ConfigError, HubError
 from fer.models import get_model
 from fer.models.ablation import changed_by
+from fer.packing import FLOAT16, INT8
 from fer.specs import Phase
 from fer.terms import WHY_MIT, data_note, from_others, net_named, shown, taught, terms_of
 
@@ -302,6 +303,7 @@ def _protocol(manifest: Manifest, notes: Sequence[str]) -> str:
         (f"seed{last}", str(manifest.seed)),
         (f"code{last}", f"commit `{manifest.git_commit[:12] or 'unknown'}` of the project"),
         ("temperature", f"{manifest.temperature:.3f}"),
+        *_stored(manifest),
         (f"machine{last}", str(t.get("device", "unknown"))),
     ]
     table = "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in facts)])
@@ -317,6 +319,17 @@ def _protocol(manifest: Manifest, notes: Sequence[str]) -> str:
         "(`training.ancestors`); their settings are not in this repository, but for what is said here."
     )
     return "\n\n".join([table, rule, *notes])
+
+
+def _stored(manifest: Manifest) -> list[tuple[str, str]]:
+    """What int8 weights are, and what they cost."""
+    if manifest.weights.get("dtype") != INT8:
+        return []
+    said, found = "int8 with a scale per output channel, float32 once loaded", manifest.weights.get("accuracy") or {}
+    if all(isinstance(found.get(kind), float) for kind in (INT8, FLOAT16)):
+        where = f"{found.get('title', 'the validation split')} ({_count(found.get('n'))} validation faces)"
+        said += f"; on {where} right on {found[INT8]:.2%}, in half precision on {found[FLOAT16]:.2%}"
+    return [("matrices and filters", said)]
 
 
 def _phase(p: Phase) -> str:

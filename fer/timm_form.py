@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fer import packing
 from fer.checkpoint import Manifest
 from fer.hub.pull import NESTED
 from fer.models import get_model
@@ -70,6 +71,7 @@ def timm_form(module: nn.Module | Estimator, manifest: Manifest) -> TimmForm | N
     entry = get_model(manifest.model)
     arguments = _arguments(manifest)
     own_names = not hasattr(entry, "timm_weights")
+    own_file = own_names and manifest.weights.get("dtype") != packing.INT8  # timm knows nothing of scales
     state = module.state_dict() if own_names else getattr(entry, "timm_weights")(module.state_dict())  # noqa: B009
     net = import_repaired("timm").create_model(architecture, num_classes=len(manifest.labels), **arguments).eval()
     try:
@@ -85,9 +87,9 @@ def timm_form(module: nn.Module | Estimator, manifest: Manifest) -> TimmForm | N
     if more is None:
         return None
     config = _config(architecture, net, manifest, {k: v for k, v in arguments.items() if _plain(v)})
-    if not own_names:
+    if not own_file:
         config["pretrained_cfg"]["hf_hub_filename"] = TIMM_WEIGHTS
-    return TimmForm(config, None if own_names else _bytes(state, manifest), more if more[1] else None)
+    return TimmForm(config, None if own_file else _bytes(state, manifest), more if more[1] else None)
 
 
 def _architecture(module: nn.Module) -> str | None:
@@ -170,11 +172,6 @@ def _config(architecture: str, net: Any, manifest: Manifest, model_args: dict[st
 
 
 def _bytes(state: dict[str, torch.Tensor], manifest: Manifest) -> bytes:
-    """The state with the types that the checkpoint's own file has."""
-    from safetensors.torch import save
-
-    half = manifest.weights.get("dtype") == "float16"
-    return save(
-        {k: (v.half() if half and v.is_floating_point() and v.ndim > 1 else v).contiguous() for k, v in state.items()},
-        metadata={"format": "pt"},
-    )
+    """The state with the types that the checkpoint's own file has; int8 as float32, which holds it to the bit."""
+    half = manifest.weights.get("dtype") == packing.FLOAT16
+    return packing.to_bytes(state, packing.FLOAT16 if half else packing.FLOAT32)

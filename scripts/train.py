@@ -321,6 +321,7 @@ def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say:
         False where it was to be published and could not be.
     """
     from fer import checkpoint
+    from fer.judge import Judge
 
     temperature = calibrate(folder, data)
     say(f"  temperature {temperature:.3f} (validation)")
@@ -331,11 +332,16 @@ def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say:
             say("  not promoted and not published: trained on synthetic faces")
         return True
     if promoted:
-        target = checkpoint.promote(folder, force=args.force_promote)
+        source = {"data": data.name, "split": "val", "title": data.title("val")}
+        judge = Judge(data["val"].faces, data["val"].labels, source)
+        target = checkpoint.promote(folder, force=args.force_promote, judge=judge)
         results = results_dir() / data.name / job.model
         results.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / "history.jsonl", results / "history.jsonl")
-        say(f"  promoted to {target}")
+        weights = checkpoint.read_manifest(target).weights
+        cost = weights.get("accuracy") or {}
+        right = ", ".join(f"{kind} {100 * cost[kind]:.2f}" for kind in ("float16", "int8") if kind in cost)
+        say(f"  promoted to {target} as {weights['dtype']}" + f" ({cost.get('title')} {right})" * bool(right))
     return publish(folder, job.model, args, say) if args.push_to_hub else True
 
 

@@ -17,6 +17,7 @@ SPEC = ModelSpec(
     input=InputSpec(size_px=44, channels=1, resize_px=48),
     source="He et al. 2016, Deep Residual Learning for Image Recognition; timm",
     attention="grad_cam",
+    bundle_dtype="int8",
 )
 
 RECIPE = Recipe(

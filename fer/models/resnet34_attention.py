@@ -14,6 +14,7 @@ SPEC = ModelSpec(
     input=InputSpec(size_px=44, channels=1, resize_px=48),
     source="He et al. 2016, Deep Residual Learning; attention after Woo et al. 2018, CBAM, equation 3",
     attention="spatial",
+    bundle_dtype="int8",
 )
 
 # half the rate for the backbone, not a tenth: it has to learn on FER2013 alone where the first phase is left out

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,28 @@ def test_promote_puts_checkpoint_and_history_in_place(packed, tmp_path, monkeypa
     assert checkpoint.trained_models() == ["baseline_cnn"]
     assert (tmp_path / "results/blobs/baseline_cnn/history.jsonl").is_file()
     assert fer.load("baseline_cnn").temperature != 1.0
+
+
+def test_promote_measures_int8_on_the_validation_split(packed, blob_data, tmp_path, monkeypatch, capsys):
+    """A model whose SPEC asks for int8; the run keeps half precision."""
+    from fer.models import get_model
+
+    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    entry = get_model("baseline_cnn")
+    monkeypatch.setattr(entry, "SPEC", replace(entry.SPEC, bundle_dtype="int8"))
+    monkeypatch.setattr("fer.packing.MAX_LOSS", 1.0)  # one epoch on blobs is near chance: a face more or less
+    options = ["--model", "baseline_cnn", "--data", str(packed), "--epochs", "1", "--out", str(tmp_path / "runs")]
+    assert script("train").main([*options, "--promote"]) == 0
+    said, (run,) = capsys.readouterr(), (tmp_path / "runs/baseline_cnn").iterdir()
+    was, now = checkpoint.read_manifest(run), checkpoint.read_manifest("baseline_cnn")
+    assert (was.weights["dtype"], now.weights["dtype"]) == ("float16", "int8")
+    cost, val = now.weights["accuracy"], blob_data["val"]
+    assert (cost["split"], cost["n"]) == ("val", len(val))
+    for kind, place in (("float16", run), ("int8", "baseline_cnn")):
+        right = (fer.load(place, backend="torch").predict_proba(val.faces).argmax(1) == val.labels).mean()
+        assert cost[kind] == pytest.approx(right)
+        assert f"{kind} {100 * right:.2f}" in said.err
 
 
 def test_an_ablation_is_not_trained_to_be_promoted(tmp_path, capsys):

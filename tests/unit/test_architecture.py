@@ -17,7 +17,7 @@ FLOORS = [
     {"errors", "paths", "files", "provenance"},
     {"labels", "command_line"},
     {"specs", "images", "device", "torchvision_repair", "hub"},
-    {"transforms", "corruptions", "emoji"},
+    {"transforms", "corruptions", "emoji", "judge", "packing"},
     {"data", "models", "faces"},
     {"checkpoint"},
     {"export", "ancestry", "terms"},
