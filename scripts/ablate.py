@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from fer.data import open_dataset
+    from fer.device import keep_freed_memory
     from fer.evaluation import ablations
     from fer.training.budget import parse_budget
     from fer.training.levers import LEVERS, job_of, named
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
                     wanted.append((model, lever, seed, epochs, job))
     if not wanted:
         raise ConfigError("no lever of these fits a model of these")
+    keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
     data = open_dataset(args.data, splits=("train", "val"))

@@ -69,7 +69,7 @@ def train(args: argparse.Namespace) -> int:
     import torch
 
     from fer.data.dataset import Split
-    from fer.device import pick_device
+    from fer.device import keep_freed_memory, pick_device
     from fer.models import get_model
     from fer.training.losses import cross_entropy
     from fer.training.optim import build_optimizer
@@ -77,6 +77,7 @@ def train(args: argparse.Namespace) -> int:
 
     if args.threads:
         torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as train.py does
     device = pick_device(args.device)
     entry = get_model(args.model or "attention_cnn")
     if entry.SPEC.backend != "torch":

@@ -186,7 +186,7 @@ def run(args: argparse.Namespace) -> int:
 
     from fer import hub
     from fer.data import open_dataset
-    from fer.device import pick_device
+    from fer.device import keep_freed_memory, pick_device
     from fer.models.ablation import require_own_net
     from fer.training.budget import parse_budget
     from fer.training.processes import Processes
@@ -208,6 +208,7 @@ def run(args: argparse.Namespace) -> int:
             require_own_net(job.model, job.model_args, job.spec, job.recipe.name, 7)
     if args.push_to_hub:
         hub.check_access(args.push_to_hub)
+    keep_freed_memory()
     total, unpublished = len(jobs) + len(failed), []
     processes = Processes.join(args.device)
     if args.threads:
