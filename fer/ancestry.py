@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from fer import checkpoint, hub, specs
+from fer import checkpoint, hub
 from fer.checkpoint import Manifest
 from fer.data.fer2013_csv import OFFICIAL_COUNTS
 from fer.errors import FerError
@@ -188,11 +188,16 @@ def _read(entry: Mapping[str, Any]) -> Ancestor:
     return Ancestor(role, model, sha256, names, sure, str(entry.get("shown_by") or ""), direct)
 
 
+def teacher_models(manifest: Manifest) -> tuple[str, ...]:
+    """Models of the nets that taught a net last, as its training recorded them; one that taught twice stands twice."""
+    return tuple(name.strip() for name in str(manifest.training.get("teacher") or "").split(",") if name.strip())
+
+
 def _named(manifest: Manifest) -> tuple[tuple[str, str, str], ...]:
     """(role, name or path, model or "") of the nets that a manifest names as those it was made from."""
-    recipe, models = manifest.recipe, specs.split_names(str(manifest.training.get("teacher") or ""))
+    recipe, models = manifest.recipe, teacher_models(manifest)
     named = recipe.teachers or models
-    # a model that teaches twice stands there twice; a record of another length says nothing about single names
+    # a record of another length says nothing about single names
     known = models if len(models) == len(named) else ("",) * len(named)
     return (BEGAN_WITH, recipe.init, manifest.model), *((TAUGHT_BY, n, m) for n, m in zip(named, known, strict=True))
 

@@ -200,15 +200,6 @@ class Phase:
         _require(self.early_stopping >= 0, f"early_stopping must not be negative, got {self.early_stopping}")
 
 
-def split_names(text: str) -> tuple[str, ...]:
-    """What stands between commas, each once.
-
-    >>> split_names("cbam_cnn4, vgg8,")
-    ('cbam_cnn4', 'vgg8')
-    """
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
 @dataclass(frozen=True)
 class Recipe:
     """How a model is trained. Lives in the model's own file; what was resolved goes into the checkpoint.
@@ -266,6 +257,7 @@ class Recipe:
         _require(len(self.phases) >= 1, "a recipe needs at least one phase")
         _one_of("loss", self.loss, LOSSES)
         _one_of("class_weights", self.class_weights, CLASS_WEIGHTS)
+        _require(bool(self.teachers) or not self.teacher, f"teacher names no checkpoint, got {self.teacher!r}")
         _require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
         _require(0 <= self.label_smoothing < 1, f"label_smoothing must be 0..1, got {self.label_smoothing}")
         _require(0 <= self.ema_decay < 1, f"ema_decay must be 0..1, got {self.ema_decay}")
@@ -288,8 +280,8 @@ class Recipe:
 
     @property
     def teachers(self) -> tuple[str, ...]:
-        """The checkpoints to distil from, one by one."""
-        return split_names(self.teacher)
+        """The checkpoints to distil from, each once."""
+        return tuple(dict.fromkeys(name.strip() for name in self.teacher.split(",") if name.strip()))
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fer.ancestry import BEGAN_WITH, IMAGENET, TAUGHT_BY, VOTES, Ancestor, ancestors, base_name, is_unlike, own_data
+from fer.ancestry import (
+    BEGAN_WITH,
+    IMAGENET,
+    TAUGHT_BY,
+    VOTES,
+    Ancestor,
+    ancestors,
+    base_name,
+    is_unlike,
+    own_data,
+    teacher_models,
+)
 from fer.checkpoint import Manifest
-from fer.specs import split_names
 
 MIT = "mit"
 LICENSE = "LICENSE"
@@ -238,10 +248,15 @@ def from_others(manifest: Manifest, name: str, mark: str, has: str, has_not: str
 def net_named(manifest: Manifest, role: str) -> str:
     """The net, or all the nets, that a net began with or learnt from, as far as it is known."""
     above = [a for a in ancestors(manifest) if a.role == role]
-    parents = [a for a in above if a.direct] or above[:1]
+    taught_by = teacher_models(manifest) if role == TAUGHT_BY else ()
+    # without a teacher of its own, those of the net that it began with come first
+    parents = [a for a in above if a.direct] or above[: max(len(taught_by), 1)]
     if not all(a.data for a in parents) or not parents:
-        names = split_names(str(manifest.training.get("teacher")))
-        return " and ".join(f"`{n}`" for n in names) if role == TAUGHT_BY else "an earlier run of its own"
+        return (
+            (" and ".join(f"`{n}`" for n in taught_by) or "another net")
+            if role == TAUGHT_BY
+            else "an earlier run of its own"
+        )
     return " and ".join(map(_named, parents))
 
 

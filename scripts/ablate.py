@@ -20,6 +20,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fer.command_line import run_script
@@ -93,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     data = open_dataset(args.data, splits=("train", "val"))
     root = args.results or (ROOT / "runs" / "ablations" if data.name == "synthetic" else results_dir())
+    require_same(ablations.read(root, data.name), wanted, data, root)
     slowest, left, failed = 0.0, 0, 0
     for model, lever, seed, epochs, job in wanted:
         rows = ablations.read(root, data.name)
@@ -115,7 +117,8 @@ def run(args: argparse.Namespace) -> int:
         history = ablations.history_file(row, root, data.name)
         history.parent.mkdir(parents=True, exist_ok=True)
         history.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        ablations.write([*rows, row], root, data.name)  # after its history: a row never stands alone
+        # after its history: a row never stands alone; read again, since others may have written meanwhile
+        ablations.write([*ablations.read(root, data.name), row], root, data.name)
         print(f"{model} {lever}, seed {seed}: {100 * row['val_accuracy']:.2f} in {row['seconds']:.0f} s", flush=True)
     print(ablations.text(root, data.name))
     if left:
@@ -155,6 +158,30 @@ def seeds_of(text: str) -> list[int]:
     if not parts or not all(t.isascii() and t.isdigit() for t in parts):
         raise ConfigError(f"--seeds takes whole numbers with commas, got {text!r}")
     return list(dict.fromkeys(map(int, parts)))
+
+
+def require_same(
+    rows: Sequence[dict[str, Any]], wanted: Sequence[tuple[str, str, int, int, "Job"]], data: "Dataset", root: Path
+) -> None:
+    """Refuse to go on with a table whose plain runs were asked for otherwise: its levers would be compared with others.
+
+    Args:
+        wanted: (model, lever, seed, epochs, job) of the runs to do.
+
+    Raises:
+        ConfigError: plain runs of another recipe or other data.
+    """
+    from fer.evaluation import ablations
+
+    plain = {(model, epochs): job for model, lever, _, epochs, job in wanted if lever == ablations.PLAIN}
+    for r in rows:
+        job = plain.get((r["model"], r["epochs"])) if r["lever"] == ablations.PLAIN else None
+        if job is not None and r["job"] != digest_of(replace(job, seed=r["seed"]), data):
+            raise ConfigError(
+                f"{root / data.name / ablations.FILE} holds runs of {r['model']} over {r['epochs']} epochs by another "
+                "recipe or on other data, which cannot be compared with these; delete them and their histories, or "
+                "write elsewhere with --results"
+            )
 
 
 def digest_of(job: "Job", data: "Dataset") -> str:

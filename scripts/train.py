@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
         help="go on with the newest run of each model, or with the given run folder; what is finished is not trained again",
     )
     p.add_argument("--init", help="begin with the weights of this run or checkpoint: more epochs for a finished one")
-    p.add_argument("--teacher", help="distil from this checkpoint (name or path) on the same augmented view")
+    p.add_argument("--teacher", help="distil from this checkpoint (name or path; several with commas)")
     p.add_argument(
         "--set",
         dest="settings",

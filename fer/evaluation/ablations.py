@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from fer import paths
 from fer.errors import DataError
 from fer.evaluation.results import write_text
-from fer.evaluation.seeds import SeedDifference, Spread, seed_difference, spread
+from fer.evaluation.seeds import SeedDifference, Spread, change_in_points, in_points, seed_difference, spread
 
 FILE, FOLDER = "ablations.csv", "ablations"
 PLAIN = "plain"
@@ -49,7 +50,7 @@ class Row:
         seeds: In rising order.
         val_accuracy: Of its runs, as fractions.
         difference: Minus the plain recipe, seed by seed; None for that itself and where no seed is shared.
-        cost: Seconds of an epoch over those of the plain recipe, same seeds; None as above.
+        cost: Seconds of its runs over those of the plain recipe's, same seeds; None as above.
         extra_annotation: Whether it learnt from more labels than the training split's.
         teacher: Models it learnt from, "" = none.
     """
@@ -69,7 +70,7 @@ def read(root: str | Path | None, data: str) -> list[dict[str, Any]]:
     """The runs, as numbers; none where there is no file.
 
     Raises:
-        DataError: a column is missing or a value is none of its type; names the line.
+        DataError: a column is missing or a value is none of its type, or not finite; names the line.
     """
     file = _place(root, data) / FILE
     if not file.is_file():
@@ -108,7 +109,7 @@ def of_history(lines: Sequence[str]) -> dict[str, Any]:
     """
     try:
         epochs = [json.loads(line) for line in lines]
-        best = max(epochs, key=lambda e: e["val_accuracy"])  # of equals the first, as training keeps it
+        best = max(epochs, key=lambda e: (e["val_accuracy"], -e["val_loss"]))  # as training keeps it
         return {
             "trained": len(epochs),
             "val_accuracy": round(float(best["val_accuracy"]), 6),
@@ -135,15 +136,15 @@ def text(root: str | Path | None = None, data: str = "fer2013") -> str:
         lines = [
             f"**`{model}`, {epochs} epochs**",
             "",
-            "| lever | seeds | PublicTest | minus plain [95 %] | time | marks |",
+            "| lever | seeds | validation | minus plain [95 %] | time | marks |",
             "| --- | --- | --: | --: | --: | --- |",
         ]
         for r in rows:
-            mean = f"{100 * r.val_accuracy.mean:.1f}" + f" ± {100 * r.val_accuracy.std:.1f}" * (r.val_accuracy.n > 1)
             marks = [f"learnt from {', '.join(f'`{t.strip()}`' for t in r.teacher.split(','))}"] if r.teacher else []
             marks += ["extra annotation"] * r.extra_annotation
             lines.append(
-                f"| {r.title} | {', '.join(map(str, r.seeds))} | {mean} | {_change(r.difference)} | "
+                f"| {r.title} | {', '.join(map(str, r.seeds))} | {in_points(r.val_accuracy)} | "
+                f"{change_in_points(r.difference)} | "
                 f"{'–' if r.cost is None else f'×{r.cost:.1f}'} | {'; '.join(marks) or '–'} |"
             )
         parts.append("\n".join(lines))
@@ -179,13 +180,6 @@ def _rank(row: Row) -> tuple[bool, float]:
     return row.lever != PLAIN, -change
 
 
-def _change(d: SeedDifference | None) -> str:
-    if d is None:
-        return "–"
-    mean = f"{100 * d.difference.mean:+.1f}"
-    return mean if d.interval is None else f"{mean} [{100 * d.interval.low:+.1f}, {100 * d.interval.high:+.1f}]"
-
-
 def _typed(line: Mapping[str, str | None], where: str) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key, kind in COLUMNS.items():
@@ -194,6 +188,8 @@ def _typed(line: Mapping[str, str | None], where: str) -> dict[str, Any]:
             raise DataError(f"{where}: no {key}; make it again with scripts/ablate.py")
         try:
             out[key] = {"True": True, "False": False}[value] if kind is bool else kind(value)
+            if kind is float and not math.isfinite(out[key]):
+                raise ValueError
         except (ValueError, KeyError) as e:
             raise DataError(f"{where}: {key} is {value!r}; make it again with scripts/ablate.py") from e
     return out

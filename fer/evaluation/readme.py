@@ -9,7 +9,7 @@ from fer import paths
 from fer.errors import DataError
 from fer.evaluation import ablations, leaderboard, stored, twins
 from fer.evaluation.results import read_results, write_text
-from fer.evaluation.seeds import SeedDifference, Spread, seed_difference, seed_table
+from fer.evaluation.seeds import Spread, change_in_points, in_points, seed_difference, seed_table
 from fer.evaluation.speed import speed_table
 
 LEADERBOARD = "leaderboard"
@@ -59,15 +59,15 @@ def seeds_text(root: str | Path | None = None) -> str:
     ]
     for s in several:
         lines.append(
-            f"| `{s.model}` | {_or_dash(s.epochs)} | {', '.join(map(str, s.seeds))} | {_mean(s.val_accuracy)} | "
-            f"{_mean(s.test_accuracy)} | {_range(s.test_accuracy)} | {_mean(s.macro_f1)} |"
+            f"| `{s.model}` | {_or_dash(s.epochs)} | {', '.join(map(str, s.seeds))} | {in_points(s.val_accuracy)} | "
+            f"{in_points(s.test_accuracy)} | {_range(s.test_accuracy)} | {in_points(s.macro_f1)} |"
         )
     for with_, without in sorted({(s.twin_of, s.model) for s in several if s.twin_of}):
         found = {k: seed_difference(rows, with_, without, f"{k}_accuracy") for k in ("val", "test")}
         if (d := found["test"]) is not None and d.interval is not None:
             lines.append(
                 f"| `{with_}` minus `{without}` | {_or_dash(d.epochs)} | {', '.join(map(str, d.seeds))} | "
-                f"{_change(found['val'])} | {_change(d)} | {_range(d.difference, signed=True)} | – |"
+                f"{change_in_points(found['val'])} | {change_in_points(d)} | {_range(d.difference, signed=True)} | – |"
             )
     return "\n".join(lines)
 
@@ -116,20 +116,9 @@ def _or_dash(value: object) -> str:
     return "–" if value is None else str(value)
 
 
-def _mean(s: Spread | None) -> str:
-    return "–" if s is None else f"{100 * s.mean:.1f} ± {100 * s.std:.1f}" if s.n > 1 else f"{100 * s.mean:.1f}"
-
-
 def _range(s: Spread | None, signed: bool = False) -> str:
     sign = "+" if signed else ""
     return "–" if s is None else f"{100 * s.low:{sign}.1f} to {100 * s.high:{sign}.1f}"
-
-
-def _change(d: SeedDifference | None) -> str:
-    if d is None:
-        return "–"
-    mean = f"{100 * d.difference.mean:+.1f}"
-    return mean if d.interval is None else f"{mean} [{100 * d.interval.low:+.1f}, {100 * d.interval.high:+.1f}]"
 
 
 def _read(path: str | Path) -> str:

@@ -146,6 +146,25 @@ def seed_difference(
     return SeedDifference(epochs, shared, spread(va), spread(vb), spread(va - vb), _t_interval(va - vb))
 
 
+def in_points(spread: Spread | None) -> str:
+    """Mean and standard deviation of fractions in points, "–" for None.
+
+    >>> in_points(Spread(2, 0.625, 0.01, 0.6, 0.65))
+    '62.5 ± 1.0'
+    """
+    if spread is None:
+        return "–"
+    return f"{100 * spread.mean:.1f}" + f" ± {100 * spread.std:.1f}" * (spread.n > 1)
+
+
+def change_in_points(d: SeedDifference | None) -> str:
+    """Mean difference of fractions in points, with its interval where there is one, "–" for None."""
+    if d is None:
+        return "–"
+    mean = f"{100 * d.difference.mean:+.1f}"
+    return mean if d.interval is None else f"{mean} [{100 * d.interval.low:+.1f}, {100 * d.interval.high:+.1f}]"
+
+
 def _t_interval(values: np.ndarray) -> Interval | None:
     from scipy.stats import t
 

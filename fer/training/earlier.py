@@ -22,17 +22,13 @@ class Teacher:
     """A trained checkpoint that looks at the student's own augmented view.
 
     Raises:
-        ConfigError: other classes, or other channels, than the student's.
+        ConfigError: other classes than the student's.
     """
 
     def __init__(self, name: str, student: InputSpec, labels: Sequence[str], device: torch.device):
         module, manifest = checkpoint.load_module(name)
         if manifest.labels != tuple(labels):
             raise ConfigError(f"teacher {name} knows {manifest.labels}, the student learns {tuple(labels)}")
-        if manifest.input.channels != student.channels:
-            raise ConfigError(
-                f"teacher {name} takes {manifest.input.channels} channel(s), the student {student.channels}"
-            )
         self.module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.spec, self.student, self.name = manifest.input, student, manifest.model
 
@@ -63,6 +59,28 @@ class Teachers:
             return self.members[0](x)
         each = torch.stack([teacher(x).float().log_softmax(dim=1) for teacher in self.members])
         return each.logsumexp(dim=0) - math.log(len(self.members))
+
+
+def read_teachers(names: Sequence[str], student: InputSpec) -> list[checkpoint.Manifest]:
+    """The manifests of nets that can teach together, whatever phase they teach in.
+
+    Raises:
+        ConfigError: other channels than the student's, other classes than the first teacher's, or no torch net.
+        CheckpointError: one that is not there.
+    """
+    found = [checkpoint.read_manifest(name) for name in names]
+    for name, manifest in zip(names, found, strict=True):
+        if manifest.classical:
+            raise ConfigError(f"teacher {name} is a {manifest.model}, which holds no torch net; name one that does")
+        if manifest.input.channels != student.channels:
+            raise ConfigError(
+                f"teacher {name} takes {manifest.input.channels} channel(s), the student {student.channels}"
+            )
+        if manifest.labels != found[0].labels:
+            raise ConfigError(
+                f"teachers must know the same classes: {names[0]} knows {found[0].labels}, {name} {manifest.labels}"
+            )
+    return found
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Lever:
     Attributes:
         title: What is done, for a table.
         settings: "key=value" as for --set.
-        model_args: "key=value" as for --model-arg; a model that does not take them has no such lever.
+        model_args: "key=value" as for --model-arg.
         teacher: Checkpoints to distil from, with commas between them.
         longer: Factor of the number of epochs.
     """
@@ -86,19 +86,21 @@ def named(text: str) -> list[str]:
 
 
 def job_of(model: str, lever: str, seed: int, epochs: int | None = None) -> Job | None:
-    """The job of a model's recipe with one lever pulled; None where that changes nothing or there is none.
+    """The job of a model's recipe with one lever pulled; None where that changes nothing or the model cannot take it.
 
     Args:
         epochs: Of every phase, before the lever; None = as many as the recipe says.
 
     Raises:
-        ConfigError: a model without a net, or an unknown one.
+        ConfigError: a model without a net, one whose recipe begins on other data, or an unknown one.
         CheckpointError: a teacher that is not there.
     """
     if get_model(model).SPEC.backend != "torch":
         raise ConfigError(f"{model} is not trained in epochs; its levers are not these")
     pulled, plain = LEVERS[lever], Request(model, epochs=epochs, seed=seed)
     (base,), _ = plain.jobs()
+    if others := [p.data for p in base.recipe.phases if p.data]:
+        raise ConfigError(f"{model} trains on {others[0]} as well; levers are pulled on one data set alone")
     if lever == PLAIN:
         return base
     if model in pulled.teacher.split(","):
@@ -109,9 +111,7 @@ def job_of(model: str, lever: str, seed: int, epochs: int | None = None) -> Job 
             plain, settings=pulled.settings, model_args=pulled.model_args, teacher=pulled.teacher or base.recipe.teacher
         )
         (job,), _ = asked.jobs()
-    except ConfigError:
-        if pulled.model_args:
-            return None
-        raise
+    except ConfigError:  # the plain recipe fits: no such argument, or crops that the net cannot take
+        return None
     job = replace(job, recipe=replace(job.recipe, phases=phases) if pulled.longer > 1 else job.recipe)
     return None if job == base else job

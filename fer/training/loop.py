@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from fer import checkpoint
 from fer.data.dataset import Dataset
 from fer.errors import ConfigError, DataError
 from fer.models import get_model
 from fer.specs import Phase
 from fer.training import state as resume_state
 from fer.training import votes as extra_votes
-from fer.training.earlier import Past, Teachers
+from fer.training.earlier import Past, Teachers, read_teachers
 from fer.training.events import EpochEnded, Event, Listener, PhaseStarted, RunEnded, RunStarted, StepEnded
 from fer.training.job import Job, build, differences, write_description
 from fer.training.losses import LOSSES, class_weights
@@ -86,7 +85,7 @@ class Trainer:
         self.spec, self.head = job.spec, get_model(job.model).SPEC.head
         self.sets = job.open_phases(data, open_data)
         self.votes = extra_votes.checked(votes, job.recipe, data, self.sets)
-        teachers = [checkpoint.read_manifest(name) for name in self.recipe.teachers]
+        teachers = read_teachers(self.recipe.teachers, self.spec)
         self.teacher_model = ", ".join(teacher.model for teacher in teachers)
         # a phase on other classes than the teacher knows goes without; one that fits no phase is an error in the first
         self.taught = teachers[0].labels if teachers else None

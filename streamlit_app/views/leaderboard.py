@@ -9,7 +9,7 @@ from fer import viz
 from fer.evaluation import ModelResult, ablations
 from fer.evaluation.seeds import SeedDifference, seed_table
 from fer.evaluation.stored import read_ensembles, read_notes, read_robustness, read_seeds
-from fer.models import get_model
+from fer.models import MODELS, get_model
 from streamlit_app import charts
 from streamlit_app.selection import Selection, choose, marks, measured, row, stored
 
@@ -254,7 +254,8 @@ def _levers(chosen: Selection) -> None:
             }
             for r in rows
         ]
-        st.markdown(f"**{chosen.titles.get(model, get_model(model).SPEC.title)}, {epochs} epochs**")
+        title = get_model(model).SPEC.title if model in MODELS else model
+        st.markdown(f"**{chosen.titles.get(model, title)}, {epochs} epochs**")
         charts.table(
             pd.DataFrame(lines),
             f"{chosen.data}_levers_{model}_{epochs}",

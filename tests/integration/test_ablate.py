@@ -61,6 +61,35 @@ def test_no_run_is_begun_that_would_end_too_late(main, tmp_path, capsys):
     assert ablations.read(tmp_path, "synthetic") == []
 
 
+def test_runs_on_other_data_are_not_compared(main, tmp_path, capsys):
+    options = [*SMALL, "--results", str(tmp_path), "--seeds"]
+    assert main([*options, "1,2", "--lever", "plain"]) == 0
+    before = ablations.read(tmp_path, "synthetic")
+    for changed in (["--data", "synthetic:n=3,seed=2"], ["--data", "synthetic:n=3,seed=2", "--again"]):
+        assert main([*options, "2", "--lever", "no_ema", *changed]) == 2
+        assert "over 1 epochs by another recipe or on other data" in capsys.readouterr().err
+    assert ablations.read(tmp_path, "synthetic") == before
+    assert main([*options, "3", "--lever", "plain", "--epochs", "2", "--data", "synthetic:n=3,seed=2"]) == 0
+    assert len(ablations.read(tmp_path, "synthetic")) == 3, "another length is another table"
+
+
+def test_rows_of_another_process_are_kept(main, tmp_path, monkeypatch):
+    """Written while a run was trained."""
+    import fer.training
+
+    train = fer.training.train
+
+    def meanwhile(*args, **options):
+        rows = ablations.read(tmp_path, "synthetic")
+        ablations.write([*rows, *(r | {"model": "other"} for r in rows)], tmp_path, "synthetic")
+        return train(*args, **options)
+
+    monkeypatch.setattr(fer.training, "train", meanwhile)
+    assert main([*SMALL, "--results", str(tmp_path), "--seeds", "1", "--lever", "no_ema"]) == 0
+    found = {(r["model"], r["lever"]) for r in ablations.read(tmp_path, "synthetic")}
+    assert found == {("tiny_cnn", PLAIN), ("other", PLAIN), ("tiny_cnn", "no_ema")}
+
+
 def test_what_cannot_be_done_does_not_stop_the_others(main, tmp_path, capsys):
     options = [*SMALL, "--results", str(tmp_path), "--seeds", "1", "--lever", "votes,no_ema"]
     assert main(options) == 1
@@ -74,6 +103,7 @@ def test_what_cannot_be_done_does_not_stop_the_others(main, tmp_path, capsys):
         (["--lever", "mixupp"], "did you mean 'mixup'"),
         (["--seeds", "1,x"], "--seeds takes whole numbers"),
         (["--model", "hog_svm"], "not trained in epochs"),
+        (["--model", "resnet34_attention"], "trains on affectnet as well"),
         (["--lever", ","], "no lever named"),
     ],
 )
@@ -101,6 +131,7 @@ def test_every_lever_changes_what_it_says_and_nothing_else():
         assert (job.model_args != plain.model_args) == bool(lever.model_args)
     assert job_of("vit_tiny", "longer", 7, 3).recipe.epochs == 6
     assert job_of("tiny_cnn", "drop_path", 7) is None, "it has no such argument"
+    assert job_of("cbam_cnn4", "crop40", 7) is None, "it takes multiples of 16 px"
     assert job_of("cbam_cnn4", "distilled", 7) is None, "nobody teaches itself"
 
 

@@ -91,8 +91,10 @@ def test_levers_are_compared_with_the_plain_recipe(results):
         said | {"lever": lever, "seed": s, "title": f"the {lever}", "val_accuracy": v}
         for (lever, s), v in scores.items()
     ]
-    ablations.write([r | {"extra_annotation": r["lever"] == "votes"} for r in rows], results, "fer2013")
+    rows = [r | {"extra_annotation": r["lever"] == "votes"} for r in rows]
+    ablations.write([*rows, rows[0] | {"model": "withdrawn_net"}], results, "fer2013")
     app = open_page()
+    assert any("withdrawn_net, 6 epochs" in m.value for m in app.markdown), "a model that is gone keeps its name"
     assert any("Tiny CNN, 6 epochs" in m.value for m in app.markdown)
     shown = table(app, "lever").set_index("lever")
     assert list(shown.index) == ["the plain", "the votes"]

@@ -11,6 +11,7 @@ import torch
 import fer
 from fer import checkpoint
 from fer.ancestry import ancestors
+from fer.data import open_dataset
 from fer.data.dataset import Dataset
 from fer.errors import CheckpointError, ConfigError, DataError
 from fer.labels import FER7
@@ -204,6 +205,25 @@ def test_several_teachers_teach_their_mean_and_are_all_recorded(blob_data, tmp_p
     other = dataclasses.replace(QUICK, teacher=f"{opposed[0]},nowhere/at/all")
     with pytest.raises(CheckpointError, match="nowhere"):
         train(job(other), blob_data, tmp_path / "x", "cpu")
+
+
+def test_teachers_that_cannot_teach_together_are_found_before_the_first_epoch(tmp_path, untrained):
+    seven, eight = (
+        open_dataset(f"synthetic:n=2,seed=1{more}", splits=("train", "val")) for more in ("", ",contempt=1")
+    )
+    module, manifest = get_model("baseline_cnn").build(8), checkpoint.read_manifest(untrained("baseline_cnn"))
+    manifest = dataclasses.replace(manifest, labels=eight.label_set.names, label_set=eight.label_set.name)
+    other = checkpoint.save(tmp_path / "other", module.state_dict(), manifest)
+    colour = dataclasses.replace(get_model("baseline_cnn").SPEC.input, channels=3)
+    phases = tuple(Phase(name=n, epochs=1, data=n) for n in ("other", ""))
+    for names, spec, message in (
+        ((untrained("baseline_cnn"), other), None, "must know the same classes"),
+        ((untrained("baseline_cnn"),), colour, "takes 1 channel"),  # it would teach in the second phase
+    ):
+        asked = Job("baseline_cnn", Recipe(phases=phases, teacher=",".join(map(str, names))), input=spec)
+        with pytest.raises(ConfigError, match=message):
+            train(asked, seven, tmp_path / "r", "cpu", open_data=lambda name: eight)
+        assert not (tmp_path / "r" / "history.jsonl").exists()
 
 
 def test_more_epochs_for_a_finished_run(blob_data, tmp_path, untrained):

@@ -36,6 +36,7 @@ def test_any_field_can_be_set(key, text, read):
         ("phases.0.epoch", "3", "did you mean 'epochs'"),
         ("phases.5.epochs", "3", "out of range"),
         ("batch_size", "many", "must be int"),
+        ("teacher", " , ", "teacher names no checkpoint, got ' , '"),
         ("batch_size", "1.5", "must be int"),
         ("batch_size.deep", "1", "deeper"),
         ("phases.0.optimizer", "adamm", "did you mean 'adamw'|did you mean 'adam'"),

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from fer.ancestry import KEY, own_data, record, scored_data
+from fer.ancestry import BEGAN_WITH, KEY, TAUGHT_BY, ancestors, own_data, record, scored_data
 from fer.labels import FER7
 from fer.model_card import repo_name, write_card
 from fer.specs import Phase
-from fer.terms import WHY_MIT, data_note, license_text, terms_of
+from fer.terms import WHY_MIT, data_note, license_text, taught, terms_of
 from tests.hub_manifests import LICENSE, NOT_KNOWN, bundle, card_of, manifest
 
 pytest_plugins = ("tests.hub_fixtures",)
@@ -162,3 +162,28 @@ class TestTerms:
         text = license_text(terms)
         assert text.startswith(f"The weights: {terms.title}\n") and "under the MIT licence. The weights are not" in text
         assert all(reason.replace("`", "") in text for reason in terms.reasons) and "`" not in text
+
+
+class TestSeveralTeachers:
+    def test_two_of_one_model_are_two(self):
+        made = manifest(teacher="gone/a,gone/b")
+        made = replace(made, training=made.training | {"teacher": "vgg8, vgg8"})
+        assert [(a.role, a.model) for a in ancestors(made)] == [(TAUGHT_BY, "vgg8")]
+        assert taught(made) == "distilled from `vgg8` and `vgg8`"
+
+    def test_those_of_the_net_that_it_began_with_are_all_named(self):
+        kept = [
+            {"role": role, "model": model, "sha256": letter * 64, "data": ["fer2013"], "direct": role == BEGAN_WITH}
+            for role, model, letter in (
+                (BEGAN_WITH, "vgg8", "a"),
+                (TAUGHT_BY, "cbam_cnn4", "b"),
+                (TAUGHT_BY, "vgg8", "c"),
+                (TAUGHT_BY, "attention_cnn", "d"),  # of the teacher's teacher
+            )
+        ]
+        made = manifest(init="gone", **{KEY: kept})
+        made = replace(made, training=made.training | {"teacher": "cbam_cnn4, vgg8"})
+        assert taught(made) == (
+            "not in the last run; before it, distilled from `cbam_cnn4` (trained on FER2013; SHA-256 `bbbbbbbbbbbb`) "
+            "and `vgg8` (trained on FER2013; SHA-256 `cccccccccccc`)"
+        )

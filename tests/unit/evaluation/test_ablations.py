@@ -57,6 +57,8 @@ def test_a_run_is_replaced_by_its_repetition_alone(tmp_path):
     [
         ("val_accuracy", "accuracy", "line 2: no val_accuracy"),
         ("0.6", "much", "line 2: val_accuracy is 'much'"),
+        ("0.6", "nan", "line 2: val_accuracy is 'nan'"),
+        ("100.0", "inf", "line 2: seconds is 'inf'"),
         ("False", "maybe", "line 2: extra_annotation is 'maybe'"),
     ],
 )
@@ -71,13 +73,13 @@ def test_no_file_is_no_run(tmp_path):
     assert ablations.read(tmp_path, DATA) == [] and ablations.text(tmp_path, DATA) == "No lever has been pulled yet."
 
 
-def test_of_equal_epochs_the_first_is_the_best():
+def test_of_equal_epochs_that_of_the_lower_loss_is_the_best():
     lines = [
-        json.dumps({"epoch": n, "val_accuracy": v, "train_accuracy": 0.1 * n, "seconds": 2.0})
-        for n, v in ((1, 0.5), (2, 0.7), (3, 0.7))
+        json.dumps({"epoch": n, "val_accuracy": v, "val_loss": x, "train_accuracy": 0.1 * n, "seconds": 2.0})
+        for n, v, x in ((1, 0.5, 0.1), (2, 0.7, 0.9), (3, 0.7, 0.8), (4, 0.7, 0.8))
     ]
     assert ablations.of_history(lines) == {
-        "trained": 3, "val_accuracy": 0.7, "best_epoch": 2, "train_accuracy": 0.3, "seconds": 6.0
+        "trained": 4, "val_accuracy": 0.7, "best_epoch": 3, "train_accuracy": 0.4, "seconds": 8.0
     }  # fmt: skip
     for wrong in ([], ["{}"], ["no"]):
         with pytest.raises(DataError, match="not the history of a run"):
