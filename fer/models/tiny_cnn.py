@@ -15,7 +15,7 @@ SPEC = ModelSpec(
     attention="grad_cam",
 )
 
-# --teacher cbam_cnn4,vgg8 helps most; a small net that is taught needs little against learning by heart
+# meant for --teacher cbam_cnn4,vgg8: a small net that is taught needs little against learning by heart
 RECIPE = Recipe(
     phases=(Phase(epochs=24, optimizer="sgd", lr=0.1, weight_decay=2e-4, schedule="one_cycle"),),
     batch_size=128,

@@ -252,6 +252,21 @@ def test_more_epochs_for_a_finished_run(blob_data, tmp_path, untrained):
         train(job(dataclasses.replace(QUICK, init=str(untrained("baseline_cnn")))), blob_data, tmp_path / "y", "cpu")
 
 
+@pytest.mark.parametrize("scored", ["these weights", "others"])
+def test_the_history_of_a_bundled_checkpoint_lies_in_the_results(blob_data, tmp_path, monkeypatch, scored):
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    first = train(job(), blob_data, tmp_path / "first", "cpu")
+    results = tmp_path / "results" / "blobs" / "baseline_cnn"
+    results.mkdir(parents=True)
+    (first / "history.jsonl").rename(results / "history.jsonl")
+    sha256 = checkpoint.read_manifest(first).weights["sha256"] if scored == "these weights" else "0" * 64
+    (results / "metrics.json").write_text(json.dumps({"checkpoint": {"sha256": sha256}}))
+    one = (dataclasses.replace(QUICK.phases[0], epochs=1),)
+    run = train(job(dataclasses.replace(QUICK, phases=one, init=str(first))), blob_data, tmp_path / "more", "cpu")
+    history = [json.loads(line)["epoch"] for line in (run / "history.jsonl").read_text().splitlines()]
+    assert history == ([1, 2, 3, 4, 5] if scored == "these weights" else [5])
+
+
 def test_an_empty_split_and_a_diverging_loss_are_clear_errors(blob_data, tmp_path):
     empty = blob_data["val"].take(np.array([], dtype=int))
     with pytest.raises(DataError, match="train and val"):
