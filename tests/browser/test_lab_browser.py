@@ -73,7 +73,7 @@ def keep(page, name: str) -> None:
     [
         pytest.param("light", 1400, id="light", marks=pytest.mark.slow),
         pytest.param("dark", 1400, id="dark", marks=pytest.mark.slow),
-        pytest.param("light", 390, id="phone"),
+        pytest.param("light", 390, id="phone", marks=pytest.mark.slow),
     ],
 )
 def test_every_page_draws_its_charts_and_fits_the_screen(chromium, address, theme, width_px):

@@ -228,7 +228,7 @@ class TestStatic:
                 {"model": "baseline_cnn"},
                 "other weights of baseline_cnn than these; run: python demo/static/build.py --model baseline_cnn",
             ),
-            ({"model": "vgg8"}, "built with vgg8, which is not here any more"),
+            ({"model": "emotionnet"}, "built with emotionnet, which is not here any more"),
         ],
     )
     def test_a_stale_page_is_not(self, changes, words, deploy, tmp_path):

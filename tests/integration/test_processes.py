@@ -87,6 +87,7 @@ def runs(tmp_path_factory):
     return place, two
 
 
+@pytest.mark.slow
 def test_weights_and_figures_are_equal(runs):
     place, _ = runs
     (one,), (two,) = ((place / n / "vit_tiny").glob("*/") for n in ("one", "two"))
@@ -101,6 +102,7 @@ def test_weights_and_figures_are_equal(runs):
     assert checkpoint.read_manifest(two).training["device"].startswith("2 x cpu")
 
 
+@pytest.mark.slow
 def test_only_the_first_process_reports_and_writes(runs):
     place, two = runs
     assert two.stderr.count("epoch   2/2") == 1

@@ -24,7 +24,7 @@ def bundled(server):
     return {name: hub.repo(f"{USER}/fer-{name.replace('_', '-')}") for name in trained_models()}
 
 
-@pytest.mark.parametrize("backend", ["auto", "torch"])
+@pytest.mark.parametrize("backend", ["auto", pytest.param("torch", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", trained_models())
 def test_round_trip_to_the_bit(name, backend, bundled, client):
     answer = client(COMPARE, place=name, name=f"hf:{bundled[name].name}", backend=backend, token=None)

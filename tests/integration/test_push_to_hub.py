@@ -54,7 +54,7 @@ def test_a_dry_run_writes_the_folder_and_asks_nobody(push, server, tmp_path):
         (["--model", "baseline_cnn"], {"token": READER}, "only reads"),
         (["--model", "baseline_cnn", "--namespace", "nobody"], {}, "may write to somebody"),
         (["--model", "baseline_cn"], {}, "did you mean 'baseline_cnn'"),
-        (["--model", "vgg8"], {}, "has no checkpoint"),
+        (["--model", "emotionnet"], {}, "has no checkpoint"),
         (["--model", "baseline_cnn,vit_tiny", "--name", "x"], {}, "--name is for a single model"),
         (["--model", "baseline_cnn,baseline_cnn"], {}, "several of these"),
         (["--model", "baseline_cnn", "--name", "a b"], {}, "not a name on the Hub"),

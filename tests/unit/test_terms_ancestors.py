@@ -278,7 +278,9 @@ class TestBundled:
         asked = 0
         for name, other in shown:
             if not (commit := re.search(r"commit ([0-9a-f]{12})", other.shown_by)):
-                assert bool(other.sha256) == (not other.shown_by), "either recorded by the training, or by inference alone"
+                assert bool(other.sha256) == (not other.shown_by), (
+                    "either recorded by the training, or by inference alone"
+                )
                 continue
             git = ["git", "-C", str(ROOT), "show", f"{commit[1]}:checkpoints/{other.model}/config.json"]
             there = subprocess.run(git, capture_output=True, text=True)

@@ -224,7 +224,7 @@ def test_the_label_follows_a_change_within_half_a_second_and_does_not_flicker():
     fps = 15
     live = LivePipeline("attention_cnn")
     shown, raw = [], []
-    for frame in draw_clip(SHOTS, draw_person(3, plain=True), fps=fps, width=W, height=H, grain=12):
+    for frame in draw_clip(SHOTS, draw_person(3, plain=True), fps=fps, width=W, height=H, grain=21):
         (face,) = live.process(frame.image, frame.time_s).faces
         shown.append(face.label)
         raw.append(face.raw)
