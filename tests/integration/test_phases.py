@@ -65,6 +65,7 @@ def transfer_job():
     return Job("resnet18_transfer", recipe, input=TINY)
 
 
+@pytest.mark.slow
 def test_the_backbone_stands_still_in_the_first_phase_and_moves_in_the_second(seven, tmp_path):
     job = transfer_job()
     torch.manual_seed(job.seed)

@@ -96,6 +96,7 @@ def test_a_failed_push_after_training_keeps_the_checkpoint_and_says_how(fault, w
     assert f"push_to_hub.py --namespace {USER} --checkpoint {run}" in said
 
 
+@pytest.mark.slow
 def test_what_else_fails_while_publishing_does_not_fail_the_training(train, hub, tmp_path, monkeypatch):
     """A card that cannot be written is no reason to lose the others: both are trained, one is published."""
     notes = tmp_path / "results" / "blobs"

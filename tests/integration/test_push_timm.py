@@ -15,7 +15,7 @@ pytest_plugins = ("tests.hub_fixtures",)
     ("model", "channels", "args", "own_file"),
     [
         pytest.param("resnet18_transfer", 3, {"stem": "imagenet"}, False, marks=pytest.mark.slow),
-        ("resnet18_transfer", 1, {"stem": "imagenet"}, False),
+        pytest.param("resnet18_transfer", 1, {"stem": "imagenet"}, False, marks=pytest.mark.slow),
         ("vit_tiny", 3, {"stem": False, "patch_px": 16}, True),
         ("vit_tiny", 1, {"patch_px": 8}, True),
     ],
