@@ -199,6 +199,20 @@ class Phase:
         _require(self.patience >= 1, f"patience must be at least 1, got {self.patience}")
         _require(self.early_stopping >= 0, f"early_stopping must not be negative, got {self.early_stopping}")
 
+    def cycle_ends(self) -> tuple[int, ...]:
+        """Epochs of the phase, from 1, at whose end a whole cycle of warm_restarts is over; none for other schedules.
+
+        >>> Phase(epochs=9, schedule="warm_restarts", restart_epochs=1, restart_factor=2).cycle_ends()
+        (1, 3, 7)
+        """
+        ends, end, length = [], self.warmup_epochs + self.restart_epochs, self.restart_epochs
+        while self.schedule == "warm_restarts" and end <= self.epochs:
+            if end == int(end):
+                ends.append(int(end))
+            length *= self.restart_factor
+            end += length
+        return tuple(ends)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -228,6 +242,8 @@ class Recipe:
             a net is marked "extra annotation".
         epoch_share: Share of the training split that one epoch sees, another one in each.
         skipped: Names of phases left out on request.
+        snapshots: Keep the net at the end of every cycle of the last phase's warm_restarts, each a checkpoint in the
+            run's folder snapshots/: the members of a snapshot ensemble (Huang et al. 2017).
     """
 
     phases: tuple[Phase, ...] = (Phase(),)
@@ -252,6 +268,7 @@ class Recipe:
     ferplus_weight: float = 0.0
     epoch_share: float = 1.0
     skipped: tuple[str, ...] = ()
+    snapshots: bool = False
 
     def __post_init__(self) -> None:
         _require(len(self.phases) >= 1, "a recipe needs at least one phase")
@@ -272,6 +289,10 @@ class Recipe:
             self.accumulate <= self.batch_size, f"accumulate {self.accumulate} exceeds batch_size {self.batch_size}"
         )
         _require(0 < self.epoch_share <= 1, f"epoch_share must be above 0 and at most 1, got {self.epoch_share}")
+        _require(
+            not self.snapshots or len(self.phases[-1].cycle_ends()) > 1,
+            "snapshots needs a last phase with schedule warm_restarts and two cycles or more that end with an epoch",
+        )
 
     @property
     def epochs(self) -> int:

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import argparse
 import hashlib
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,6 +31,10 @@ from fer.paths import ROOT, results_dir
 if TYPE_CHECKING:
     from fer.data.dataset import Dataset
     from fer.training.job import Job
+
+
+Wanted = tuple[str, str, int, int, "Job"]
+"""A run to do: model, lever, seed, epochs of the plain recipe, job."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     end = time.monotonic() + parse_budget(args.budget) if args.budget else None
     seeds, levers = seeds_of(args.seeds), named(args.lever)
     models = [m.strip() for m in args.model.split(",") if m.strip()]
-    wanted: list[tuple[str, str, int, int, Job]] = []
+    wanted: list[Wanted] = []
     for seed in seeds:
         for model in models:
             epochs = 0
@@ -95,6 +100,28 @@ def run(args: argparse.Namespace) -> int:
     data = open_dataset(args.data, splits=("train", "val"))
     root = args.results or (ROOT / "runs" / "ablations" if data.name == "synthetic" else results_dir())
     require_same(ablations.read(root, data.name), wanted, data, root)
+    with tempfile.TemporaryDirectory() as scratch:
+        return 1 if pull(wanted, data, Path(scratch), root, end, args) else 0
+
+
+def pull(
+    wanted: Sequence[Wanted],
+    data: "Dataset",
+    scratch: Path,
+    root: Path,
+    end: float | None,
+    args: argparse.Namespace,
+) -> bool:
+    """The runs, one after the other; a line each, then the table. Whether something was left or failed.
+
+    Args:
+        scratch: Folder for the nets.
+        root: Folder of results.
+        end: Monotonic time after which no run should end; None = no matter.
+    """
+    from fer.evaluation import ablations
+    from fer.training.levers import LEVERS
+
     slowest, left, failed = 0.0, 0, 0
     for model, lever, seed, epochs, job in wanted:
         rows = ablations.read(root, data.name)
@@ -104,9 +131,12 @@ def run(args: argparse.Namespace) -> int:
         if end is not None and time.monotonic() + slowest * LEVERS[lever].longer > end:
             left += 1
             continue
-        began = time.monotonic()
+        began, folder = time.monotonic(), scratch / digest
+        if not folder.is_dir():  # the plain recipe's net is kept for what uses its weights, which comes next
+            shutil.rmtree(scratch)
+            scratch.mkdir()
         try:
-            row, lines = trained(job, data, args)
+            row, lines = trained(job, lever, folder, data, args)
         except (FerError, OSError, RuntimeError) as e:  # votes that are not there, memory: the others may still go
             print(f"error: {model} {lever}, seed {seed}: {e}", file=sys.stderr)
             failed += 1
@@ -123,21 +153,35 @@ def run(args: argparse.Namespace) -> int:
     print(ablations.text(root, data.name))
     if left:
         print(f"{left} runs left for want of time; run the same command to go on", file=sys.stderr)
-    return 1 if left or failed else 0
+    return bool(left or failed)
 
 
-def trained(job: "Job", data: "Dataset", args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """Train in a folder that is thrown away; the row as far as the run tells it, and the lines of its history."""
+def trained(
+    job: "Job", lever: str, folder: Path, data: "Dataset", args: argparse.Namespace
+) -> tuple[dict[str, Any], list[str]]:
+    """Train in a folder, or go on with the net that is there; the row as far as the run tells it, and its history.
+
+    Where more answers than the best epoch's net to one view, the history ends with a line that says so.
+    """
     from fer import checkpoint
     from fer.evaluation import ablations
+    from fer.scoring.answers import validation_accuracy
     from fer.training import train
+    from fer.training.levers import LEVERS
+    from fer.training.record import SNAPSHOTS
     from fer.training.votes import votes_of
 
-    with tempfile.TemporaryDirectory() as folder:
+    if not folder.is_dir():
         votes = votes_of(job.recipe, data, args.votes)
         train(job, data, folder, args.device, args.amp, votes=votes)
-        lines = (Path(folder) / "history.jsonl").read_text(encoding="utf-8").splitlines()
-        manifest = checkpoint.read_manifest(folder)
+    lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    view, members = LEVERS[lever].view, sorted((folder / SNAPSHOTS).glob("*"))
+    if view != "single" or members:
+        began = time.monotonic()
+        accuracy = validation_accuracy([str(m) for m in members or [folder]], data, view)
+        judged = {"view": view, "nets": len(members) or 1, "val_accuracy": accuracy}
+        lines.append(json.dumps(judged | {"seconds": time.monotonic() - began}))
+    manifest = checkpoint.read_manifest(folder)
     said = manifest.training
     row = ablations.of_history(lines) | {
         "device": said["device"],
@@ -160,13 +204,11 @@ def seeds_of(text: str) -> list[int]:
     return list(dict.fromkeys(map(int, parts)))
 
 
-def require_same(
-    rows: Sequence[dict[str, Any]], wanted: Sequence[tuple[str, str, int, int, "Job"]], data: "Dataset", root: Path
-) -> None:
+def require_same(rows: Sequence[dict[str, Any]], wanted: Sequence[Wanted], data: "Dataset", root: Path) -> None:
     """Refuse to go on with a table whose plain runs were asked for otherwise: its levers would be compared with others.
 
     Args:
-        wanted: (model, lever, seed, epochs, job) of the runs to do.
+        wanted: The runs to do.
 
     Raises:
         ConfigError: plain runs of another recipe or other data.

@@ -104,20 +104,24 @@ def history_file(row: Mapping[str, Any], root: str | Path | None, data: str) -> 
 def of_history(lines: Sequence[str]) -> dict[str, Any]:
     """What a row takes from its history: epochs trained, the best one and its accuracy, the last on training faces.
 
+    A last line that names a view says what the lever is judged by in the place of the best epoch's accuracy: several
+    nets together, or several views of a face.
+
     Raises:
         DataError: not a history.
     """
     try:
-        epochs = [json.loads(line) for line in lines]
+        said = [json.loads(line) for line in lines]
+        epochs = [e for e in said if "view" not in e]
         best = max(epochs, key=lambda e: (e["val_accuracy"], -e["val_loss"]))  # as training keeps it
         return {
             "trained": len(epochs),
-            "val_accuracy": round(float(best["val_accuracy"]), 6),
+            "val_accuracy": round(float((said[-1] if "view" in said[-1] else best)["val_accuracy"]), 6),
             "best_epoch": int(best["epoch"]),
             "train_accuracy": round(float(epochs[-1]["train_accuracy"]), 6),
-            "seconds": round(sum(float(e["seconds"]) for e in epochs), 1),
+            "seconds": round(sum(float(e["seconds"]) for e in said), 1),
         }
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, KeyError, TypeError, IndexError) as e:
         raise DataError(f"not the history of a run ({type(e).__name__}: {e})") from e
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from fer.data import Dataset
 from fer.evaluation import calibration
-from fer.inference.predictor import Predictor
+from fer.evaluation.ensemble import average
+from fer.inference.predictor import Predictor, load
 from fer.labels import LabelSet, project
 from fer.transforms import ten_crop
 
@@ -54,6 +55,27 @@ def ten_crop_answers(
         for k, crop in enumerate(ten_crop(faces[i : i + batch_size], predictor.input_spec)):
             out[k, i : i + batch_size] = answers(cropped, np.ascontiguousarray(crop), label_set, batch_size)
     return out
+
+
+def validation_accuracy(checkpoints: Sequence[str], dataset: Dataset, view: str = "single") -> float:
+    """Accuracy on the validation split of one net, or of the mean of several nets' probabilities.
+
+    Args:
+        checkpoints: Folders or names, all with the classes of the data set.
+        view: How a face is shown, see `fer.evaluation.results.VIEWS`: once, with its mirror image, or as ten crops.
+
+    Raises:
+        CheckpointError: a checkpoint that is not there.
+    """
+    val, labels = dataset["val"], dataset.label_set
+    shown = []
+    for name in checkpoints:
+        net = load(name, backend="torch")
+        if view == "tencrop":
+            shown.append(ten_crop_answers(net, val.faces, labels).mean(axis=0))
+        else:
+            shown += [answers(net, f, labels) for f in [val.faces, mirrored(val.faces)][: 1 + (view == "flip")]]
+    return float((average(shown).argmax(axis=1) == val.labels).mean())
 
 
 def temperature_of(predictor: Predictor, raw: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, Any]:

@@ -105,8 +105,8 @@ def differences(run: str | Path, description: dict[str, Any]) -> list[str]:
     old, new = read_description(run), json.loads(json.dumps(description))
     old.pop("finished", None)
     keys = [k for k in new if old.get(k) != new[k] and k != "recipe"]
-    recipe = old.get("recipe") or {}
-    return keys + [f"recipe.{k}" for k in new["recipe"] if recipe.get(k) != new["recipe"][k]]
+    recipe = specs.to_dict(specs.Recipe()) | (old.get("recipe") or {})  # what it does not say did not exist yet
+    return keys + [f"recipe.{k}" for k in new["recipe"] if recipe[k] != new["recipe"][k]]
 
 
 def same_request(run: str | Path, description: dict[str, Any]) -> bool:

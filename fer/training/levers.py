@@ -22,6 +22,9 @@ class Lever:
         model_args: "key=value" as for --model-arg.
         teacher: Checkpoints to distil from, with commas between them.
         longer: Factor of the number of epochs.
+        cycles: Parts that the last phase's epochs are cut into, the learning rate falling anew in each, without
+            warm-up; the nets at their ends answer together.
+        view: How validation faces are shown to the net, see `fer.evaluation.results.VIEWS`; the plain recipe's weights.
     """
 
     title: str
@@ -29,10 +32,14 @@ class Lever:
     model_args: tuple[str, ...] = ()
     teacher: str = ""
     longer: int = 1
+    cycles: int = 1
+    view: str = "single"
 
 
 LEVERS: dict[str, Lever] = {
     PLAIN: Lever("the recipe as it is"),
+    "flip_view": Lever("test-time augmentation: face and mirror image", view="flip"),
+    "ten_crop": Lever("test-time augmentation: ten crops", view="tencrop"),
     "flip_only": Lever(
         "no augmentation but the flip",
         (
@@ -63,6 +70,7 @@ LEVERS: dict[str, Lever] = {
     "no_ema": Lever("no EMA of the weights", ("ema_decay=0",)),
     "no_smoothing": Lever("no label smoothing", ("label_smoothing=0",)),
     "longer": Lever("twice as many epochs", longer=2),
+    "snapshots": Lever("snapshot ensemble of two cycles", ("snapshots=true",), cycles=2),
     "drop_path": Lever("stochastic depth, 0.1", model_args=("drop_path=0.1",)),
     "votes": Lever("FER+ votes as a second target", ("ferplus_weight=0.4",)),
     "distilled": Lever("distilled from cbam_cnn4", teacher="cbam_cnn4"),
@@ -71,7 +79,7 @@ LEVERS: dict[str, Lever] = {
 
 
 def named(text: str) -> list[str]:
-    """Names of levers from a list with commas, the plain recipe first; "all" = every one.
+    """Names of levers from a list with commas, the plain recipe and what uses its weights first; "all" = every one.
 
     Raises:
         ConfigError: an unknown name (says the nearest), or none.
@@ -82,7 +90,7 @@ def named(text: str) -> list[str]:
             raise unknown_name("lever", name, LEVERS, "See --list.")
     if not names:
         raise ConfigError(f"no lever named, got {text!r}; see --list")
-    return list(dict.fromkeys([PLAIN, *names]))
+    return sorted(dict.fromkeys([PLAIN, *names]), key=lambda name: (name != PLAIN, LEVERS[name].view == "single"))
 
 
 def job_of(model: str, lever: str, seed: int, epochs: int | None = None) -> Job | None:
@@ -101,17 +109,33 @@ def job_of(model: str, lever: str, seed: int, epochs: int | None = None) -> Job 
     (base,), _ = plain.jobs()
     if others := [p.data for p in base.recipe.phases if p.data]:
         raise ConfigError(f"{model} trains on {others[0]} as well; levers are pulled on one data set alone")
-    if lever == PLAIN:
+    if lever == PLAIN or pulled.view != "single":
         return base
     if model in pulled.teacher.split(","):
         return None
-    phases = tuple(replace(p, epochs=p.epochs * pulled.longer) for p in base.recipe.phases)
+    last = base.recipe.phases[-1]
+    if last.epochs % pulled.cycles:
+        return None
+    cut = (
+        f"phases.{len(base.recipe.phases) - 1}.{key}"
+        for key in (
+            "warmup_epochs=0",
+            "schedule=warm_restarts",
+            "restart_factor=1",
+            f"restart_epochs={last.epochs // pulled.cycles}",
+        )
+        if pulled.cycles > 1
+    )
     try:
         asked = replace(
-            plain, settings=pulled.settings, model_args=pulled.model_args, teacher=pulled.teacher or base.recipe.teacher
+            plain,
+            settings=(*cut, *pulled.settings),
+            model_args=pulled.model_args,
+            teacher=pulled.teacher or base.recipe.teacher,
         )
         (job,), _ = asked.jobs()
     except ConfigError:  # the plain recipe fits: no such argument, or crops that the net cannot take
         return None
+    phases = tuple(replace(p, epochs=p.epochs * pulled.longer) for p in base.recipe.phases)
     job = replace(job, recipe=replace(job.recipe, phases=phases) if pulled.longer > 1 else job.recipe)
     return None if job == base else job

@@ -220,6 +220,9 @@ class Trainer:
         self.emit(PhaseStarted(phase.name, first, phase.epochs, moving))
         for epoch in range(start, last + 1):
             accuracy, loss = self._epoch(phase, first, epoch, optimizer, schedule)
+            final = number == len(self.recipe.phases) - 1
+            if self.recipe.snapshots and final and epoch - first + 1 in phase.cycle_ends():
+                self.record.write_snapshot(epoch, accuracy, self.stepper.judged)
             score = {"accuracy": accuracy, "loss": loss}[phase.watch]
             rises = score if phase.watch == "accuracy" else -score
             bad = 0 if rises > phase_best else bad + 1

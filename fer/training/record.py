@@ -20,6 +20,8 @@ from fer.training.job import Job
 from fer.training.processes import Processes
 from fer.training.step import Stepper
 
+SNAPSHOTS = "snapshots"
+
 
 class Record:
     """History, best epoch and manifest of a run, written after every epoch by the main process.
@@ -98,6 +100,20 @@ class Record:
         """Weights of the best epoch, and the manifest."""
         if self.processes.main:
             checkpoint.save(self.run, self.best_state, self._manifest())
+
+    def write_snapshot(self, epoch: int, accuracy: float, judged: nn.Module) -> None:
+        """A checkpoint of its own, in a folder named after the epoch (those of earlier runs counted).
+
+        Args:
+            accuracy: Of this epoch on validation.
+        """
+        if not self.processes.main:
+            return
+        manifest, epoch = self._manifest(), self.past.epochs + epoch
+        training = manifest.training | {"best_epoch": epoch, "val_accuracy": round(accuracy, 6)}
+        folder = self.run / SNAPSHOTS / f"epoch-{epoch:03d}"
+        checkpoint.save(folder, judged.state_dict(), replace(manifest, training=training))
+        checkpoint.write_atomic(folder / HISTORY, (self.run / HISTORY).read_bytes())
 
     def state_dict(self) -> dict[str, Any]:
         """What the record needs to go on after an interrupt."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 
 import pytest
 
@@ -52,6 +53,36 @@ def test_rows_histories_and_going_on(main, tmp_path, capsys, monkeypatch):
     assert main([*options, "--lever", "no_ema", "--seeds", "1", "--again"]) == 0
     assert capsys.readouterr().out.count(", seed 1:") == 2
     assert set(opened) == {("train", "val")}
+
+
+def test_several_views_and_several_nets(main, tmp_path, monkeypatch):
+    """Judged otherwise than by the best epoch: by more views of the plain net, or by the nets at the ends of cycles."""
+    import fer.training
+
+    jobs, train = [], fer.training.train
+    monkeypatch.setattr(fer.training, "train", lambda job, *a, **kw: jobs.append(job) or train(job, *a, **kw))
+    options = [*SMALL[:-4], "--epochs", "4", "--device", "cpu", "--results", str(tmp_path), "--seeds", "1"]
+    assert main([*options, "--lever", "snapshots,ten_crop,flip_view"]) == 0
+    assert [job.recipe.snapshots for job in jobs] == [False, True], "the plain net is trained once"
+    rows = {r["lever"]: r for r in ablations.read(tmp_path, "synthetic")}
+    ends = {}
+    for lever, row in rows.items():
+        lines = ablations.history_file(row, tmp_path, "synthetic").read_text().splitlines()
+        ends[lever] = {k: v for k, v in json.loads(lines[-1]).items() if k in ("view", "nets", "val_accuracy")}
+        assert row["trained"] == 4 and row["val_accuracy"] == round(ends[lever]["val_accuracy"], 6)
+        assert row["seconds"] == round(sum(json.loads(line)["seconds"] for line in lines), 1)
+    assert {k: (e.get("view"), e.get("nets")) for k, e in ends.items()} == {
+        PLAIN: (None, None),
+        "flip_view": ("flip", 1),
+        "ten_crop": ("tencrop", 1),
+        "snapshots": ("single", 2),
+    }
+    # views that were not asked for at first train the plain net again, and leave its row alone
+    main([*options, "--lever", "ten_crop", "--seeds", "2"])
+    before = ablations.read(tmp_path, "synthetic")
+    assert main([*options, "--lever", "flip_view", "--seeds", "2"]) == 0
+    now = ablations.read(tmp_path, "synthetic")
+    assert len(now) == len(before) + 1 == 7 and all(r in now for r in before)
 
 
 def test_no_run_is_begun_that_would_end_too_late(main, tmp_path, capsys):
@@ -113,10 +144,10 @@ def test_wrong_options(main, tmp_path, capsys, options, message):
 
 
 def test_every_lever_changes_what_it_says_and_nothing_else():
-    plain = job_of("vit_tiny", PLAIN, 7, 3)
+    plain = job_of("vit_tiny", PLAIN, 7, 4)
     for name, lever in LEVERS.items():
-        job = job_of("vit_tiny", name, 7, 3)
-        if name == PLAIN:
+        job = job_of("vit_tiny", name, 7, 4)
+        if name == PLAIN or lever.view != "single":
             assert job == plain
             continue
         if name == "crop40":
@@ -127,9 +158,11 @@ def test_every_lever_changes_what_it_says_and_nothing_else():
         said = {s.partition("=")[0].partition(".")[0] for s in lever.settings} | (
             {"teacher"} if lever.teacher else set()
         )
-        assert changed == said | ({"phases"} if lever.longer > 1 else set()), name
+        assert changed == said | ({"phases"} if lever.longer > 1 or lever.cycles > 1 else set()), name
         assert (job.model_args != plain.model_args) == bool(lever.model_args)
     assert job_of("vit_tiny", "longer", 7, 3).recipe.epochs == 6
+    assert job_of("vit_tiny", "snapshots", 7, 6).recipe.phases[0].cycle_ends() == (3, 6)
+    assert job_of("vit_tiny", "snapshots", 7, 3) is None, "three epochs are not two cycles alike"
     assert job_of("tiny_cnn", "drop_path", 7) is None, "it has no such argument"
     assert job_of("cbam_cnn4", "crop40", 7) is None, "it takes multiples of 16 px"
     assert job_of("cbam_cnn4", "distilled", 7) is None, "nobody teaches itself"
@@ -137,5 +170,6 @@ def test_every_lever_changes_what_it_says_and_nothing_else():
 
 def test_the_plain_recipe_always_comes_first():
     assert named("sam, mixup,sam") == [PLAIN, "sam", "mixup"] and named("all") == list(LEVERS)
+    assert named("sam,ten_crop") == [PLAIN, "ten_crop", "sam"], "then what needs its weights"
     with pytest.raises(ConfigError):
         named("")
