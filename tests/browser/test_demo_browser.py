@@ -230,7 +230,11 @@ def test_a_refused_camera_is_told_in_its_box_until_it_starts(address, camera_bro
 
 
 @pytest.mark.parametrize(("stand_in", "words"), [
-    ("getUserMedia = () => Promise.reject(new DOMException('x', 'NotFoundError'))", "No camera was found"),
+    pytest.param(
+        "getUserMedia = () => Promise.reject(new DOMException('x', 'NotFoundError'))",
+        "No camera was found",
+        marks=pytest.mark.slow,
+    ),
     ("getUserMedia = () => Promise.reject(new DOMException('x', 'NotReadableError'))", "in use by another program"),
     (None, "secure pages only"),
 ])  # fmt: skip

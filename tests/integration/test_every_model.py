@@ -75,13 +75,15 @@ def trained(request, data, cache, tmp_path_factory):
     return cache[name]
 
 
-every = pytest.mark.parametrize("trained", list_models(), indirect=True)
-_LARGE = ("resnet34_attention", "resnet18_transfer", "emotionnet")
-every_large_ones_slow = pytest.mark.parametrize(
-    "trained",
-    [pytest.param(m, marks=pytest.mark.slow) if m in _LARGE else m for m in list_models()],
-    indirect=True,
-)
+def models_with(*slow):
+    """Every model; these are tried in `make test-all` alone."""
+    params = [pytest.param(m, marks=pytest.mark.slow) if m in slow else m for m in list_models()]
+    return pytest.mark.parametrize("trained", params, indirect=True)
+
+
+# test_train_options trains the largest one as well, with all others in one command
+every = models_with("resnet34_attention")
+every_large_ones_slow = models_with("resnet34_attention", "resnet18_transfer", "emotionnet")
 
 
 def test_there_are_twelve():
