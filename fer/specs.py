@@ -275,6 +275,7 @@ class Recipe:
         _one_of("loss", self.loss, LOSSES)
         _one_of("class_weights", self.class_weights, CLASS_WEIGHTS)
         _require(bool(self.teachers) or not self.teacher, f"teacher names no checkpoint, got {self.teacher!r}")
+        object.__setattr__(self, "teacher", ",".join(self.teachers))  # however it was written, the same on --resume
         _require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
         _require(0 <= self.label_smoothing < 1, f"label_smoothing must be 0..1, got {self.label_smoothing}")
         _require(0 <= self.ema_decay < 1, f"ema_decay must be 0..1, got {self.ema_decay}")

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer.command_line import run_script
 from fer.errors import CheckpointError, ConfigError, FerError
-from fer.paths import ROOT, results_dir
+from fer.paths import ROOT, data_dir, results_dir
 
 if TYPE_CHECKING:
     from fer.data.dataset import Dataset
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     data = open_dataset(args.data, splits=("train", "val"))
     root = args.results or (ROOT / "runs" / "ablations" if data.name == "synthetic" else results_dir())
-    require_same(ablations.read(root, data.name), wanted, data, root)
+    require_same(ablations.read(root, data.name), wanted, data, root, args.votes)
     with tempfile.TemporaryDirectory() as scratch:
         return 1 if pull(wanted, data, Path(scratch), root, end, args) else 0
 
@@ -125,7 +125,7 @@ def pull(
     slowest, left, failed = 0.0, 0, 0
     for model, lever, seed, epochs, job in wanted:
         rows = ablations.read(root, data.name)
-        digest = digest_of(job, data)
+        digest = digest_of(job, data, args.votes)
         if not args.again and any(r["job"] == digest and r["lever"] == lever for r in rows):
             continue
         if end is not None and time.monotonic() + slowest * LEVERS[lever].longer > end:
@@ -204,11 +204,14 @@ def seeds_of(text: str) -> list[int]:
     return list(dict.fromkeys(map(int, parts)))
 
 
-def require_same(rows: Sequence[dict[str, Any]], wanted: Sequence[Wanted], data: "Dataset", root: Path) -> None:
+def require_same(
+    rows: Sequence[dict[str, Any]], wanted: Sequence[Wanted], data: "Dataset", root: Path, votes: Path | None
+) -> None:
     """Refuse to go on with a table whose plain runs were asked for otherwise: its levers would be compared with others.
 
     Args:
         wanted: The runs to do.
+        votes: As for --votes.
 
     Raises:
         ConfigError: plain runs of another recipe or other data.
@@ -218,7 +221,7 @@ def require_same(rows: Sequence[dict[str, Any]], wanted: Sequence[Wanted], data:
     plain = {(model, epochs): job for model, lever, _, epochs, job in wanted if lever == ablations.PLAIN}
     for r in rows:
         job = plain.get((r["model"], r["epochs"])) if r["lever"] == ablations.PLAIN else None
-        if job is not None and r["job"] != digest_of(replace(job, seed=r["seed"]), data):
+        if job is not None and r["job"] != digest_of(replace(job, seed=r["seed"]), data, votes):
             raise ConfigError(
                 f"{root / data.name / ablations.FILE} holds runs of {r['model']} over {r['epochs']} epochs by another "
                 "recipe or on other data, which cannot be compared with these; delete them and their histories, or "
@@ -226,9 +229,17 @@ def require_same(rows: Sequence[dict[str, Any]], wanted: Sequence[Wanted], data:
             )
 
 
-def digest_of(job: "Job", data: "Dataset") -> str:
-    """Sixteen hex digits that two runs share if and only if they were asked for alike."""
-    said = json.dumps(job.describe(data), sort_keys=True)
+def digest_of(job: "Job", data: "Dataset", votes: Path | None) -> str:
+    """Sixteen hex digits that two runs share if and only if they were asked for alike.
+
+    Args:
+        votes: As for --votes; what the file says counts for a recipe that learns from it.
+    """
+    from fer.data.ferplus import VOTES_FILE
+
+    file = votes or data_dir() / VOTES_FILE
+    learnt = file.read_bytes() if job.recipe.ferplus_weight and file.is_file() else b""
+    said = json.dumps(job.describe(data) | {"votes": hashlib.sha256(learnt).hexdigest()}, sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 

@@ -73,6 +73,7 @@ def train(args: argparse.Namespace) -> int:
     from fer.models import get_model
     from fer.training.losses import cross_entropy
     from fer.training.optim import build_optimizer
+    from fer.training.step import half_precision
     from fer.training.stream import AugmentedStream
 
     if args.threads:
@@ -93,6 +94,7 @@ def train(args: argparse.Namespace) -> int:
     stream = AugmentedStream(split, spec, replace(recipe, batch_size=args.batch_size), 0, device)
     module = entry.build(7).to(device, memory_format=torch.channels_last).train()
     optimizer = build_optimizer(module, recipe.phases[-1])
+    half = half_precision(device, args.amp)
 
     def now() -> float:
         if device.type != "cpu":
@@ -106,7 +108,8 @@ def train(args: argparse.Namespace) -> int:
         t = now()
         for x, y in stream.epoch(epoch):
             a = now()
-            loss = cross_entropy(module(x), y, None, recipe.label_smoothing)
+            with torch.autocast(device.type, dtype=half or torch.bfloat16, enabled=half is not None):
+                loss = cross_entropy(module(x), y, None, recipe.label_smoothing)
             b = now()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -126,6 +129,7 @@ def train(args: argparse.Namespace) -> int:
     report = {
         "model": entry.SPEC.name,
         "device": str(device),
+        "precision": str(half or torch.float32).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "batch_size": stream.batch_size,
         "step_ms": round(1000 * total / args.steps, 1),

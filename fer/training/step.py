@@ -20,6 +20,13 @@ from fer.training.votes import WithVotes, votes_loss
 log = logging.getLogger(__name__)
 
 
+def half_precision(device: torch.device, amp: bool) -> torch.dtype | None:
+    """What mixed precision computes in on a device: bfloat16 where it has it; None without, and on the CPU."""
+    if not amp or device.type == "cpu":
+        return None
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
+
+
 class Stepper:
     """Moves a net's weights by one global batch at a time.
 
@@ -55,14 +62,12 @@ class Stepper:
         # what gradients flow through: the net, or the net with a head for the votes
         self.learner: nn.Module = WithVotes(module, n_classes, n_votes).to(device) if n_votes else module
         self.calls = self.learner
-        self.scaler, self.half = None, None
-        if amp and device.type != "cpu":
-            self.half = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
-            if self.half == torch.float16:
-                if recipe.sam_rho:
-                    raise ConfigError("sam_rho needs full precision or bfloat16; leave --amp out")
-                self.scaler = torch.amp.GradScaler(device.type)
-        elif amp:
+        self.scaler, self.half = None, half_precision(device, amp)
+        if self.half == torch.float16:
+            if recipe.sam_rho:
+                raise ConfigError("sam_rho needs full precision or bfloat16; leave --amp out")
+            self.scaler = torch.amp.GradScaler(device.type)
+        if amp and self.half is None:
             log.warning("mixed precision is for CUDA and MPS; training in float32 on the CPU")
         self.precision = str(self.half or torch.float32).removeprefix("torch.")
         self.count = 0

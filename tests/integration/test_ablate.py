@@ -121,6 +121,19 @@ def test_rows_of_another_process_are_kept(main, tmp_path, monkeypatch):
     assert found == {("tiny_cnn", PLAIN), ("other", PLAIN), ("tiny_cnn", "no_ema")}
 
 
+def test_other_votes_are_another_run(tmp_path, blob_data):
+    spec = importlib.util.spec_from_file_location("script_ablate", ROOT / "scripts" / "ablate.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    votes, other, gone = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "gone.csv"
+    votes.write_text("1,2")
+    other.write_text("2,1")
+    for lever, same in (("votes", False), ("mixup", True)):
+        job = job_of("tiny_cnn", lever, 1)
+        digests = [script.digest_of(job, blob_data, file) for file in (votes, other, gone)]
+        assert len(set(digests)) == (1 if same else 3), lever
+
+
 def test_what_cannot_be_done_does_not_stop_the_others(main, tmp_path, capsys):
     options = [*SMALL, "--results", str(tmp_path), "--seeds", "1", "--lever", "votes,no_ema"]
     assert main(options) == 1

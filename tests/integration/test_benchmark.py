@@ -105,6 +105,7 @@ def test_a_training_step_is_shared_out_and_fails_above_the_asked_share(place, be
     assert benchmark.main(argv) == 0
     report = json.loads(capsys.readouterr().out)
     assert sum(report["share"].values()) == pytest.approx(1, abs=0.01) and report["images_per_second"] > 0
+    assert report["precision"] == "float32", "there is no mixed precision on the CPU"
     assert benchmark.main([*argv, "--max-share", "0"]) == 1
     assert "more than 0%" in capsys.readouterr().err
 

@@ -285,3 +285,10 @@ def test_rates_of_restarts_stay_above_zero():
     s = Schedule(Phase(epochs=6, lr=1.0, schedule="warm_restarts", restart_epochs=2), 5)
     rates = [s.rate(i) for i in range(30)]
     assert min(rates) > 0 and rates[0] == rates[10] == rates[20] and math.isfinite(sum(rates))
+
+
+def test_a_list_of_teachers_is_the_same_however_it_is_written():
+    """Or --resume would take one for another recipe."""
+    assert Recipe(teacher=" a, b ,a,") == Recipe(teacher="a,b") and Recipe(teacher="a, b").teacher == "a,b"
+    with pytest.raises(ConfigError, match="names no checkpoint"):
+        Recipe(teacher=" , ")
