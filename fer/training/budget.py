@@ -40,7 +40,8 @@ def fit(recipe: Recipe, epoch_s: Sequence[float], budget_s: float) -> Recipe:
 
     Returns:
         The recipe itself where it fits; else every phase gets fewer epochs in proportion, one at least, and its
-        warm-up and restarts shrink with it. Where one epoch per phase is too long, `epoch_share` shrinks as well.
+        warm-up and restarts shrink with it. Where one epoch per phase is too long, `epoch_share` shrinks as well. A
+        snapshot ensemble keeps its number of cycles, all of the same length then; with fewer epochs it is none.
 
     >>> fit(Recipe(phases=(Phase(epochs=10), Phase(epochs=30))), [2.0, 2.0], 40.0).epochs
     20
@@ -55,7 +56,13 @@ def fit(recipe: Recipe, epoch_s: Sequence[float], budget_s: float) -> Recipe:
     left = sum(n * s for n, s in zip(epochs, epoch_s, strict=True))
     share = min(1.0, budget_s / left) * recipe.epoch_share
     phases = tuple(_shorter(p, n) for p, n in zip(recipe.phases, epochs, strict=True))
-    return replace(recipe, phases=phases, epoch_share=share)
+    kept = _with_cycles(phases[-1], len(recipe.phases[-1].cycle_ends())) if recipe.snapshots else None
+    return replace(
+        recipe,
+        phases=(*phases[:-1], kept or phases[-1]),
+        epoch_share=share,
+        snapshots=kept is not None,
+    )
 
 
 def _shorter(phase: Phase, epochs: int) -> Phase:
@@ -65,4 +72,15 @@ def _shorter(phase: Phase, epochs: int) -> Phase:
         epochs=epochs,
         warmup_epochs=phase.warmup_epochs * factor,
         restart_epochs=phase.restart_epochs * factor,
+    )
+
+
+def _with_cycles(phase: Phase, cycles: int) -> Phase | None:
+    """The phase with cycles of the same length that end with an epoch, shorter where need be; None = too short."""
+    warmup = math.floor(phase.warmup_epochs)
+    length = (phase.epochs - warmup) // cycles
+    if not length:
+        return None
+    return replace(
+        phase, epochs=warmup + cycles * length, warmup_epochs=warmup, restart_epochs=length, restart_factor=1.0
     )

@@ -14,6 +14,7 @@ from fer.inference import load
 from fer.scoring.answers import answers, mirrored, validation_accuracy
 from fer.specs import Augment, Phase, Recipe, override
 from fer.training import Job, train
+from fer.training.budget import fit
 from fer.training.events import EpochEnded
 
 CYCLES = Phase(epochs=4, optimizer="adamw", lr=3e-3, schedule="warm_restarts", restart_epochs=2)
@@ -98,3 +99,17 @@ def test_a_recipe_without_cycles_has_no_snapshots(phases):
     with pytest.raises(ConfigError, match="snapshots needs a last phase"):
         Recipe(phases=phases, snapshots=True)
     assert override(RECIPE, ("snapshots", "false")).snapshots is False
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ends"),
+    [(200.0, (8, 14, 20)), (130.0, (5, 9, 13)), (30.0, (1, 2, 3)), (29.0, ()), (5.0, ())],
+)
+def test_within_a_budget_the_cycles_stay_or_there_is_no_ensemble(seconds, ends):
+    """Twenty epochs of ten seconds; a warm-up of two, then three cycles."""
+    phase = Phase(epochs=20, warmup_epochs=2, schedule="warm_restarts", restart_epochs=6)
+    fitted = fit(dataclasses.replace(RECIPE, phases=(Phase(epochs=1), phase)), [0.0, 10.0], seconds)
+    assert fitted.snapshots == bool(ends) and fitted.phases[0].epochs == 1
+    if ends:
+        assert fitted.phases[1].cycle_ends() == ends and fitted.phases[1].epochs == ends[-1]
+    assert fitted.epoch_share == min(1.0, seconds / 10)
