@@ -191,7 +191,7 @@ class Phase:
             f"warmup_epochs must be 0 or more and less than epochs ({self.epochs}), got {self.warmup_epochs}",
         )
         _one_of("score to watch", self.watch, MEASURES)
-        _require(self.restart_epochs > 0, f"restart_epochs must be positive, got {self.restart_epochs}")
+        _require(self.restart_epochs >= 0.01, f"restart_epochs must be at least 0.01, got {self.restart_epochs}")
         _require(self.restart_factor >= 1, f"restart_factor must be at least 1, got {self.restart_factor}")
         for prefix, factor in self.lr_factors.items():
             number = isinstance(factor, (int, float)) and not isinstance(factor, bool)
@@ -206,9 +206,9 @@ class Phase:
         (1, 3, 7)
         """
         ends, end, length = [], self.warmup_epochs + self.restart_epochs, self.restart_epochs
-        while self.schedule == "warm_restarts" and end <= self.epochs:
-            if end == int(end):
-                ends.append(int(end))
+        while self.schedule == "warm_restarts" and end < self.epochs + 1e-6:
+            if abs(end - round(end)) < 1e-6:  # sums of fractions
+                ends.append(round(end))
             length *= self.restart_factor
             end += length
         return tuple(ends)

@@ -85,10 +85,11 @@ def run(args: argparse.Namespace) -> int:
             for lever in levers:  # the plain recipe first, whose epochs name the row
                 try:
                     job = job_of(model, lever, seed, args.epochs)
+                    why = "it changes nothing here, or the model or its number of epochs does not allow it"
                 except CheckpointError as e:
-                    job = None
-                    if seed == seeds[0]:
-                        print(f"{model} {lever}: left out, {e}", file=sys.stderr)
+                    job, why = None, str(e)
+                if job is None and seed == seeds[0]:
+                    print(f"{model} {lever}: left out, {why}", file=sys.stderr)
                 if job is not None:
                     epochs = job.recipe.epochs if lever == ablations.PLAIN else epochs
                     wanted.append((model, lever, seed, epochs, job))
@@ -98,6 +99,9 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     data = open_dataset(args.data, splits=("train", "val"))
+    if args.lever == "all" and (data.name != "fer2013" or not votes_file(args.votes).is_file()):
+        print("votes: left out, there are no FER+ votes of these faces (--votes)", file=sys.stderr)
+        wanted = [w for w in wanted if w[1] != "votes"]
     root = args.results or (ROOT / "runs" / "ablations" if data.name == "synthetic" else results_dir())
     require_same(ablations.read(root, data.name), wanted, data, root, args.votes)
     with tempfile.TemporaryDirectory() as scratch:
@@ -140,6 +144,7 @@ def pull(
         except (FerError, OSError, RuntimeError) as e:  # votes that are not there, memory: the others may still go
             print(f"error: {model} {lever}, seed {seed}: {e}", file=sys.stderr)
             failed += 1
+            shutil.rmtree(folder, ignore_errors=True)  # or what uses the same weights would take them for whole
             continue
         slowest = max(slowest, (time.monotonic() - began) / LEVERS[lever].longer)
         row |= {"model": model, "lever": lever, "title": LEVERS[lever].title, "seed": seed, "epochs": epochs}
@@ -161,7 +166,8 @@ def trained(
 ) -> tuple[dict[str, Any], list[str]]:
     """Train in a folder, or go on with the net that is there; the row as far as the run tells it, and its history.
 
-    Where more answers than the best epoch's net to one view, the history ends with a line that says so.
+    The history ends with a line on how the row is judged: who answers to which view. All are judged alike, by their
+    checkpoints in half precision.
     """
     from fer import checkpoint
     from fer.evaluation import ablations
@@ -176,11 +182,10 @@ def trained(
         train(job, data, folder, args.device, args.amp, votes=votes)
     lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
     view, members = LEVERS[lever].view, sorted((folder / SNAPSHOTS).glob("*"))
-    if view != "single" or members:
-        began = time.monotonic()
-        accuracy = validation_accuracy([str(m) for m in members or [folder]], data, view)
-        judged = {"view": view, "nets": len(members) or 1, "val_accuracy": accuracy}
-        lines.append(json.dumps(judged | {"seconds": time.monotonic() - began}))
+    began = time.monotonic()
+    accuracy = validation_accuracy([str(m) for m in members or [folder]], data, view, args.device)
+    judged = {"view": view, "nets": len(members) or 1, "val_accuracy": accuracy}
+    lines.append(json.dumps(judged | {"seconds": time.monotonic() - began}))
     manifest = checkpoint.read_manifest(folder)
     said = manifest.training
     row = ablations.of_history(lines) | {
@@ -229,15 +234,21 @@ def require_same(
             )
 
 
+def votes_file(votes: Path | None) -> Path:
+    """The file that --votes means."""
+    from fer.data.ferplus import VOTES_FILE
+
+    place = votes or data_dir()
+    return place / VOTES_FILE if place.is_dir() else place
+
+
 def digest_of(job: "Job", data: "Dataset", votes: Path | None) -> str:
     """Sixteen hex digits that two runs share if and only if they were asked for alike.
 
     Args:
         votes: As for --votes; what the file says counts for a recipe that learns from it.
     """
-    from fer.data.ferplus import VOTES_FILE
-
-    file = votes or data_dir() / VOTES_FILE
+    file = votes_file(votes)
     learnt = file.read_bytes() if job.recipe.ferplus_weight and file.is_file() else b""
     said = json.dumps(job.describe(data) | {"votes": hashlib.sha256(learnt).hexdigest()}, sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:16]

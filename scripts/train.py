@@ -299,12 +299,12 @@ def one(
         if budget_s is not None and earlier:
             job = as_begun(earlier, job)
         elif budget_s is not None:
-            asked = job.recipe.epochs
+            asked, ensemble = job.recipe.epochs, job.recipe.snapshots
             job, seconds = shortened(job, data, budget_s, args.device, args.amp, open_data, votes)
             part = f", each with {job.recipe.epoch_share:.0%} of the faces" if job.recipe.epoch_share < 1 else ""
             say(
                 f"{job.model}: {max(budget_s, 0) / 60:.1f} min allow {job.recipe.epochs} of {asked} epochs{part} "
-                f"({seconds:.0f} s each)"
+                f"({seconds:.0f} s each)" + ", too few for a snapshot ensemble" * (ensemble > job.recipe.snapshots)
             )
         if not earlier:
             folder = processes.agreed(new_folder(args.out, job.model) if processes.main else folder)
@@ -323,7 +323,10 @@ def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say:
     """
     from fer import checkpoint
     from fer.judge import Judge
+    from fer.training.record import SNAPSHOTS
 
+    for snapshot in sorted((folder / SNAPSHOTS).glob("*")):
+        calibrate(snapshot, data)
     temperature = calibrate(folder, data)
     say(f"  temperature {temperature:.3f} (validation)")
     print(folder)

@@ -104,8 +104,8 @@ def history_file(row: Mapping[str, Any], root: str | Path | None, data: str) -> 
 def of_history(lines: Sequence[str]) -> dict[str, Any]:
     """What a row takes from its history: epochs trained, the best one and its accuracy, the last on training faces.
 
-    A last line that names a view says what the lever is judged by in the place of the best epoch's accuracy: several
-    nets together, or several views of a face.
+    A last line that names a view says what the lever is judged by in the place of the best epoch's accuracy: the
+    checkpoint, several nets together, or several views of a face.
 
     Raises:
         DataError: not a history.

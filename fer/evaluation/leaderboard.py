@@ -39,6 +39,7 @@ COLUMNS = (
     "robustness",
     "macs",
     "latency_ms",
+    "latency_runtime",
     "epochs",
     "seconds",
     "device",
@@ -80,7 +81,8 @@ def row_of(result: ModelResult) -> dict[str, Any]:
     trained, cost, robust = m.get("trained") or {}, m.get("cost") or {}, _robustness(result)
     row |= {k: trained.get(k) for k in ("epochs", "seconds", "device")}
     row |= {"trained_on": trained.get("data"), "twin_of": m.get("twin_of"), "robustness": robust.get("mean")}
-    row |= {"macs": cost.get("macs"), "latency_ms": (cost.get("latency_ms") or {}).get("batch_1")}
+    latency = cost.get("latency_ms") or {}
+    row |= {"macs": cost.get("macs"), "latency_ms": latency.get("batch_1"), "latency_runtime": latency.get("runtime")}
     row |= {k: (m.get("marks") or {}).get(k) for k in ("distilled_from", "pretrained", "extra_annotation")}
     if "val" in m["splits"]:
         row |= {"val_split": result.split_title("val"), "val_accuracy": result.scores("val")["accuracy"]}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fer.errors import DataError
+from fer.evaluation.results import ModelResult
 
 
 def front(cost: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -29,3 +32,13 @@ def front(cost: np.ndarray, score: np.ndarray) -> np.ndarray:
     no_worse = (cost[None] <= cost[:, None]) & (score[None] >= score[:, None])
     better = (cost[None] < cost[:, None]) | (score[None] > score[:, None])
     return ~(no_worse & better).any(axis=1) & np.isfinite(cost) & np.isfinite(score)
+
+
+def timed_alike(results: Sequence[ModelResult]) -> list[bool]:
+    """Whose latencies can stand beside each other: a net takes longer on torch than on ONNX Runtime.
+
+    Returns:
+        For every model False where it was timed on torch and another one on ONNX Runtime.
+    """
+    runtimes = [((r.metrics.get("cost") or {}).get("latency_ms") or {}).get("runtime") for r in results]
+    return [runtime != "torch" or "ONNX Runtime" not in runtimes for runtime in runtimes]

@@ -57,7 +57,9 @@ def ten_crop_answers(
     return out
 
 
-def validation_accuracy(checkpoints: Sequence[str], dataset: Dataset, view: str = "single") -> float:
+def validation_accuracy(
+    checkpoints: Sequence[str], dataset: Dataset, view: str = "single", device: str = "cpu"
+) -> float:
     """Accuracy on the validation split of one net, or of the mean of several nets' probabilities.
 
     Args:
@@ -70,7 +72,7 @@ def validation_accuracy(checkpoints: Sequence[str], dataset: Dataset, view: str 
     val, labels = dataset["val"], dataset.label_set
     shown = []
     for name in checkpoints:
-        net = load(name, backend="torch")
+        net = load(name, device, "torch")
         if view == "tencrop":
             shown.append(ten_crop_answers(net, val.faces, labels).mean(axis=0))
         else:

@@ -41,7 +41,8 @@ def fit(recipe: Recipe, epoch_s: Sequence[float], budget_s: float) -> Recipe:
     Returns:
         The recipe itself where it fits; else every phase gets fewer epochs in proportion, one at least, and its
         warm-up and restarts shrink with it. Where one epoch per phase is too long, `epoch_share` shrinks as well. A
-        snapshot ensemble keeps its number of cycles, all of the same length then; with fewer epochs it is none.
+        snapshot ensemble keeps its cycles, then all of the same length, or as many as there are epochs for; with
+        fewer than two it is none.
 
     >>> fit(Recipe(phases=(Phase(epochs=10), Phase(epochs=30))), [2.0, 2.0], 40.0).epochs
     20
@@ -71,16 +72,17 @@ def _shorter(phase: Phase, epochs: int) -> Phase:
         phase,
         epochs=epochs,
         warmup_epochs=phase.warmup_epochs * factor,
-        restart_epochs=phase.restart_epochs * factor,
+        restart_epochs=max(phase.restart_epochs * factor, 0.01),
     )
 
 
 def _with_cycles(phase: Phase, cycles: int) -> Phase | None:
     """The phase with cycles of the same length that end with an epoch, shorter where need be; None = too short."""
     warmup = math.floor(phase.warmup_epochs)
-    length = (phase.epochs - warmup) // cycles
-    if not length:
+    cycles = min(cycles, phase.epochs - warmup)
+    if cycles < 2:
         return None
+    length = (phase.epochs - warmup) // cycles
     return replace(
         phase, epochs=warmup + cycles * length, warmup_epochs=warmup, restart_epochs=length, restart_factor=1.0
     )

@@ -89,14 +89,19 @@ def write_description(run: str | Path, description: dict[str, Any]) -> None:
 def read_description(run: str | Path) -> dict[str, Any]:
     """What run.json says about a run: model, arguments, recipe, seed, input, data, and whether it is finished.
 
+    Recipes are as they would be written today: a field that did not exist yet has its default.
+
     Raises:
         CheckpointError: absent or damaged.
     """
     file = Path(run) / RUN
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-        return {"model": raw["model"], **raw}
-    except (OSError, ValueError, KeyError, TypeError) as e:
+        recipes = {
+            k: specs.to_dict(specs.from_dict(specs.Recipe, raw[k])) for k in ("recipe", "asked_recipe") if k in raw
+        }
+        return {"model": raw["model"], **raw, **recipes}
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as e:
         raise CheckpointError(f"{run}: no run here that can be resumed ({RUN}: {e})") from e
 
 
@@ -105,8 +110,8 @@ def differences(run: str | Path, description: dict[str, Any]) -> list[str]:
     old, new = read_description(run), json.loads(json.dumps(description))
     old.pop("finished", None)
     keys = [k for k in new if old.get(k) != new[k] and k != "recipe"]
-    recipe = specs.to_dict(specs.Recipe()) | (old.get("recipe") or {})  # what it does not say did not exist yet
-    return keys + [f"recipe.{k}" for k in new["recipe"] if recipe[k] != new["recipe"][k]]
+    recipe = old.get("recipe") or {}
+    return keys + [f"recipe.{k}" for k in new["recipe"] if recipe.get(k) != new["recipe"][k]]
 
 
 def same_request(run: str | Path, description: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from fer import viz
 from fer.evaluation import ModelResult
-from fer.evaluation.pareto import front
+from fer.evaluation.pareto import front, timed_alike
 from fer.evaluation.stored import read_seeds
 from fer.evaluation.twins import in_words
 from fer.labels import EMOJI
@@ -29,6 +29,7 @@ COSTS = {
     "time for one face (ms)": ("batch_1", 1.0),
     "time per face, 32 at once (ms)": ("batch_32", 1 / 32),
 }
+TIMES = ("time for one face (ms)", "time per face, 32 at once (ms)")
 MOST_IN_A_ROW = 3
 WORST = 5
 
@@ -299,7 +300,8 @@ def _differences(chosen: Selection, data: computed.Aligned, pairs: list[dict[str
 
 
 def _cost(chosen: Selection) -> None:
-    rows = [_costs(r, chosen) for r in chosen.results]
+    alike = timed_alike(chosen.results)
+    rows = [_costs(r, chosen, timed) for r, timed in zip(chosen.results, alike, strict=True)]
     measured = [c for c in COSTS if any(r[c] is not None for r in rows)]
     if not measured:
         st.info("No cost is stored for these models. `python scripts/evaluate.py` measures it.", icon=":material/info:")
@@ -314,6 +316,9 @@ def _cost(chosen: Selection) -> None:
         f"Accuracy on {chosen.title}, bars are 95 % intervals. The dotted line joins the Pareto front: the models that "
         "no other one beats in both."
     )
+    if cost in TIMES and not all(alike):
+        left_out = ", ".join(r.title for r, timed in zip(chosen.results, alike, strict=True) if not timed)
+        st.caption(f"Left out, timed on torch and not on ONNX Runtime: {left_out}.")
     charts.show(
         viz.comparison_scatter(
             rows, cost, x_title=cost, front=[r["model"] for r in rows if r["pareto_front"]], height=440
@@ -324,10 +329,10 @@ def _cost(chosen: Selection) -> None:
     )
 
 
-def _costs(result: ModelResult, chosen: Selection) -> dict[str, Any]:
+def _costs(result: ModelResult, chosen: Selection, timed: bool) -> dict[str, Any]:
     scores, cost = result.scores(chosen.split, chosen.view), result.metrics.get("cost") or {}
     low, high = scores["accuracy_interval"]
-    have = {"parameters": result.metrics.get("parameters")} | cost | (cost.get("latency_ms") or {})
+    have = {"parameters": result.metrics.get("parameters")} | cost | ((cost.get("latency_ms") or {}) if timed else {})
     return {
         "model": result.name,
         "title": result.title,

@@ -11,17 +11,23 @@ import fer.data
 from fer.errors import ConfigError
 from fer.evaluation import ablations
 from fer.paths import ROOT
+from fer.training.events import StepEnded
 from fer.training.levers import LEVERS, PLAIN, job_of, named
 
 SMALL = ["--model", "tiny_cnn", "--data", "synthetic:n=3,seed=1", "--epochs", "1", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
-def main():
+def script():
     spec = importlib.util.spec_from_file_location("script_ablate", ROOT / "scripts" / "ablate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.main
+    return module
+
+
+@pytest.fixture(scope="module")
+def main(script):
+    return script.main
 
 
 def test_rows_histories_and_going_on(main, tmp_path, capsys, monkeypatch):
@@ -72,7 +78,7 @@ def test_several_views_and_several_nets(main, tmp_path, monkeypatch):
         assert row["trained"] == 4 and row["val_accuracy"] == round(ends[lever]["val_accuracy"], 6)
         assert row["seconds"] == round(sum(json.loads(line)["seconds"] for line in lines), 1)
     assert {k: (e.get("view"), e.get("nets")) for k, e in ends.items()} == {
-        PLAIN: (None, None),
+        PLAIN: ("single", 1),
         "flip_view": ("flip", 1),
         "ten_crop": ("tencrop", 1),
         "snapshots": ("single", 2),
@@ -121,17 +127,55 @@ def test_rows_of_another_process_are_kept(main, tmp_path, monkeypatch):
     assert found == {("tiny_cnn", PLAIN), ("other", PLAIN), ("tiny_cnn", "no_ema")}
 
 
-def test_other_votes_are_another_run(tmp_path, blob_data):
-    spec = importlib.util.spec_from_file_location("script_ablate", ROOT / "scripts" / "ablate.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    votes, other, gone = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "gone.csv"
+def test_other_votes_are_another_run(script, tmp_path, blob_data):
+    (tmp_path / "folder").mkdir()
+    votes, other, gone = tmp_path / "folder" / "fer2013new.csv", tmp_path / "b.csv", tmp_path / "gone.csv"
     votes.write_text("1,2")
     other.write_text("2,1")
     for lever, same in (("votes", False), ("mixup", True)):
         job = job_of("tiny_cnn", lever, 1)
         digests = [script.digest_of(job, blob_data, file) for file in (votes, other, gone)]
         assert len(set(digests)) == (1 if same else 3), lever
+        assert script.digest_of(job, blob_data, votes.parent) == digests[0]
+
+
+def test_what_fails_leaves_nothing_for_others_to_go_on_with(main, tmp_path, monkeypatch):
+    """The plain run is cut in its second epoch: nothing may be made from its half-trained net."""
+    import fer.training
+
+    options = [*SMALL[:-4], "--epochs", "3", "--device", "cpu", "--results", str(tmp_path), "--seeds", "1"]
+    train = fer.training.train
+
+    def failing(job, data, run, *rest, **more):
+        def cut(event):
+            if isinstance(event, StepEnded) and event.epoch == 2:
+                raise RuntimeError("out of memory")
+
+        return train(job, data, run, *rest, listeners=[cut] if not job.recipe.mixup else [], **more)
+
+    monkeypatch.setattr(fer.training, "train", failing)
+    assert main([*options, "--lever", "flip_view,mixup"]) == 1
+    assert [r["lever"] for r in ablations.read(tmp_path, "synthetic")] == ["mixup"]
+    monkeypatch.undo()
+    assert main([*options, "--lever", "flip_view,mixup"]) == 0
+    assert {(r["lever"], r["trained"]) for r in ablations.read(tmp_path, "synthetic")} == {
+        (PLAIN, 3),
+        ("flip_view", 3),
+        ("mixup", 3),
+    }
+
+
+def test_what_does_not_fit_is_said_and_votes_are_no_must(main, tmp_path, capsys, monkeypatch):
+    short = {k: LEVERS[k] for k in (PLAIN, "flip_view", "snapshots", "drop_path", "votes", "no_ema")}
+    monkeypatch.setattr("fer.training.levers.LEVERS", short)
+    options = [*SMALL, "--results", str(tmp_path), "--seeds", "1,2"]
+    assert main([*options]) == 0, "all that can be done is done"
+    said = capsys.readouterr().err
+    for lever in ("snapshots", "drop_path"):
+        assert said.count(f"tiny_cnn {lever}: left out, it changes nothing here") == 1
+    assert "votes: left out, there are no FER+ votes" in said
+    rows = ablations.read(tmp_path, "synthetic")
+    assert {r["lever"] for r in rows} == {PLAIN, "flip_view", "no_ema"} and len(rows) == 6
 
 
 def test_what_cannot_be_done_does_not_stop_the_others(main, tmp_path, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -124,6 +126,22 @@ def test_the_pareto_front_holds_whom_nobody_beats(results):
     assert app.segmented_control[0].options == [
         "parameters", "multiply-adds (millions)", "time for one face (ms)", "time per face, 32 at once (ms)",
     ]  # fmt: skip
+
+
+def test_times_of_another_runtime_are_left_out_and_named(results):
+    for model, runtime in zip(MODELS, ("torch", "ONNX Runtime", "ONNX Runtime"), strict=True):
+        file = results / "fer2013" / model / "metrics.json"
+        content = json.loads(file.read_text())
+        content["cost"]["latency_ms"]["runtime"] = runtime
+        file.write_text(json.dumps(content))
+    app = open_page("compare", section="Cost")
+    assert "timed on torch" not in "".join(c.value for c in app.caption)
+    assert sum(len(t["x"]) for t in charts(app)[0]["data"] if t["name"] != "Pareto front") == 3
+    app.segmented_control[0].set_value("time for one face (ms)").run()
+    title = metrics(results, next(iter(MODELS)))["title"]
+    assert f"Left out, timed on torch and not on ONNX Runtime: {title}." in [c.value for c in app.caption]
+    shown = [v for t in charts(app)[0]["data"] if t["name"] != "Pareto front" for v in t["x"] if v is not None]
+    assert len(shown) == 2
 
 
 def test_what_attention_bought_is_told_of_twins_only(stand_in_twins, monkeypatch, results):

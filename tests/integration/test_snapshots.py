@@ -85,6 +85,14 @@ def test_several_nets_answer_together(blob_data, tmp_path):
     assert alone == pytest.approx(said, abs=1e-6)
 
 
+def test_cycles_of_fractions_of_an_epoch_end_with_epochs_too():
+    phase = Phase(epochs=3, schedule="warm_restarts", restart_epochs=0.1)
+    assert phase.cycle_ends() == (1, 2, 3)
+    assert dataclasses.replace(phase, restart_epochs=1.1).cycle_ends() == ()
+    with pytest.raises(ConfigError, match="restart_epochs"):
+        Phase(schedule="warm_restarts", restart_epochs=1e-9)
+
+
 @pytest.mark.parametrize(
     "phases",
     [
@@ -103,7 +111,7 @@ def test_a_recipe_without_cycles_has_no_snapshots(phases):
 
 @pytest.mark.parametrize(
     ("seconds", "ends"),
-    [(200.0, (8, 14, 20)), (130.0, (5, 9, 13)), (30.0, (1, 2, 3)), (29.0, ()), (5.0, ())],
+    [(200.0, (8, 14, 20)), (130.0, (5, 9, 13)), (30.0, (1, 2, 3)), (29.0, (1, 2)), (19.0, ()), (5.0, ())],
 )
 def test_within_a_budget_the_cycles_stay_or_there_is_no_ensemble(seconds, ends):
     """Twenty epochs of ten seconds; a warm-up of two, then three cycles."""

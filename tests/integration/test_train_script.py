@@ -142,6 +142,26 @@ def test_resume_of_all_goes_on_where_it_was_cut_and_trains_nothing_twice(packed,
     assert "is a run of attention_cnn" in capsys.readouterr().err
 
 
+def test_snapshots_are_calibrated_each_for_itself(packed, tmp_path, capsys):
+    options = ["--epochs", "2", "--set", "phases.0.schedule=warm_restarts", "--set", "phases.0.restart_epochs=1"]
+    command = [
+        "--model",
+        "baseline_cnn",
+        "--data",
+        str(packed),
+        "--out",
+        str(tmp_path),
+        "--set",
+        "snapshots=true",
+        *options,
+    ]
+    assert script("train").main(command) == 0, capsys.readouterr().err
+    (run,) = (p for p in (tmp_path / "baseline_cnn").iterdir())
+    found = [checkpoint.read_manifest(s).temperature for s in sorted((run / "snapshots").iterdir())]
+    assert len(found) == 2 and 1.0 not in found and found[0] != found[1]
+    assert checkpoint.read_manifest(run).temperature in found, "the best epoch is one of them"
+
+
 @pytest.mark.parametrize(("text", "expected"), [("false", 0), ("False", 0), ("true", 4)])
 def test_attention_is_one_argument_away(packed, tmp_path, text, expected):
     main = script("train").main

@@ -136,6 +136,7 @@ def accuracy_cost(
     """
     results = [r for r in results if split in r.splits]
     measured = {kind: np.array([cost_of(r, kind) for r in results]) for kind in COSTS}
+    measured["latency_ms"][~np.array(pareto.timed_alike(results))] = np.nan
     measured = {kind: values for kind, values in measured.items() if np.isfinite(values).any()}
     if not measured:
         raise DataError(f"no model on split {split!r} with a known cost; score it again with scripts/evaluate.py")

@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 from fer.errors import DataError
 from fer.evaluation import figures
 from fer.evaluation.metrics import ece
+from fer.evaluation.pareto import timed_alike
 from fer.evaluation.results import ModelResult, read_results
 from fer.evaluation.selective import coverage_at
 from fer.evaluation.stored import read_robustness
@@ -137,6 +138,24 @@ def test_cost_panes_are_those_that_were_measured_and_the_front_leaves_out_who_is
     assert len(figures.accuracy_cost(old).axes) == 1
     cost = stored[0].metrics["cost"] | {"latency_ms": None, "macs": None}
     assert len(figures.accuracy_cost([without(stored[0], cost=cost), *stored[1:]]).axes) == 3
+
+
+def test_what_was_timed_on_torch_is_no_rival_of_what_was_timed_on_onnx_runtime(stored):
+    def on(*runtimes):
+        kinds = zip(stored, runtimes, strict=True)
+        costs = [r.metrics["cost"] | {"latency_ms": r.metrics["cost"]["latency_ms"] | {"runtime": k}} for r, k in kinds]
+        return [without(r, cost=c) for r, c in zip(stored, costs, strict=True)]
+
+    def drawn(results):
+        panes = figures.accuracy_cost(results).axes
+        points = [next(iter(lines_of(pane, r.title))).get_xdata()[0] for pane in panes for r in results]
+        return np.isfinite(np.array(points, dtype=float)).reshape(len(panes), len(results)).tolist()
+
+    assert drawn(on("torch", "torch", "torch")) == [[True] * 3] * 3
+    assert drawn(on("torch", "ONNX Runtime", "scikit-learn")) == [[True] * 3, [True] * 3, [False, True, True]]
+    assert timed_alike(on("torch", "torch", "torch")) == [True] * 3
+    assert timed_alike(on("torch", "ONNX Runtime", "scikit-learn")) == [False, True, True]
+    assert timed_alike([without(stored[0], cost=None), *on("torch", "torch", "torch")[1:]]) == [True] * 3
 
 
 def test_robustness_starts_at_the_clean_accuracy(stored):

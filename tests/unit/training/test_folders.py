@@ -1,14 +1,16 @@
 """Where a run goes, and what is asked of an earlier one."""
 
 import dataclasses
+import json
 
 import pytest
 
 from fer.data import dataset
+from fer.errors import CheckpointError
 from fer.specs import Phase, Recipe
 from fer.training import Job
 from fer.training.folders import as_begun, earlier_run, new_folder
-from fer.training.job import differences, write_description
+from fer.training.job import differences, read_description, write_description
 from fer.training.request import phase_opener
 
 LONG = Job("custom_cnn", Recipe(phases=(Phase(epochs=9),)))
@@ -52,6 +54,28 @@ def test_a_shortened_run_goes_on_as_it_was_begun(tmp_path, blob_data):
     assert differences(run, as_begun(run, LONG).describe(blob_data)) == []
     quick = dataclasses.replace(LONG, recipe=dataclasses.replace(LONG.recipe, batch_size=7))
     assert differences(run, as_begun(run, quick).describe(blob_data)) == ["asked_recipe"]
+
+
+@pytest.mark.parametrize("job", [LONG, SHORT], ids=["whole", "shortened"])
+def test_a_run_of_an_earlier_version_goes_on_and_is_recognised(tmp_path, blob_data, job):
+    """Its recipe lacks the fields of today, and says its teachers as they were typed."""
+    run = begun(tmp_path / "custom_cnn" / "1", job, blob_data, finished=True)
+    description = json.loads((run / "run.json").read_text())
+    for key in {"recipe", "asked_recipe"} & set(description):
+        del description[key]["snapshots"], description[key]["augment"]["randaugment"]
+    (run / "run.json").write_text(json.dumps(description))
+    assert differences(run, as_begun(run, LONG).describe(blob_data)) == []
+    find = {"reuse": True, "any_length": True}
+    assert earlier_run(tmp_path, LONG, blob_data, [blob_data], **find) == run
+    other = dataclasses.replace(LONG, recipe=dataclasses.replace(LONG.recipe, mixup=0.3))
+    assert earlier_run(tmp_path, other, blob_data, [blob_data], **find) is None
+    description["recipe"]["teacher"] = "a, b"
+    (run / "run.json").write_text(json.dumps(description))
+    assert read_description(run)["recipe"]["teacher"] == "a,b"
+    description["recipe"]["teacher"] = 7
+    (run / "run.json").write_text(json.dumps(description))
+    with pytest.raises(CheckpointError, match="teacher"):
+        read_description(run)
 
 
 def test_a_run_begun_without_a_budget_does_not_hide_other_options(tmp_path, blob_data):
