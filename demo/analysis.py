@@ -17,7 +17,7 @@ from fer.checkpoint import read_manifest, trained_models
 from fer.errors import CheckpointError, FerError, ImageError
 from fer.faces.whole import whole_crop
 from fer.images import read_image
-from fer.models import get_model
+from fer.models import LIVE_MODEL, get_model
 
 if TYPE_CHECKING:
     from fer.checkpoint import Manifest
@@ -101,6 +101,11 @@ class Models:
             return self._given or None
         return "attention_cnn" if "attention_cnn" in self._places else self.names[0]
 
+    @property
+    def live_default(self) -> str | None:
+        """The one chosen at the start where pictures move."""
+        return LIVE_MODEL if LIVE_MODEL in self._places and not self._given else self.default
+
     def title(self, name: str) -> str:
         """Name for people."""
         try:
@@ -118,12 +123,12 @@ class Models:
         return self._load(name, "auto")
 
     def quick(self, name: str | None) -> Predictor:
-        """The loaded model for moving pictures: its 8-bit file where it has one.
+        """The loaded model for moving pictures, `live_default` for none: its 8-bit file where it has one.
 
         Raises:
             FerError: as for `predictor`.
         """
-        return self._load(name, "fastest")
+        return self._load(name or self.live_default, "fastest")
 
     def _load(self, name: str | None, backend: str) -> Predictor:
         from fer.inference import load

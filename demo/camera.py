@@ -81,7 +81,7 @@ def camera_view(models: Models, page: str, welcome: str, **settings: Any) -> gr.
         return _assets()
 
     row = "".join(f'<img alt="" src="{icons.picture(name)}">' for name in FER7.names)
-    first = json.dumps({"model": models.default, "smoothing": SMOOTHING_S} | settings).replace('"', "&quot;")
+    first = json.dumps({"model": models.live_default, "smoothing": SMOOTHING_S} | settings).replace('"', "&quot;")
     parts = STAGE.format(row=row, welcome=welcome, private=PRIVATE) + (READING if page == "live" else "")
     return gr.HTML(
         html_template=(
@@ -107,7 +107,7 @@ def setting(page: str, name: str) -> str:
 def model_choice(models: Models, page: str) -> gr.Radio:
     """The picker of the model."""
     choices = [(models.title(name), name) for name in models.names]
-    picker = gr.Radio(choices, value=models.default, label="Model", visible=len(choices) > 1, min_width=280)
+    picker = gr.Radio(choices, value=models.live_default, label="Model", visible=len(choices) > 1, min_width=280)
     picker.change(None, [picker], js=setting(page, "model"))
     return picker
 

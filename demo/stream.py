@@ -190,7 +190,7 @@ class Stream:
         Raises:
             FerError: there is no such model.
         """
-        model = str(_field(message, "model") or self._models.default or "")
+        model = str(_field(message, "model") or self._models.live_default or "")
         key = str(_field(message, "visitor"))
         with self._lock:
             self._sweep()

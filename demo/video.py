@@ -69,7 +69,7 @@ def build(models: Models, limits: Limits | None = None) -> None:
                 elem_id="fer-film",
             )
             choices = [(models.title(name), name) for name in models.names]
-            model = gr.Radio(choices, value=models.default, label="Model", visible=bool(models))
+            model = gr.Radio(choices, value=models.live_default, label="Model", visible=bool(models))
             style = gr.Radio(
                 [(t, s) for s, t in STYLES.items()], value="boxes", label="Drawn on it", elem_id="fer-style"
             )
@@ -226,7 +226,7 @@ def _progress(job: Job) -> str:
 def _api(models: Models, desk: Desk) -> None:
     """The endpoint /video for programs."""
     film = gr.File(label="film", visible=False)
-    model = gr.Textbox(value=models.default or "", label="model", visible=False)
+    model = gr.Textbox(value=models.live_default or "", label="model", visible=False)
     style = gr.Dropdown(list(STYLES), value="boxes", label="style", visible=False)
     annotated = gr.File(label="annotated film", visible=False)
     table = gr.File(label="table", visible=False)

@@ -262,10 +262,11 @@ def pipeline(args: argparse.Namespace) -> int:
     from fer.data.drawn_clip import Shot, draw_clip, draw_person
     from fer.inference.live import LivePipeline
     from fer.inference.stage_times import measure_stages
+    from fer.models import LIVE_MODEL
     from fer.overlay import draw_live
 
     torch.set_num_threads(args.threads or 2)
-    live = LivePipeline(args.model or "attention_cnn")
+    live = LivePipeline(args.model or LIVE_MODEL)
     clip = draw_clip([Shot("neutral", 0.7), Shot("happy", 0.7), Shot("surprise", 0.6)], draw_person(3), fps=20)
     times = measure_stages(live, [f.image for f in clip], frames=10 * args.steps, draw=draw_live)
     report = {"model": live.predictor.name, "size": "640x480", "threads": torch.get_num_threads(), **times.as_dict()}

@@ -44,6 +44,7 @@ TITLE = "Expressions (an expression is not a feeling) - q quits, m mirror, c cal
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     from fer.faces import DETECTORS
+    from fer.models import LIVE_MODEL
 
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = p.add_mutually_exclusive_group()
@@ -54,7 +55,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p.add_argument(
         "--table", metavar="FILE", help="write a CSV with one line a face and frame (with --video --headless)"
     )
-    p.add_argument("--model", default="attention_cnn", metavar="NAME", help="trained model or checkpoint folder")
+    p.add_argument("--model", default=LIVE_MODEL, metavar="NAME", help="trained model or checkpoint folder")
     p.add_argument("--detector", default="haar", choices=[d for d in DETECTORS if d != "whole"], help="default: haar")
     p.add_argument(
         "--smoothing", type=float, default=0.25, metavar="S", help="time constant in seconds (default: 0.25)"

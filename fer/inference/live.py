@@ -24,6 +24,7 @@ from fer.inference.pipeline import FaceResult
 from fer.inference.smoothing import Smoother, check_smoothing
 from fer.inference.timeline import Timeline
 from fer.inference.tracking import Tracked, Tracker, TrackerOptions
+from fer.models import LIVE_MODEL
 
 if TYPE_CHECKING:
     from fer.inference.predictor import Predictor
@@ -140,7 +141,7 @@ class _Person:
 class LivePipeline:
     """Finds, follows and classifies the faces of one stream.
 
-        live = LivePipeline("attention_cnn")
+        live = LivePipeline()
         for time_s, image in frames:
             for face in live.process(image, time_s).faces:
                 print(face.id, face.emoji, face.label, face.box)
@@ -160,7 +161,7 @@ class LivePipeline:
         ConfigError, CheckpointError: unknown model, detector or option; unusable checkpoint.
     """
 
-    def __init__(self, model: str | Path | Predictor = "attention_cnn", options: LiveOptions | None = None):
+    def __init__(self, model: str | Path | Predictor = LIVE_MODEL, options: LiveOptions | None = None):
         from fer.errors import unknown_name
         from fer.inference.predictor import load
 

@@ -27,6 +27,8 @@ MODELS: dict[str, str] = {
     "hog_svm": "fer.models.hog_svm",
 }
 
+# First choice for moving pictures: the fastest of the bundled nets within a point of the best on PublicTest, in 8 bits.
+LIVE_MODEL = "vgg8"
 
 RECIPES = ("best", "reference")
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from fer.images import read_image
 from fer.inference.live import LiveFrame, LivePipeline
-from fer.models import get_model
+from fer.models import LIVE_MODEL, get_model
 from streamlit_app import live
 from streamlit_app.moving import Moving, Snapshots
 
@@ -37,7 +37,7 @@ def main() -> None:
     possible = [LIVE, SNAPSHOT] if importlib.util.find_spec("streamlit_webrtc") else [SNAPSHOT]
     picture, controls = st.columns([2, 1], gap="large")  # on a phone the picture comes first
     with controls:
-        first = names.index("attention_cnn") if "attention_cnn" in names else 0
+        first = names.index(LIVE_MODEL) if LIVE_MODEL in names else 0
         model = st.selectbox("Model", names, first, format_func=lambda n: get_model(n).SPEC.title, key="mirror_model")
         if len(possible) > 1:
             how = st.segmented_control("Camera", possible, default=LIVE, required=True, key="mirror_how")

@@ -22,6 +22,7 @@ from PIL import Image
 from fer.data.drawn_clip import Shot, draw_clip, draw_person
 from fer.errors import CheckpointError
 from fer.labels import FER7
+from fer.models import LIVE_MODEL
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,7 +57,7 @@ class Chooses:
 class Models:
     """Stands in for analysis.Models."""
 
-    default = "cheerful"
+    default, live_default = "gloomy", "cheerful"
     names = ("cheerful", "gloomy")
 
     def __init__(self) -> None:
@@ -373,7 +374,8 @@ def test_moving_pictures_take_the_bundled_8_bit_file_and_photographs_do_not(demo
     from analysis import Models as Offered
 
     models = Offered()
-    assert models.quick("attention_cnn").precision == "int8" and models.quick("attention_cnn") is models.quick(None)
+    assert models.quick("attention_cnn").precision == "int8" and models.quick(models.live_default) is models.quick(None)
+    assert models.quick(None) is not models.predictor(None) and models.live_default == LIVE_MODEL != models.default
     assert models.predictor("attention_cnn").precision == "fp32"
 
 
