@@ -16,10 +16,10 @@ from typing import Any
 
 from fer import paths
 from fer.errors import DataError
-from fer.evaluation.results import write_text
+from fer.evaluation.results import ABLATIONS, write_text
 from fer.evaluation.seeds import SeedDifference, Spread, change_in_points, in_points, seed_difference, spread
 
-FILE, FOLDER = "ablations.csv", "ablations"
+FILE = "ablations.csv"
 PLAIN = "plain"
 COLUMNS: dict[str, type] = {
     "model": str,
@@ -98,7 +98,7 @@ def write(rows: Iterable[Mapping[str, Any]], root: str | Path | None, data: str)
 
 def history_file(row: Mapping[str, Any], root: str | Path | None, data: str) -> Path:
     """Where the history of a run lies."""
-    return _place(root, data) / FOLDER / row["model"] / f"{row['lever']}-{row['epochs']}-{row['seed']}.jsonl"
+    return _place(root, data) / ABLATIONS / row["model"] / f"{row['lever']}-{row['epochs']}-{row['seed']}.jsonl"
 
 
 def of_history(lines: Sequence[str]) -> dict[str, Any]:

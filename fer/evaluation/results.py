@@ -23,6 +23,7 @@ SCHEMA = 2
 METRICS, PREDICTIONS, HISTORY = "metrics.json", "predictions.parquet", "history.jsonl"
 SEEN = ("", "exact", "near")
 # view of a face -> prefix of its columns in predictions.parquet
+ABLATIONS = "ablations"  # beside the folders of the models, see `fer.evaluation.ablations`
 VIEWS = {"single": "p_", "flip": "flip_", "tencrop": "tencrop_"}
 _SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "top2", "nll", "brier", "ece")
 _AGAIN = "make it again with scripts/evaluate.py"
@@ -150,7 +151,7 @@ def read_results(
     """
     base = Path(root or paths.results_dir()) / data
     found: list[ModelResult] = []
-    for folder in sorted(p for p in base.glob("*") if p.is_dir()):
+    for folder in sorted(p for p in base.glob("*") if p.is_dir() and p.name != ABLATIONS):
         try:
             found.append(read_result(folder))
         except DataError as e:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fer.errors import DataError
-from fer.evaluation import ablations, readme
+from fer.evaluation import ablations, readme, results
 from fer.paths import ROOT
 
 DATA = readme.MAIN_DATA
@@ -94,6 +94,18 @@ def test_every_stored_run_is_what_its_history_says():
             told = ablations.of_history(lines)
             assert {k: row[k] for k in told} == told, row
         known = {ablations.history_file(r, None, data) for r in ablations.read(None, data)}
-        assert known == set((file.parent / ablations.FOLDER).rglob("*.jsonl")), (
+        assert known == set((file.parent / results.ABLATIONS).rglob("*.jsonl")), (
             "a history without its row, or the reverse"
         )
+
+
+def test_the_histories_are_no_model_without_results(tmp_path):
+    row = run("plain", 1, 0.6)
+    ablations.write([row], tmp_path, DATA)
+    history = ablations.history_file(row, tmp_path, DATA)
+    history.parent.mkdir(parents=True)
+    history.write_text("")
+    problems = []
+    assert results.read_results(tmp_path, DATA, problems) == [] and problems == []
+    (tmp_path / DATA / "net").mkdir()
+    assert results.read_results(tmp_path, DATA, problems) == [] and len(problems) == 1
