@@ -28,7 +28,7 @@ MODELS: dict[str, str] = {
 }
 
 # First choice for moving pictures: the fastest of the bundled nets within a point of the best on PublicTest, in 8 bits.
-LIVE_MODEL = "vgg8"
+LIVE_MODEL = "tiny_cnn"
 
 RECIPES = ("best", "reference")
 
