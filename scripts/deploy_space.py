@@ -23,6 +23,7 @@ from fnmatch import fnmatch
 from fer.command_line import refuse_tokens, run_script
 from fer.errors import CheckpointError, ConfigError
 from fer.files import fresh_folder
+from fer.models import LIVE_MODEL
 from fer.paths import ROOT, checkpoints_dir, results_dir
 
 # never part of a Space, whoever left them there
@@ -168,7 +169,7 @@ def built_model(text: str) -> list[str]:
         raise ConfigError(
             f"the page holds one net, {name}, and --models asks for {text}; another page: python demo/static/build.py --model {other}"
         )
-    again = "make static" if name == "attention_cnn" else f"python demo/static/build.py --model {name}"
+    again = "make static" if name == LIVE_MODEL else f"python demo/static/build.py --model {name}"
     try:
         manifest = verify(name)
     except CheckpointError as e:

@@ -23,7 +23,7 @@ from fer.errors import ConfigError
 from fer.evaluation.results import METRICS, folder_of
 from fer.faces.crop import MARGIN
 from fer.hub import downloads
-from fer.models import get_model
+from fer.models import LIVE_MODEL, get_model
 
 PAGE = ("index.html", "style.css", "app.js", "faces.js", "net.js", "worker.js", "pixels.js", "yunet.js", "README.md")
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
@@ -34,7 +34,7 @@ MOST_PARAMETERS = 1_200_000
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
     p = argparse.ArgumentParser(description="Build the page that runs in the visitor's browser.")
-    p.add_argument("--model", default="attention_cnn", help="net of at most 1.2 million parameters, grey input")
+    p.add_argument("--model", default=LIVE_MODEL, help=f"grey, at most 1.2 million parameters (default {LIVE_MODEL})")
     p.add_argument("--out", type=Path, default=HERE / "dist", help="folder to make (default: demo/static/dist)")
     args = p.parse_args(argv)
     return run_script(lambda: build(args.model, args.out))
@@ -101,7 +101,7 @@ def add_net(model: str, page: Path) -> dict[str, Any]:
     if manifest.classical or manifest.input.channels != 1 or parameters > MOST_PARAMETERS:
         raise ConfigError(
             f"{manifest.model} ({parameters:,} parameters) does not fit the page: a net with grey input and at most "
-            f"{MOST_PARAMETERS:,} parameters is needed, for example attention_cnn"
+            f"{MOST_PARAMETERS:,} parameters is needed, for example {LIVE_MODEL}"
         )
     data, info = export.export_fp32(folder)
     (page / "net.onnx").write_bytes(data)

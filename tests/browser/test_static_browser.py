@@ -21,6 +21,7 @@ from fer.data.synthetic import draw_face
 from fer.errors import HubError
 from fer.faces import crop
 from fer.hub import downloads
+from fer.models import LIVE_MODEL
 
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = ROOT / "demo" / "static"
@@ -40,7 +41,7 @@ pytestmark = [
     ),
 ]
 pytest.importorskip("playwright", reason="playwright is not installed")
-MODEL = "attention_cnn"
+MODEL = LIVE_MODEL
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATIENCE_S = 90
 YUNET_ADDRESS = "https://huggingface.co/**"

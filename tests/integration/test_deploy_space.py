@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from fer.checkpoint import read_manifest, trained_models, write_manifest
+from fer.models import LIVE_MODEL
 from tests.hub_calls import without_attributes
 from tests.hub_look_alike import READER, USER, WRITER, Client, HubLookAlike
 from tests.hub_routes import card_errors
@@ -51,9 +52,9 @@ def page(tmp_path_factory):
     (built / "README.md").write_text("---\ntitle: A page\nlicense: mit\nsdk: static\n---\n")
     for name in ("index.html", "net.onnx", "vendor/ort.wasm"):
         (built / name).write_text(name)
-    manifest = read_manifest("attention_cnn")
+    manifest = read_manifest(LIVE_MODEL)
     about = {"checkpoint_sha256": manifest.weights["sha256"], "temperature": manifest.temperature}
-    (built / "about.json").write_text(json.dumps({"model": "attention_cnn"} | about))
+    (built / "about.json").write_text(json.dumps({"model": LIVE_MODEL} | about))
     return built
 
 
@@ -215,15 +216,15 @@ class TestStatic:
         run.built = built
         return run
 
-    @pytest.mark.parametrize("models", [(), ("--models", "all"), ("--models", "attention_cnn")])
+    @pytest.mark.parametrize("models", [(), ("--models", "all"), ("--models", LIVE_MODEL)])
     def test_what_fits_is_published(self, models, deploy, tmp_path):
         assert deploy(*models)[0] == 0 and (tmp_path / "out" / "net.onnx").is_file()
 
     @pytest.mark.parametrize(
         ("changes", "words"),
         [
-            ({"checkpoint_sha256": "0" * 64}, "built with other weights of attention_cnn than these; run: make static"),
-            ({"temperature": 9.0}, "built with other weights of attention_cnn than these; run: make static"),
+            ({"checkpoint_sha256": "0" * 64}, f"built with other weights of {LIVE_MODEL} than these; run: make static"),
+            ({"temperature": 9.0}, f"built with other weights of {LIVE_MODEL} than these; run: make static"),
             (
                 {"model": "baseline_cnn"},
                 "other weights of baseline_cnn than these; run: python demo/static/build.py --model baseline_cnn",
@@ -235,10 +236,10 @@ class TestStatic:
         status, said = deploy(**changes)
         assert status == 2 and words in said and said.count("\n") == 1 and not (tmp_path / "out").exists()
 
-    @pytest.mark.parametrize("asked", ["vit_tiny", "attention_cnn,vit_tiny"])
+    @pytest.mark.parametrize("asked", ["vit_tiny", f"{LIVE_MODEL},vit_tiny"])
     def test_another_net_than_the_page_holds_is_an_error(self, asked, deploy, tmp_path):
         status, said = deploy("--models", asked)
-        assert status == 2 and f"holds one net, attention_cnn, and --models asks for {asked}" in said
+        assert status == 2 and f"holds one net, {LIVE_MODEL}, and --models asks for {asked}" in said
         assert "demo/static/build.py --model" in said and not (tmp_path / "out").exists()
 
     def test_a_page_from_older_files_is_not(self, deploy):
@@ -246,7 +247,7 @@ class TestStatic:
         status, said = deploy()
         assert status == 2 and "index.html changed since the page" in said and "make static" in said
 
-    @pytest.mark.parametrize("text", ["{", "[]", '{"model": "attention_cnn"}'])
+    @pytest.mark.parametrize("text", ["{", "[]", '{"model": "tiny_cnn"}'])
     def test_a_damaged_page_is_not(self, text, deploy, script, tmp_path, capsys):
         (deploy.built / "about.json").write_text(text)
         assert script.main(["--app", "static", "--dry-run", "--out", str(tmp_path / "out")]) == 2
