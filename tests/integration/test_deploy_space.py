@@ -357,7 +357,12 @@ def test_the_demo_space_starts_as_it_is_and_answers(spaces, tmp_path):
     log = tmp_path / "log"
     with open(log, "wb") as out:
         app = subprocess.Popen(
-            [sys.executable, "-u", "app.py", "--port", "7917"], cwd=spaces["demo"], env=env, stdout=out, stderr=out
+            [sys.executable, "-u", "app.py", "--port", "7917"],
+            cwd=spaces["demo"],
+            env=env,
+            stdout=out,
+            stderr=out,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
         )
     try:
         deadline = time.monotonic() + 240
@@ -369,7 +374,10 @@ def test_the_demo_space_starts_as_it_is_and_answers(spaces, tmp_path):
         assert [f["label"] for f in answer["faces"]] == ["happy"]
     finally:
         app.send_signal(signal.SIGINT)
-        app.wait(timeout=30)
+        try:
+            app.wait(timeout=30)
+        finally:
+            app.kill()  # nothing is left behind if it did not stop
 
 
 @pytest.mark.slow
