@@ -36,7 +36,7 @@ train: $(VENV)/.app ## train every model on the prepared data
 	$(BIN)/python scripts/train.py --model all
 
 evaluate: $(VENV)/.app ## score every trained model, redraw figures, leaderboard and README table
-	$(BIN)/python scripts/evaluate.py
+	$(BIN)/python scripts/evaluate.py --readme
 
 test: $(VENV)/.dev ## the test suite (minutes, offline)
 	$(BIN)/python -m pytest -q

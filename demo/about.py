@@ -8,12 +8,14 @@ from collections.abc import Callable
 import gradio as gr
 
 import cards
+import marks
 from analysis import NO_MODEL, Models
 from fer.errors import FerError
 
 _log = logging.getLogger("fer.demo")
 
-TEXT = """## What this is for
+_RIGHT_BELOW, _RIGHT_ABOVE = (f"{low} to {high}" for low, high in (marks.RIGHT_BELOW, marks.RIGHT_ABOVE))
+TEXT = f"""## What this is for
 
 Looking at how neural nets read facial expressions: what they answer, how sure they are, where they looked, and where
 they fail. The seven words are those of FER2013, a collection of 35,887 small grey faces from a web search.
@@ -33,8 +35,8 @@ they fail. The seven words are those of FER2013, a collection of 35,887 small gr
 
 ## What the marks mean
 
-- **Unsure**: the likeliest word has less than 50 %. On FER2013's test faces the models are right in 36 to 41 % of such
-  cases, and in 74 to 79 % of the others.
+- **Unsure**: the likeliest word has less than {100 * marks.UNSURE_BELOW:.0f} %. On FER2013's test faces the models are
+  right in {_RIGHT_BELOW} % of such cases, and in {_RIGHT_ABOVE} % of the others.
 - **Perhaps no face**: said by the face detector, not by the nets, some of which answer noise and walls as firmly as
   faces. In a trial the detector found no face in any of 249 crops of noise, walls and textures; of drawn faces it
   missed one in thirty, of FER2013's tight grey crops one in four, of larger photographs none in 150.

@@ -144,12 +144,14 @@ class Models:
             return self._loaded[name, backend]
 
     def warm_up(self) -> threading.Thread:
-        """Load every model in the background, the default first, so that no visitor waits for it."""
+        """Load every model in the background, the two defaults first, so that no visitor waits for it."""
 
         def load_all() -> None:
-            for name in sorted(self._places, key=lambda n: n != self.default):
+            wanted = [(self.predictor, self.default), (self.quick, self.live_default)]
+            wanted += [(self.predictor, n) for n in self._places if n != self.default]
+            for load, name in wanted:
                 try:
-                    self.predictor(name)
+                    load(name)
                 except FerError as e:  # said again, in full, to whoever chooses it
                     _log.warning("%s", e)
 

@@ -247,7 +247,7 @@ def _api(models: Models) -> None:
         preprocess=False,
         concurrency_id="analyze",
         api_name="analyze",
-        api_description=f"{API_HELP} Models: {', '.join(models.names) or 'none yet'}.",
+        api_description=f"{API_HELP} Models: {', '.join(models.names) or 'none yet'}. The default: {models.default}.",
     )
 
 

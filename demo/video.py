@@ -269,5 +269,6 @@ def _api(models: Models, desk: Desk) -> None:
         concurrency_id="film",
         concurrency_limit=None,
         api_name="video",
-        api_description=API_HELP.format(**vars(desk.limits)) + f" Models: {', '.join(models.names) or 'none yet'}.",
+        api_description=API_HELP.format(**vars(desk.limits))
+        + f" Models: {', '.join(models.names) or 'none yet'}. The default: {models.live_default}.",
     )

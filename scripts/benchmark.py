@@ -29,7 +29,11 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(description="Measure training, start-up, the live pipeline and the backends.")
     p.add_argument("what", choices=("train", "load", "pipeline", "backends"))
-    p.add_argument("--model", default=None, help="default: attention_cnn; for load and backends every trained model")
+    p.add_argument(
+        "--model",
+        default=None,
+        help="default: attention_cnn for train, the Live page's for pipeline; for load and backends every trained model",
+    )
     p.add_argument("--steps", type=int, default=20, help="training steps; frames of the pipeline are ten times as many")
     p.add_argument("--batch-size", type=int, default=128)
     p.add_argument("--device", default="auto")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Put an app online as a Hugging Face Space: python scripts/deploy_space.py --app demo --namespace NAME
 
-demo is the Gradio page, lab the Streamlit one (in Docker), static the page that runs the nets in the browser, for which a
+demo is the Gradio page, lab the Streamlit one (in Docker), static the page that runs one net in the browser, for which a
 Space costs nothing. The package `fer` and the checkpoints go with the app: PyPI's `fer` is another project. The token comes
 from `hf auth login` or from HF_TOKEN, never from the command line.
 """

@@ -94,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         const=README,
         metavar="FILE",
-        help="also put the leaderboard, and what attention bought, between the README's markers",
+        help="also put the tables, and what attention bought, between the README's markers",
     )
     p.add_argument(
         "--check-readme",

@@ -66,9 +66,9 @@ def main() -> None:
     st.markdown(
         "The pages compute from what is stored below `results/`: `python scripts/evaluate.py` writes scores and "
         "predictions, `python scripts/explain.py` the heat maps and their scores, training the histories. A changed "
-        "file is read again at once; the environment variable `FER_RESULTS` moves the folder. Only *Try it*, the "
-        "overlays of *Errors* and the last part of *Attention* run models, from `checkpoints/`; *Errors* shows the "
-        "faces where the prepared data lie in `data/`."
+        "file is read again at once; the environment variable `FER_RESULTS` moves the folder. Only *Try it*, "
+        "*Emoji mirror*, the overlays of *Errors* and the last part of *Attention* run models, from `checkpoints/`; "
+        "*Errors* shows the faces where the prepared data lie in `data/`."
     )
     st.caption(
         f"facial-expression-lab {fer.__version__} · Python {platform.python_version()} · "

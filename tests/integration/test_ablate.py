@@ -218,10 +218,14 @@ def test_every_lever_changes_what_it_says_and_nothing_else():
         )
         assert changed == said | ({"phases"} if lever.longer > 1 or lever.cycles > 1 else set()), name
         assert (job.model_args != plain.model_args) == bool(lever.model_args)
+        if "augment" in changed:
+            before, after = vars(plain.recipe.augment), vars(job.recipe.augment)
+            assert {f"augment.{k}={v:g}" for k, v in after.items() if v != before[k]} == set(lever.settings)
     assert job_of("vit_tiny", "longer", 7, 3).recipe.epochs == 6
     assert job_of("vit_tiny", "snapshots", 7, 6).recipe.phases[0].cycle_ends() == (3, 6)
     assert job_of("vit_tiny", "snapshots", 7, 3) is None, "three epochs are not two cycles alike"
     assert job_of("tiny_cnn", "drop_path", 7) is None, "it has no such argument"
+    assert job_of("tiny_cnn", "crop40", 7).spec.size_px == 40
     assert job_of("cbam_cnn4", "crop40", 7) is None, "it takes multiples of 16 px"
     assert job_of("cbam_cnn4", "distilled", 7) is None, "nobody teaches itself"
 

@@ -339,8 +339,15 @@ def test_without_a_model_the_page_stands_and_says_how_to_get_one(demo, monkeypat
 def test_a_given_checkpoint_is_offered_first(demo, untrained, trained):
     models = demo["analysis"].Models(untrained("baseline_cnn"))
     assert models.default == models.names[0] and models.predictor(None).name == "baseline_cnn"
-    assert "attention_cnn" in models.names
+    assert "attention_cnn" in models.names and models.live_default == models.default
+
+
+def test_what_is_chosen_at_the_start_is_loaded_first(demo, monkeypatch):
+    models, seen = demo["analysis"].Models(), []
+    monkeypatch.setattr("fer.inference.load", lambda place, backend: seen.append((Path(place).name, backend)))
     models.warm_up().join(timeout=60)
+    assert seen[:2] == [(models.default, "auto"), (models.live_default, "fastest")]
+    assert {name for name, _ in seen[2:]} == set(models.names) - {models.default} and len(seen) == len(set(seen))
 
 
 @pytest.mark.parametrize("what", ["absent", "empty folder", "text"])

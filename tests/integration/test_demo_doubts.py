@@ -155,6 +155,22 @@ def test_the_nets_alone_could_not_tell(demo, bundled):
     assert surest > demo["marks"].UNSURE_BELOW
 
 
+def test_how_often_the_unsure_are_right_is_what_the_stored_predictions_say(demo, bundled):
+    from fer.evaluation.results import read_result
+
+    below, above = [], []
+    for name in bundled.names:
+        scored = read_result(ROOT / "results" / demo["marks"].DATA / name)
+        probs, labels = scored.probs("test"), scored.labels("test")
+        right, unsure = probs.argmax(1) == labels, probs.max(1) < demo["marks"].UNSURE_BELOW
+        below.append(100 * right[unsure].mean())
+        above.append(100 * right[~unsure].mean())
+    assert (round(min(below)), round(max(below))) == demo["marks"].RIGHT_BELOW
+    assert (round(min(above)), round(max(above))) == demo["marks"].RIGHT_ABOVE
+    told = "right in {} to {} % of such cases, and in {} to {} % of the others"
+    assert told.format(*demo["marks"].RIGHT_BELOW, *demo["marks"].RIGHT_ABOVE) in " ".join(demo["about"].TEXT.split())
+
+
 def test_a_small_face_does_not_make_a_large_picture_a_face(demo):
     picture, (box,) = draw_scene(["happy"], np.random.default_rng(4), 200, 200, "plain")
     wide = np.full((600, 600, 3), 128, np.uint8)

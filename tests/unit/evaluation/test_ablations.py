@@ -87,13 +87,16 @@ def test_of_equal_epochs_that_of_the_lower_loss_is_the_best():
 
 
 def test_every_stored_run_is_what_its_history_says():
-    for file in sorted((ROOT / "results").glob(f"*/{ablations.FILE}")):
+    here = ROOT / "results"
+    files = sorted(here.glob(f"*/{ablations.FILE}"))
+    assert files
+    for file in files:
         data = file.parent.name
-        for row in ablations.read(None, data):
-            lines = ablations.history_file(row, None, data).read_text(encoding="utf-8").splitlines()
+        for row in ablations.read(here, data):
+            lines = ablations.history_file(row, here, data).read_text(encoding="utf-8").splitlines()
             told = ablations.of_history(lines)
             assert {k: row[k] for k in told} == told, row
-        known = {ablations.history_file(r, None, data) for r in ablations.read(None, data)}
+        known = {ablations.history_file(r, here, data) for r in ablations.read(here, data)}
         assert known == set((file.parent / results.ABLATIONS).rglob("*.jsonl")), (
             "a history without its row, or the reverse"
         )

@@ -245,6 +245,9 @@ def test_the_committed_readme_shows_the_committed_results():
         pytest.skip("no results committed yet")
     committed = (paths.results_dir() / leaderboard.FILE).read_text(encoding="utf-8")
     assert leaderboard.to_csv(leaderboard.build()) == committed
+    text = front.read_text(encoding="utf-8")
+    for part in (readme.LEADERBOARD, readme.ATTENTION, readme.SEEDS, readme.ABLATIONS, readme.SPEED):
+        assert all(m in text for m in readme.markers(part)), f"the README has lost its part {part}"
     assert readme.is_current(front), "run: python scripts/evaluate.py --from-predictions --readme"
 
 

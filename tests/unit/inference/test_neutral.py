@@ -10,6 +10,7 @@ from fer.errors import ConfigError, DataError
 from fer.faces import crop
 from fer.inference.neutral import NeutralCollector, measure_offset
 from fer.labels import FER7, LabelSet
+from fer.models import LIVE_MODEL
 
 ANGRY, HAPPY, SAD, NEUTRAL = (FER7.index(n) for n in ("angry", "happy", "sad", "neutral"))
 
@@ -106,9 +107,9 @@ def test_through_pixels_it_restores_neutral_and_costs_little():
     """Drawn subjects whose resting face a bundled net takes for something else."""
     import fer
 
-    net = fer.load("attention_cnn", backend="fastest")  # as moving pictures do
+    net = fer.load(LIVE_MODEL, backend="fastest")  # as moving pictures do
     restored, before, after = [], [], []
-    for subject in range(48):
+    for subject in range(60):
         rng = np.random.default_rng([8, subject])
         person = draw_person(1000 + subject, RESTS[subject % len(RESTS)], plain=True)
         rest = net.predict_proba([snapshot(person, "neutral", rng) for _ in range(12)])
