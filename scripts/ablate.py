@@ -6,7 +6,7 @@
 
 Writes results/<data>/ablations.csv and the history of every run; the test split is never opened. Runs that stand there
 already are left alone, so the same command goes on where an earlier one stopped. All levers get the first seed before
-any gets the second. A short schedule favours levers that learn fast: what regularises shows its worth in long runs.
+any gets the second. A short schedule favours levers that learn fast: what regularises may do better in long runs.
 """
 
 import sys

@@ -238,7 +238,7 @@ def _levers(chosen: Selection) -> None:
     st.subheader("One lever of training at a time")
     st.caption(
         "The plain recipe and one change of it, trained with the same seeds and judged on the validation split alone. "
-        "On a short schedule, what regularises loses: its worth shows in long runs."
+        "A short schedule favours what learns fast: what regularises may do better in long runs."
     )
     for (model, epochs), rows in groups.items():
         lines = [
