@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 from fer.errors import ConfigError
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -22,7 +29,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
         with open(part, "rb+") as f:
@@ -30,6 +37,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone_with(path: str | Path) -> Iterator[None]:
+    """Between the reading of a file and the writing of it anew no other process of this machine does the same.
+
+    Waits for its turn. Where locks are not to be had it goes on without one.
+    """
+    name = hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:20]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"fer-{name}.lock")
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError) as e:
+        _log.warning("%s: no lock (%s); let one process write at a time", path, e)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def fresh_folder(path: str | Path, what: str) -> Path:

@@ -235,7 +235,7 @@ class Recipe:
         name: "best", or "reference" for the recipe of the project that the model comes from.
         mixup, cutmix: Alpha of the Beta distribution that the share is drawn from, per image; 0 = none. With both, each
             image gets one of the two (Zhang et al. 2018; Yun et al. 2019).
-        mix_off: Share of a phase's epochs, at its end, without mixup and cutmix.
+        mix_off: Share of a phase's epochs, at its end and in whole epochs (rounded down), without mixup and cutmix.
         sam_rho: Radius of sharpness-aware minimisation (Foret et al. 2021), twice the cost; 0 = none.
         accumulate: Steps whose gradients are summed up before the weights move: batch_size images in all.
         ferplus_weight: Weight of an auxiliary head that learns the FER+ votes of the training rows (KL); 0 = none. Such

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer.command_line import run_script
 from fer.errors import CheckpointError, ConfigError, FerError
+from fer.files import alone_with
 from fer.paths import ROOT, data_dir, results_dir
 
 if TYPE_CHECKING:
@@ -153,7 +154,8 @@ def pull(
         history.parent.mkdir(parents=True, exist_ok=True)
         history.write_text("\n".join(lines) + "\n", encoding="utf-8")
         # after its history: a row never stands alone; read again, since others may have written meanwhile
-        ablations.write([*ablations.read(root, data.name), row], root, data.name)
+        with alone_with(root / data.name / ablations.FILE):
+            ablations.write([*ablations.read(root, data.name), row], root, data.name)
         print(f"{model} {lever}, seed {seed}: {100 * row['val_accuracy']:.2f} in {row['seconds']:.0f} s", flush=True)
     print(ablations.text(root, data.name))
     if left:
@@ -212,25 +214,28 @@ def seeds_of(text: str) -> list[int]:
 def require_same(
     rows: Sequence[dict[str, Any]], wanted: Sequence[Wanted], data: "Dataset", root: Path, votes: Path | None
 ) -> None:
-    """Refuse to go on with a table whose plain runs were asked for otherwise: its levers would be compared with others.
+    """Refuse to go on with a table whose runs were asked for otherwise: unlike runs would be compared, or averaged.
 
     Args:
-        wanted: The runs to do.
+        wanted: The runs to do. A lever's stored run with a seed of theirs is trained again if it is another one.
         votes: As for --votes.
 
     Raises:
-        ConfigError: plain runs of another recipe or other data.
+        ConfigError: runs of another recipe, with other teachers or on other data.
     """
     from fer.evaluation import ablations
 
-    plain = {(model, epochs): job for model, lever, _, epochs, job in wanted if lever == ablations.PLAIN}
+    jobs = {(model, epochs, lever): job for model, lever, _, epochs, job in wanted}
+    again = {(model, epochs, lever, seed) for model, lever, seed, epochs, _ in wanted if lever != ablations.PLAIN}
     for r in rows:
-        job = plain.get((r["model"], r["epochs"])) if r["lever"] == ablations.PLAIN else None
-        if job is not None and r["job"] != digest_of(replace(job, seed=r["seed"]), data, votes):
+        key = r["model"], r["epochs"], r["lever"]
+        if key not in jobs or (*key, r["seed"]) in again:
+            continue
+        if r["job"] != digest_of(replace(jobs[key], seed=r["seed"]), data, votes):
             raise ConfigError(
                 f"{root / data.name / ablations.FILE} holds runs of {r['model']} over {r['epochs']} epochs by another "
-                "recipe or on other data, which cannot be compared with these; delete them and their histories, or "
-                "write elsewhere with --results"
+                f"recipe or on other data ({r['lever']}, seed {r['seed']}), which cannot be compared with these; delete "
+                "them and their histories, or write elsewhere with --results"
             )
 
 

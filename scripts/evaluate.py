@@ -129,7 +129,7 @@ def chosen(args: argparse.Namespace) -> list[str]:
 def score_all(args: argparse.Namespace) -> tuple[Path, str]:
     """Load, predict, write; returns the folder of results and the name of the data set."""
     from fer.scoring.card import is_foreign, row_name, row_names, seed_row
-    from fer.scoring.score import Options, Scorer, add_seed_rows
+    from fer.scoring.score import Options, Scorer, add_seed_rows, require_free_line
 
     targets = chosen(args)
     try:
@@ -151,6 +151,8 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str]:
         start = time.perf_counter()
         bundled = find(target).parent == paths.checkpoints_dir()
         only_a_line = args.seed_row and not bundled
+        if only_a_line:
+            require_free_line(read_manifest(target), out, dataset.name)
         scored = scorer.score_in_passing(target, name, options) if only_a_line else scorer.score(target, name, options)
         if (args.seed_row or bundled) and not is_foreign(scored.manifest, dataset.name):
             rows.append(seed_row(scored.manifest, scored.metrics))
@@ -256,11 +258,19 @@ def combine(found: Sequence[results.ModelResult], asked: Sequence[str], out: Pat
     except DataError as e:
         say_left_out([str(e)])
         before = []
-    kept = [tuple(e["members"]) for e in before if set(e["members"]) <= by_name.keys()]
-    if not (wanted or kept):
-        return []
-    made = [report.ensemble_entry([by_name[n] for n in m]) for m in dict.fromkeys([*kept, *wanted])]
-    stored.write_ensembles(made, out, data)
+    made = []
+    for members in dict.fromkeys([*(tuple(e["members"]) for e in before), *wanted]):
+        try:
+            if lacking := [n for n in members if n not in by_name]:
+                raise DataError(f"no results of {', '.join(lacking)}")
+            made.append(report.ensemble_entry([by_name[n] for n in members]))
+        except DataError as e:
+            if members in wanted:
+                raise
+            say_left_out([f"the ensemble {' + '.join(members)} stays as it was stored: {e}"])
+            made += [old for old in before if tuple(old["members"]) == members][:1]
+    if made:
+        stored.write_ensembles(made, out, data)
     return made
 
 

@@ -34,6 +34,10 @@ class Estimator(Protocol):
         """
         ...
 
+    def out_of_fold(self, faces: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """What `calibrate` returns for the faces that it was given, once more and without changing anything."""
+        ...
+
     def log_proba(self, faces: np.ndarray) -> np.ndarray:
         """Calibrated log-probabilities, float64 (N, C)."""
         ...

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from fer.data import Dataset
+from fer.checkpoint import Manifest
+from fer.data import Dataset, Split
 from fer.evaluation import calibration
 from fer.evaluation.ensemble import average
+from fer.inference.classical import ClassicalPredictor
 from fer.inference.predictor import Predictor, load
 from fer.labels import LabelSet, project
-from fer.transforms import ten_crop
+from fer.transforms import prepare, ten_crop
 
+OWN_CALIBRATION = "own calibration"  # an estimator's probabilities are fitted when it is trained
 BATCH_SIZE = 32  # on a CPU faster than 256, by a tenth (nets) to four fifths (hog_svm): it stays in the cache
 
 
@@ -57,6 +60,27 @@ def ten_crop_answers(
     return out
 
 
+def out_of_fold(predictor: Predictor, split: Split, mirror: bool = False) -> np.ndarray:
+    """Probabilities of an estimator for the faces that its calibration was fitted on, each from a fit without it.
+
+    Asked as usual it would answer these faces better than new ones: its calibration moves the likeliest class.
+
+    Args:
+        split: The validation split of the data that the estimator was trained on.
+
+    Returns:
+        (N, C) float32.
+    """
+    assert isinstance(predictor, ClassicalPredictor)
+    faces = prepare(mirrored(split.faces) if mirror else split.faces, predictor.input_spec)
+    return np.exp(predictor.estimator.out_of_fold(faces, split.labels)).astype(np.float32)
+
+
+def was_calibrated_on(manifest: Manifest, dataset: Dataset) -> bool:
+    """Is it an estimator whose probabilities were fitted on the validation split of these data?"""
+    return manifest.classical and "val" in dataset.splits and manifest.data.get("fingerprint") == dataset.fingerprint
+
+
 def validation_accuracy(
     checkpoints: Sequence[str], dataset: Dataset, view: str = "single", device: str = "cpu"
 ) -> float:
@@ -81,7 +105,7 @@ def validation_accuracy(
 
 
 def temperature_of(predictor: Predictor, raw: Mapping[str, np.ndarray], dataset: Dataset) -> dict[str, Any]:
-    """The checkpoint's own temperature, or one fitted here on validation where it has none.
+    """The checkpoint's own temperature, or one fitted here on validation where a net has none.
 
     Args:
         raw: Split -> (N, C) answers without temperature.
@@ -91,6 +115,8 @@ def temperature_of(predictor: Predictor, raw: Mapping[str, np.ndarray], dataset:
     """
     if predictor.temperature != 1:
         return {"value": round(predictor.temperature, 6), "source": "checkpoint"}
+    if predictor.manifest.classical:  # another fit on the same faces would make it too sure
+        return {"value": 1.0, "source": OWN_CALIBRATION}
     if "val" not in raw:
         return {"value": 1.0, "source": "none"}
     log_probs = calibration.log_probabilities(raw["val"])

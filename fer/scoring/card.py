@@ -10,6 +10,7 @@ from fer.data import Dataset
 from fer.errors import ConfigError
 from fer.evaluation.results import ModelResult
 from fer.models import get_model, get_preset
+from fer.scoring.answers import OWN_CALIBRATION
 from fer.scoring.facts import majority_of
 
 # a model that is the attention-off twin of another by its architecture -> that other
@@ -130,9 +131,10 @@ def is_unchanged(result: ModelResult, manifest: Manifest, dataset: Dataset) -> b
     """Do the stored predictions come from this checkpoint, its temperature and these data?"""
     m = result.metrics
     temperature, source = m["temperature"]["value"], m["temperature"].get("source")
-    same_temperature = (
-        abs(temperature - manifest.temperature) < 1e-5 if manifest.temperature != 1 else source != "checkpoint"
-    )
+    if manifest.temperature != 1:
+        same_temperature = abs(temperature - manifest.temperature) < 1e-5
+    else:
+        same_temperature = source == OWN_CALIBRATION if manifest.classical else source != "checkpoint"
     return (
         result.predictions is not None
         and (m.get("checkpoint") or {}).get("sha256") == manifest.weights.get("sha256")

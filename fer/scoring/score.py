@@ -12,13 +12,14 @@ import numpy as np
 
 from fer.checkpoint import Manifest, find, read_manifest
 from fer.data import Dataset
-from fer.errors import DataError
+from fer.errors import ConfigError, DataError
 from fer.evaluation import calibration, report, results, stored
 from fer.evaluation.crowd import crowd_scores
+from fer.files import alone_with
 from fer.inference import load
 from fer.inference.predictor import Predictor
 from fer.scoring import answers as ask
-from fer.scoring.card import card_for, is_foreign, is_unchanged
+from fer.scoring.card import card_for, is_foreign, is_unchanged, row_name
 from fer.scoring.cost import cost
 from fer.scoring.facts import data_facts, seen_in_training, votes_of
 from fer.scoring.robustness import robustness
@@ -142,15 +143,23 @@ class Scorer:
         """Predictions of every split, face and mirrored face, and the temperature that they were divided by."""
         label_set, batch_size = self.dataset.label_set, options.batch_size
         parts = {k: self.dataset[k] for k in self.splits}
-        raw = {k: ask.answers(predictor, s.faces, label_set, batch_size) for k, s in parts.items()}
-        temperature = ask.temperature_of(predictor, raw, self.dataset)
+        folded = {"val"} & parts.keys() if ask.was_calibrated_on(predictor.manifest, self.dataset) else set()
+
+        def asked(split: str, mirror: bool) -> np.ndarray:
+            if split in folded:
+                return ask.out_of_fold(predictor, parts[split], mirror)
+            faces = parts[split].faces
+            return ask.answers(predictor, ask.mirrored(faces) if mirror else faces, label_set, batch_size)
+
+        raw = {k: asked(k, False) for k in parts}
+        temperature = ask.temperature_of(predictor, raw, self.dataset) | ({"out_of_fold": "val"} if folded else {})
         foreign = is_foreign(predictor.manifest, self.dataset.name)  # copies of training faces that it never saw
         table: dict[str, dict[str, Any]] = {}
         for k, split in parts.items():
             single = calibration.apply_temperature(raw[k], temperature["value"])
             table[k] = {"rows": split.rows, "labels": split.labels, "single": single}
             if mirror:
-                other = ask.answers(predictor, ask.mirrored(split.faces), label_set, batch_size)
+                other = asked(k, True)
                 table[k]["flip"] = (single + calibration.apply_temperature(other, temperature["value"])) / 2
                 if not foreign:
                     table[k]["seen"] = self.seen[k]
@@ -229,24 +238,55 @@ class Scored:
 
 def add_seed_rows(rows: Sequence[Mapping[str, Any]], out: Path, data: str) -> Path:
     """Put lines into seeds.csv; a line of the same model, seed and number of epochs is replaced."""
+    new = {_line(r) for r in rows}
+    with alone_with(out / data / stored.SEEDS):
+        kept = [r for r in stored.read_seeds(out, data) if _line(r) not in new]
+        return stored.write_seeds([*kept, *rows], out, data)
 
-    def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return row["model"], row["seed"], row["epochs"]
 
-    new = {key(r) for r in rows}
-    return stored.write_seeds([*(r for r in stored.read_seeds(out, data) if key(r) not in new), *rows], out, data)
+def require_free_line(manifest: Manifest, out: Path, data: str) -> None:
+    """A run's line in seeds.csv takes the place of no other run's.
+
+    Raises:
+        ConfigError: the file has a line of other weights for this model, seed and number of epochs.
+    """
+    line = row_name(manifest, data), manifest.seed, manifest.training.get("epochs")
+    for row in stored.read_seeds(out, data):
+        if _line(row) == line and row["sha256"] not in _shas(manifest):
+            raise ConfigError(
+                f"{out / data / stored.SEEDS} has a line of another run of {line[0]} with seed {line[1]} over "
+                f"{line[2]} epochs; give the run another --seed, or delete that line"
+            )
+
+
+def _shas(manifest: Manifest) -> tuple[Any, ...]:
+    return manifest.weights.get("sha256"), manifest.weights.get("made_from", "")
+
+
+def _line(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["model"], row["seed"], row["epochs"]
 
 
 def copy_history(checkpoint: Path, manifest: Manifest, data: str, folder: Path) -> None:
-    """Take the training history along: from beside the checkpoint, else from where promotion put it."""
+    """Take the training history along: from beside the checkpoint, else from where promotion put it.
+
+    In a folder of another data set one of other weights is not left standing.
+    """
     target = folder / results.HISTORY
-    trained_on = manifest.data.get("name") or data
-    promoted = [] if target.is_file() else [results.folder_of(trained_on, manifest.model)]
-    for place in (checkpoint, *promoted):
-        source = place / results.HISTORY
-        if source.is_file() and source.resolve() != target.resolve():
-            results.write_text(source.read_text(encoding="utf-8"), target)
+    home = results.folder_of(manifest.data.get("name") or data, manifest.model)
+    for source in (checkpoint / results.HISTORY, promoted_history(manifest, home)):
+        if source is not None and source.is_file():
+            if source.resolve() != target.resolve():
+                results.write_text(source.read_text(encoding="utf-8"), target)
             return
+    if is_foreign(manifest, data):
+        target.unlink(missing_ok=True)
+
+
+def promoted_history(manifest: Manifest, home: Path) -> Path | None:
+    """The history in a model's own results, if they are of these weights or not there yet."""
+    metrics = _earlier(home)
+    return home / results.HISTORY if metrics is None or _sha(metrics) in _shas(manifest) else None
 
 
 def _earlier(folder: Path) -> results.ModelResult | None:

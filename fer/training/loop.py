@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from fer.training.job import Job, build, differences, write_description
 from fer.training.losses import LOSSES, class_weights
 from fer.training.optim import Schedule, build_optimizer, train_mode
 from fer.training.processes import Processes
-from fer.training.record import Record
+from fer.training.record import SNAPSHOTS, Record
 from fer.training.step import Stepper
 from fer.training.stream import AugmentedStream, evaluate
 
@@ -160,6 +161,9 @@ class Trainer:
         if state is None:
             self.open(0, None)
             if self.processes.main:
+                if not resume:  # what an earlier run left in the folder is not this one's
+                    (self.run / resume_state.STATE).unlink(missing_ok=True)
+                    shutil.rmtree(self.run / SNAPSHOTS, ignore_errors=True)
                 write_description(self.run, description)
         else:
             self.open(state["phase"], None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -97,6 +98,20 @@ def test_no_run_is_begun_that_would_end_too_late(main, tmp_path, capsys):
     assert main(options) == 1
     assert "2 runs left for want of time" in capsys.readouterr().err
     assert ablations.read(tmp_path, "synthetic") == []
+
+
+def test_runs_of_a_lever_with_other_teachers_are_not_averaged(main, tmp_path, capsys, monkeypatch):
+    options = [*SMALL, "--results", str(tmp_path), "--lever", "no_ema", "--seeds"]
+    assert main([*options, "1"]) == 0
+    before = ablations.read(tmp_path, "synthetic")
+    monkeypatch.setitem(LEVERS, "no_ema", replace(LEVERS["no_ema"], settings=("ema_decay=0.5",)))
+    assert main([*options, "2"]) == 2
+    assert "(no_ema, seed 1), which cannot be compared" in capsys.readouterr().err
+    assert ablations.read(tmp_path, "synthetic") == before
+    assert main([*options, "1,2"]) == 0, "both are trained by the new one"
+    rows = ablations.read(tmp_path, "synthetic")
+    assert sorted((r["lever"], r["seed"]) for r in rows) == [(n, s) for n in ("no_ema", PLAIN) for s in (1, 2)]
+    assert before[0] in rows and before[1] not in rows
 
 
 def test_runs_on_other_data_are_not_compared(main, tmp_path, capsys):

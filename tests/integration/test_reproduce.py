@@ -59,10 +59,24 @@ def test_it_counts_and_compares(table, tmp_path, capsys, said, status):
     [
         ("a,b\n1,2\n", "no column Usage, emotion, pixels"),
         ("emotion,pixels,Usage\n0,1 2 3,PrivateTest\n", "line 2"),
-        ("emotion,pixels,Usage\n0,1 2 3,Training\n", "no rows of PublicTest or PrivateTest"),
+        ("emotion,pixels,Usage\n", "no rows of PublicTest or PrivateTest"),
+        (f"emotion,pixels,Usage\n0,{' '.join(['1'] * 2304)},PublicTest\n", "no rows of PrivateTest"),
+        (f"emotion,pixels,Usage\n7,{' '.join(['1'] * 2304)},PublicTest\n", "emotion 7, expected 0 to 6"),
+        (f"emotion,pixels,Usage\n-1,{' '.join(['1'] * 2304)},PublicTest\n", "emotion -1, expected 0 to 6"),
     ],
 )
 def test_another_file_is_told_in_words(tmp_path, capsys, text, said):
     (tmp_path / "other.csv").write_text(text)
     assert reproduce.main([str(tmp_path / "other.csv"), "--model", "baseline_cnn"]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_was_scored_out_of_fold_is_not_said_to_differ(table, tmp_path, capsys):
+    folder = report(tmp_path / "results", 0.35)
+    metrics = {"splits": {"val": {"single": {"accuracy": 0.5}}}, "temperature": {"out_of_fold": "val"}}
+    (folder / "baseline_cnn" / "metrics.json").write_text(json.dumps(metrics))
+    argv = [str(table), "--model", "baseline_cnn", "--results", str(folder), "--split", "val"]
+    assert reproduce.main(argv) == 0 and "reported out of fold" in capsys.readouterr().out
+    del metrics["temperature"]
+    (folder / "baseline_cnn" / "metrics.json").write_text(json.dumps(metrics))
+    assert reproduce.main(argv) == 1

@@ -163,6 +163,20 @@ def test_ensembles_are_made_again_with_every_score(place, evaluate, capsys):
 
 
 @pytest.mark.usefixtures("nobody_asked")
+@pytest.mark.parametrize("lacking", ["metrics.json", "predictions.parquet"])
+def test_an_ensemble_whose_member_cannot_be_read_stays_as_it_was(place, evaluate, capsys, lacking):
+    path = place / "results" / "fer2013" / stored.ENSEMBLES
+    before = path.read_bytes()
+    (place / "results" / "leaderboard.csv").unlink()
+    (place / "results" / "fer2013" / "attention_cnn" / lacking).unlink()
+    assert evaluate.main(["--from-predictions"]) == 0
+    said = capsys.readouterr()
+    assert path.read_bytes() == before and "baseline_cnn + attention_cnn stays as it was stored" in said.err
+    assert (place / "results" / "leaderboard.csv").is_file()
+    assert evaluate.main(["--from-predictions", "--ensemble", "baseline_cnn,attention_cnn"]) == 2
+
+
+@pytest.mark.usefixtures("nobody_asked")
 def test_results_of_the_first_schema_are_read_and_made_new(place, evaluate):
     path = place / "results" / "fer2013" / "attention_cnn" / "metrics.json"
     new = json.loads(path.read_text())
@@ -227,6 +241,12 @@ def test_seeds_have_one_line_per_run_and_no_folder(place, evaluate, capsys):
     scores = read(place, "baseline_cnn").scores("test")
     assert rows[1]["test_accuracy"] == scores["accuracy"] and rows[1]["macro_f1"] == scores["macro_f1"]
     assert rows[2]["sha256"] == checkpoint.read_manifest(runs[0]).weights["sha256"] != rows[3]["sha256"]
+    other = bundle(place / "again", "baseline_cnn", seed=12, bold=1.0)
+    file = place / "results" / "fer2013" / stored.SEEDS
+    text = file.read_bytes()
+    assert evaluate.main(["--checkpoint", str(runs[1]), "--seed-row"]) == 0 and file.read_bytes() == text
+    assert evaluate.main(["--checkpoint", str(other), "--seed-row"]) == 2 and file.read_bytes() == text
+    assert "another run of baseline_cnn with seed 12" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         evaluate.main(["--seed-row"])
     assert "--checkpoint" in capsys.readouterr().err

@@ -130,6 +130,25 @@ def test_resume_of_other_options_or_a_finished_run_is_refused(blob_data, tmp_pat
         train(job(), blob_data, tmp_path / "r", "cpu", resume=True)
 
 
+def test_a_fresh_run_in_a_used_folder_does_not_go_on_with_what_lay_there(blob_data, tmp_path):
+    def cut_after(epoch):
+        def cut(event):
+            if isinstance(event, StepEnded) and event.epoch == epoch:
+                raise Stop
+
+        return [cut]
+
+    (tmp_path / "r" / "snapshots" / "epoch-009").mkdir(parents=True)
+    for seed, stop_at in ((1, 3), (2, 1)):
+        with pytest.raises(Stop):
+            train(job(seed=seed), blob_data, tmp_path / "r", "cpu", listeners=cut_after(stop_at))
+    resumed = []
+    run = train(job(seed=2), blob_data, tmp_path / "r", "cpu", resume=True, listeners=[resumed.append])
+    whole = train(job(seed=2), blob_data, tmp_path / "whole", "cpu")
+    assert resumed[0].first_epoch == 1 and learnt(run) == learnt(whole)
+    assert not (run / "snapshots").exists()
+
+
 def test_a_damaged_resume_state_is_an_error(blob_data, tmp_path):
     def cut(event):
         if isinstance(event, StepEnded) and event.epoch == 2:

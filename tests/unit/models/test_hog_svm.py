@@ -93,6 +93,20 @@ def test_calibrated_probabilities_are_better_than_raw_ones():
     assert (calibrated.argmax(1) == labels).mean() > (sums.argmax(1) == labels).mean() - 0.03
 
 
+def test_what_calibration_said_of_its_faces_can_be_asked_again(trained):
+    faces, labels = bars(90, 1, noise=0.1)
+    again = build(3, SMALL, components=20).load_state(trained.state())
+    before = {k: v.copy() for k, v in again.arrays.items()}
+    out = again.out_of_fold(faces, labels)
+    assert all((again.arrays[k] == v).all() for k, v in before.items())
+    np.testing.assert_array_equal(out, again.calibrate(faces, labels))
+    # labels drawn by lot can be learnt by heart, but not told from the other folds
+    lots = np.random.default_rng(5).integers(0, 3, 90)
+    folded = (again.out_of_fold(faces, lots).argmax(1) == lots).mean()
+    again.calibrate(faces, lots)
+    assert folded < (again.log_proba(faces).argmax(1) == lots).mean()
+
+
 def test_calibration_leaves_the_svm_alone(trained):
     before = {k: v.copy() for k, v in trained.arrays.items()}
     twin = build(3, SMALL, components=20).load_state(trained.state())

@@ -28,7 +28,7 @@ class Brightness:
 
     def __init__(self, spec=None, labels=FER7, temperature=1.0):
         self.input_spec, self.labels, self.temperature = spec or InputSpec(), labels, temperature
-        self.name, self.sizes = "brightness", []
+        self.name, self.sizes, self.manifest = "brightness", [], manifest()
 
     def predict_proba(self, faces):
         from fer.transforms import prepare
@@ -99,6 +99,9 @@ def test_the_temperature_is_the_checkpoints_or_fitted_on_validation():
     fitted = ask.temperature_of(Brightness(), raw, data)
     assert fitted["source"] == "fitted on PublicTest" and fitted["value"] < 1  # it is always right and too modest
     assert ask.temperature_of(Brightness(), {"test": raw["test"]}, data)["source"] == "none"
+    estimator = Brightness()
+    estimator.manifest = manifest("hog_svm", weights={"sha256": "a", "file": "model.skops"})
+    assert ask.temperature_of(estimator, raw, data) == {"value": 1.0, "source": "own calibration"}
 
 
 def test_multiply_adds_are_counted_by_hand_for_a_small_net():
