@@ -294,12 +294,12 @@ def test_latency_is_kept_measured_again_or_left_out(place, evaluate, monkeypatch
 
 
 def test_a_damaged_robustness_file_is_named_and_the_row_stays(place, evaluate, capsys):
-    path = place / "results" / "fer2013" / "attention_cnn" / stored.ROBUSTNESS
+    path = place / "results" / "fer2013" / "baseline_cnn" / stored.ROBUSTNESS
     before = path.read_bytes()
     path.write_text("{")
     assert evaluate.main(["--from-predictions"]) == 0
     assert "left out: " in (err := capsys.readouterr().err) and "--robustness" in err
     rows = {r["model"]: r for r in leaderboard.read(place / "results")}
-    assert rows["attention_cnn"]["robustness"] == "" != rows["baseline_cnn"]["robustness"]
+    assert rows["baseline_cnn"]["robustness"] == "" != rows["attention_cnn"]["robustness"]
     assert evaluate.main(["--robustness"]) == 0
     assert path.read_bytes() == before
