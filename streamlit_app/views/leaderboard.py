@@ -245,7 +245,7 @@ def _levers(chosen: Selection) -> None:
             {
                 "lever": r.title,
                 "validation, mean (%)": 100 * r.val_accuracy.mean,
-                "minus plain (points)": 100 * r.difference.difference.mean if r.difference else None,
+                "minus plain (points)": _points_more(r),
                 "95 % interval": _interval(r.difference),
                 "time": "–" if r.cost is None else f"×{r.cost:.1f}",
                 "seeds": ", ".join(map(str, r.seeds)),
@@ -261,6 +261,13 @@ def _levers(chosen: Selection) -> None:
             f"{chosen.data}_levers_{model}_{epochs}",
             f"One row per lever: accuracy of {model} with it on the validation split, and what it changed.",
         )
+
+
+def _points_more(r: ablations.Row) -> float | None:
+    """Points above the plain recipe, which is itself by none."""
+    if r.lever == ablations.PLAIN:
+        return 0.0
+    return 100 * r.difference.difference.mean if r.difference else None
 
 
 def _interval(change: SeedDifference | None) -> str:
