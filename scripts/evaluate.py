@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--seed-row",
         action="store_true",
-        help="of every --checkpoint keep only its line in results/<data>/seeds.csv",
+        help="of every --checkpoint keep only its line in results/<data>/seeds.csv, its predictions and history",
     )
     p.add_argument("--votes", type=Path, metavar="PATH", help="FER+ votes (fer2013new.csv; default: the one in data/)")
     p.add_argument("--batch-size", type=int, default=32, metavar="N", help="faces per call (default %(default)s)")
@@ -129,7 +129,7 @@ def chosen(args: argparse.Namespace) -> list[str]:
 def score_all(args: argparse.Namespace) -> tuple[Path, str]:
     """Load, predict, write; returns the folder of results and the name of the data set."""
     from fer.scoring.card import is_foreign, row_name, row_names, seed_row
-    from fer.scoring.score import Options, Scorer, add_seed_rows, require_free_line
+    from fer.scoring.score import Options, Scorer, add_seed_rows, keep_seed_run, require_free_line
 
     targets = chosen(args)
     try:
@@ -155,7 +155,9 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str]:
             require_free_line(read_manifest(target), out, dataset.name)
         scored = scorer.score_in_passing(target, name, options) if only_a_line else scorer.score(target, name, options)
         if (args.seed_row or bundled) and not is_foreign(scored.manifest, dataset.name):
-            rows.append(seed_row(scored.manifest, scored.metrics))
+            rows.append(line := seed_row(scored.manifest, scored.metrics))
+            if scored.predictions is not None:
+                keep_seed_run(line, scored.predictions, find(target), out, dataset.name)
         say(f"{name}: {time.perf_counter() - start:.1f} s")
     scorer.write_facts()
     if rows:

@@ -22,8 +22,9 @@ FORMAT = "fer-results"
 SCHEMA = 2
 METRICS, PREDICTIONS, HISTORY = "metrics.json", "predictions.parquet", "history.jsonl"
 SEEN = ("", "exact", "near")
+# folders beside those of the models, see `fer.evaluation.ablations` and `fer.evaluation.stored.seed_run`
+ABLATIONS, SEED_RUNS = "ablations", "seeds"
 # view of a face -> prefix of its columns in predictions.parquet
-ABLATIONS = "ablations"  # beside the folders of the models, see `fer.evaluation.ablations`
 VIEWS = {"single": "p_", "flip": "flip_", "tencrop": "tencrop_"}
 _SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "top2", "nll", "brier", "ece")
 _AGAIN = "make it again with scripts/evaluate.py"
@@ -151,7 +152,7 @@ def read_results(
     """
     base = Path(root or paths.results_dir()) / data
     found: list[ModelResult] = []
-    for folder in sorted(p for p in base.glob("*") if p.is_dir() and p.name != ABLATIONS):
+    for folder in sorted(p for p in base.glob("*") if p.is_dir() and p.name not in (ABLATIONS, SEED_RUNS)):
         try:
             found.append(read_result(folder))
         except DataError as e:

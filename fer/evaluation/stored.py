@@ -4,7 +4,8 @@ A reader gives None (a list: nothing) where a file is absent and raises a DataEr
 where it is damaged, incomplete or newer. A writer checks what it is given in the same way.
 
 results/<data>/<model>/: robustness.json, explanation.json, maps.npz;
-results/<data>/: comparison.json, ensembles.json, data.json, seeds.csv, and notes.json, which people write.
+results/<data>/: comparison.json, ensembles.json, data.json, seeds.csv, and notes.json, which people write;
+results/<data>/seeds/<model>/<epochs>-<seed>/: predictions and history of a run that has a line in seeds.csv alone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 
 from fer import paths
 from fer.errors import DataError
-from fer.evaluation.results import ModelResult, write_json, write_text
+from fer.evaluation.results import SEED_RUNS, ModelResult, write_json, write_text
 from fer.files import replacing
 
 SCHEMA = 1
@@ -213,6 +214,11 @@ def write_seeds(rows: Iterable[Mapping[str, Any]], root: str | Path | None, data
     writer.writeheader()
     writer.writerows({k: "" if r.get(k) is None else r[k] for k in SEED_COLUMNS} for r in rows)
     return write_text(text.getvalue(), _place(root, data) / SEEDS)
+
+
+def seed_run(line: Mapping[str, Any], root: str | Path | None, data: str) -> Path:
+    """Folder of the predictions and the history behind a line of seeds.csv, where they are not the model's own."""
+    return _place(root, data) / SEED_RUNS / str(line["model"]) / f"{line['epochs']}-{line['seed']}"
 
 
 def _place(root: str | Path | None, data: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -107,6 +108,8 @@ class Scorer:
         if options.ten_crop and results.VIEWS["tencrop"] + self.dataset.label_set.names[0] not in frame:
             frame = self._with_ten_crop(frame, predictor(), temperature["value"], name, options)
 
+        if earlier is not None:
+            keep_superseded(earlier, manifest, self.out, self.dataset.name)
         same = earlier if earlier and _sha(earlier) == manifest.weights.get("sha256") else None
         card = card_for(manifest, name, self.dataset) | {
             "temperature": temperature,
@@ -122,11 +125,11 @@ class Scorer:
         return Scored(manifest, metrics)
 
     def score_in_passing(self, target: str, name: str, options: Options) -> Scored:
-        """The scores of a checkpoint, without mirror images, cost and a folder of results: enough for seeds.csv."""
+        """The scores of a checkpoint, without mirror images and cost: what seeds.csv and its folder hold."""
         predictor = load(target, device=options.device, backend="torch")
         frame, temperature = self._ask(predictor, name, options, mirror=False)
         card = card_for(predictor.manifest, name, self.dataset) | {"temperature": temperature}
-        return Scored(predictor.manifest, report.summarise(frame, card))
+        return Scored(predictor.manifest, report.summarise(frame, card), frame)
 
     def write_facts(self) -> None:
         """Write data.json; what takes long is kept while the data are the same."""
@@ -230,10 +233,11 @@ class Scorer:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A scored checkpoint: its manifest and metrics.json."""
+    """A scored checkpoint: its manifest and metrics.json; its predictions where no folder of its own holds them."""
 
     manifest: Manifest
     metrics: Mapping[str, Any] = field(repr=False)
+    predictions: pd.DataFrame | None = field(default=None, repr=False)
 
 
 def add_seed_rows(rows: Sequence[Mapping[str, Any]], out: Path, data: str) -> Path:
@@ -242,6 +246,27 @@ def add_seed_rows(rows: Sequence[Mapping[str, Any]], out: Path, data: str) -> Pa
     with alone_with(out / data / stored.SEEDS):
         kept = [r for r in stored.read_seeds(out, data) if _line(r) not in new]
         return stored.write_seeds([*kept, *rows], out, data)
+
+
+def keep_seed_run(line: Mapping[str, Any], predictions: pd.DataFrame, checkpoint: Path, out: Path, data: str) -> Path:
+    """Store what a line of seeds.csv was counted from, and how the run went; returns the folder."""
+    folder = stored.seed_run(line, out, data)
+    results.write_predictions(predictions, folder)
+    if (history := checkpoint / results.HISTORY).is_file():
+        results.write_text(history.read_text(encoding="utf-8"), folder / results.HISTORY)
+    return folder
+
+
+def keep_superseded(earlier: results.ModelResult, manifest: Manifest, out: Path, data: str) -> None:
+    """Other weights take a model's folder: where seeds.csv has a line of the ones before, its predictions are kept."""
+    if _sha(earlier) in _shas(manifest) or earlier.predictions is None:
+        return
+    for line in stored.read_seeds(out, data):
+        if line["sha256"] == _sha(earlier) and not (folder := stored.seed_run(line, out, data)).exists():
+            results.write_predictions(earlier.predictions, folder)
+            if len(earlier.history) == line["epochs"]:  # promotion may have put the new one there already
+                text = "".join(json.dumps(e) + "\n" for e in earlier.history)
+                results.write_text(text, folder / results.HISTORY)
 
 
 def require_free_line(manifest: Manifest, out: Path, data: str) -> None:

@@ -5,6 +5,7 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fer import checkpoint
@@ -228,12 +229,17 @@ def test_a_run_without_attention_is_the_twin_of_its_model(place, evaluate):
     assert row["twin_of"] == "attention_cnn" and "twin of `attention_cnn`" in leaderboard.readme_table([row])
 
 
-def test_seeds_have_one_line_per_run_and_no_folder(place, evaluate, capsys):
+def test_a_seed_has_a_line_its_predictions_and_its_history_and_is_no_model(place, evaluate, capsys):
     before = sorted(p.name for p in (place / "results" / "fer2013").iterdir())
     runs = [bundle(place / f"seed{s}", "baseline_cnn", seed=s, bold=3.0) for s in (11, 12)]
+    for run in runs:
+        epochs = checkpoint.read_manifest(run).training["epochs"]
+        (run / results.HISTORY).write_text("".join(f'{{"epoch": {e + 1}}}\n' for e in range(epochs)))
     argv = [a for r in runs for a in ("--checkpoint", str(r))]
     assert evaluate.main([*argv, "--seed-row"]) == 0
-    assert sorted(p.name for p in (place / "results" / "fer2013").iterdir()) == before
+    kept = place / "results" / "fer2013" / results.SEED_RUNS
+    assert sorted(p.name for p in kept.parent.iterdir() if p != kept) == before
+    assert {r.name for r in results.read_results(place / "results")} == {n for n in before if (kept.parent / n).is_dir()}
     rows = stored.read_seeds(place / "results", "fer2013")
     assert [(r["model"], r["seed"]) for r in rows] == [
         ("attention_cnn", 1), ("baseline_cnn", 0), ("baseline_cnn", 11), ("baseline_cnn", 12)
@@ -241,6 +247,15 @@ def test_seeds_have_one_line_per_run_and_no_folder(place, evaluate, capsys):
     scores = read(place, "baseline_cnn").scores("test")
     assert rows[1]["test_accuracy"] == scores["accuracy"] and rows[1]["macro_f1"] == scores["macro_f1"]
     assert rows[2]["sha256"] == checkpoint.read_manifest(runs[0]).weights["sha256"] != rows[3]["sha256"]
+    for line in rows[2:]:
+        folder = stored.seed_run(line, place / "results", "fer2013")
+        frame = pd.read_parquet(folder / results.PREDICTIONS)
+        names = [c for c in frame if c.startswith("p_")]
+        for split in ("val", "test"):
+            part = frame[frame["split"] == split]
+            right = part[names].to_numpy().argmax(axis=1) == part["label"].to_numpy()
+            assert right.mean() == pytest.approx(line[f"{split}_accuracy"], abs=1e-6)
+        assert len(results.read_history(folder)) == line["epochs"]
     other = bundle(place / "again", "baseline_cnn", seed=12, bold=1.0)
     file = place / "results" / "fer2013" / stored.SEEDS
     text = file.read_bytes()
@@ -250,6 +265,18 @@ def test_seeds_have_one_line_per_run_and_no_folder(place, evaluate, capsys):
     with pytest.raises(SystemExit):
         evaluate.main(["--seed-row"])
     assert "--checkpoint" in capsys.readouterr().err
+
+
+def test_what_a_line_was_counted_from_outlives_the_weights_in_the_models_folder(place, evaluate):
+    old = read(place, "baseline_cnn")
+    (line,) = [r for r in stored.read_seeds(place / "results", "fer2013") if r["model"] == "baseline_cnn"]
+    bundle(place / "checkpoints", "baseline_cnn", seed=5, bold=2.0)
+    assert evaluate.main(["--model", "baseline_cnn"]) == 0
+    assert read(place, "baseline_cnn").scores()["accuracy"] != old.scores()["accuracy"]
+    kept = pd.read_parquet(stored.seed_run(line, place / "results", "fer2013") / results.PREDICTIONS)
+    pd.testing.assert_frame_equal(kept, old.predictions)
+    lines = [r for r in stored.read_seeds(place / "results", "fer2013") if r["model"] == "baseline_cnn"]
+    assert [r["seed"] for r in lines] == [0, 5] and lines[0] == line
 
 
 def test_votes_of_the_crowd_are_scored_and_stay_when_they_are_gone(place, evaluate):
