@@ -83,10 +83,10 @@ def face_cards(faces: list[Seen], left_out: int = 0, tables: Sequence[str] = ())
 
 def set_note(sets: PredictionSets) -> str:
     """What a conformal set promises, and what it delivered."""
+    held = "" if sets.coverage is None else f"; of {escape(sets.split)}'s faces it held {sets.coverage:.1%}"
     return (
         f'<p class="fer-more">The {sets.level:.0%} set is meant to hold the label of {sets.level:.0%} of faces like '
-        f"FER2013's; of {escape(sets.split)}'s faces it held {sets.coverage:.1%}. For other pictures nothing is "
-        "promised.</p>"
+        f"those that the model learnt from{held}. For other pictures nothing is promised.</p>"
     )
 
 

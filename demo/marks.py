@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fer.checkpoint import Manifest
+from fer.evaluation import conformal
 from fer.evaluation.results import METRICS, folder_of
 
 if TYPE_CHECKING:
     from fer.inference import FaceResult
-    from fer.labels import LabelSet
 
-DATA, SPLIT, LEVEL = "fer2013", "test", "0.9"
+DATA, SPLIT, LEVEL = "fer2013", "test", 0.9
 UNSURE_BELOW = 0.5
 # How many per cent of the faces of FER2013's PrivateTest the bundled models get right below this and above it.
 RIGHT_BELOW, RIGHT_ABOVE = (37, 42), (76, 79)
@@ -39,35 +39,16 @@ class Doubt:
 
 
 @dataclass(frozen=True)
-class PredictionSets:
-    """A model's conformal sets (`fer.evaluation.conformal`), fitted for exactly these weights.
+class PredictionSets(conformal.PredictionSets):
+    """A model's conformal sets, and what they were measured to hold.
 
     Attributes:
-        level: Share of faces whose label the set is meant to hold.
-        threshold: Probability a class needs to enter.
-        coverage: Share of the faces of `split` whose label was in the set.
-        split: What the data's authors call the faces that measured `coverage`.
-        power: The threshold is for probabilities of another temperature: these, to this power.
+        coverage: Share of the faces of `split` whose label was in the set; None where these weights were not scored.
+        split: What the data's authors call the faces that measured it.
     """
 
-    level: float
-    threshold: float
-    coverage: float
-    split: str
-    power: float = 1.0
-
-    def of(self, probs: np.ndarray, labels: LabelSet) -> tuple[str, ...]:
-        """The classes in the set of one face, likeliest first.
-
-        Args:
-            probs: (C,) as the predictor gives them.
-        """
-        from fer.evaluation.conformal import sets
-
-        powered = np.asarray(probs, dtype=np.float64) ** self.power
-        powered /= powered.sum()
-        (inside,) = sets(powered[None], self.threshold)
-        return tuple(labels.names[i] for i in np.argsort(-powered, kind="stable") if inside[i])
+    coverage: float | None = None
+    split: str = ""
 
 
 def stored_metrics(manifest: Manifest) -> dict[str, Any] | None:
@@ -88,21 +69,15 @@ def accuracy(manifest: Manifest) -> float | None:
 
 
 def prediction_sets(manifest: Manifest) -> PredictionSets | None:
-    """The stored conformal sets of a model; None where these weights and classes have none."""
-    metrics = stored_metrics(manifest) or {}
-    try:
-        found = metrics["splits"][SPLIT]["conformal"][LEVEL]
-        if tuple(metrics["data"]["labels"]) != tuple(manifest.labels):
-            return None
-        return PredictionSets(
-            level=float(LEVEL),
-            threshold=float(found["threshold"]),
-            coverage=float(found["coverage"]),
-            split=str(metrics["splits"][SPLIT].get("title", SPLIT)),
-            power=float(manifest.temperature) / float(metrics["temperature"]["value"]),
-        )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    """The conformal sets of a model, their threshold from its manifest; None where it has none."""
+    if (found := conformal.prediction_sets(manifest, LEVEL)) is None:
         return None
+    try:
+        split = (stored_metrics(manifest) or {})["splits"][SPLIT]
+        measured = float(split["conformal"][f"{LEVEL:g}"]["coverage"]), str(split.get("title", SPLIT))
+    except (KeyError, TypeError, ValueError):
+        measured = None, ""
+    return PredictionSets(found.level, found.threshold, *measured)
 
 
 def doubts(result: FaceResult, crop: np.ndarray, whole: bool) -> list[Doubt]:

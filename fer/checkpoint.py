@@ -70,6 +70,8 @@ class Manifest:
         training: epochs, seconds, device, images_per_second, best_epoch, val_accuracy, teacher, pretrained,
             extra_annotation, ancestors (see `fer.ancestry`).
         temperature: Divides the logits; fitted on the validation split (Guo et al. 2017).
+        conformal: data, split, n (validation faces they were fitted on) and thresholds (wanted coverage -> probability
+            that a class must reach, see `fer.evaluation.conformal`); empty where none were fitted.
     """
 
     model: str
@@ -86,6 +88,7 @@ class Manifest:
     weights: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    conformal: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, with format and schema version."""
@@ -182,7 +185,9 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
             raise CheckpointError(f"{file}: its classes {manifest.labels} are not those of {known.name}, {known.names}")
         if not manifest.temperature > 0:
             raise CheckpointError(f"{file}: temperature must be positive, got {manifest.temperature}")
-    except (TypeError, KeyError, ConfigError) as e:
+        if not all(0 <= float(v) <= 1 for v in dict(manifest.conformal.get("thresholds", {})).values()):
+            raise CheckpointError(f"{file}: conformal thresholds must be probabilities, got {manifest.conformal}")
+    except (TypeError, KeyError, ValueError, ConfigError) as e:
         raise CheckpointError(f"{file}: damaged or from another version: {e}") from e
     return manifest
 
@@ -341,10 +346,13 @@ def _manifest_bytes(manifest: Manifest) -> bytes:
     return (json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def set_temperature(folder: str | Path, temperature: float) -> Manifest:
-    """Record the temperature fitted on the validation split."""
+def set_temperature(folder: str | Path, temperature: float, conformal: Mapping[str, Any] | None = None) -> Manifest:
+    """Record the temperature fitted on the validation split, and the conformal thresholds of probabilities so divided.
+
+    Thresholds of another temperature are dropped.
+    """
     folder = find(folder)
-    manifest = replace(read_manifest(folder), temperature=float(temperature))
+    manifest = replace(read_manifest(folder), temperature=float(temperature), conformal=dict(conformal or {}))
     write_manifest(folder, manifest)
     return manifest
 

@@ -3,11 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fer.errors import ConfigError
 from fer.evaluation.metrics import check
+
+if TYPE_CHECKING:
+    from fer.checkpoint import Manifest
+    from fer.labels import LabelSet
+
+LEVELS = (0.8, 0.9, 0.95)  # wanted coverage; thresholds for these stand in every manifest
+
+
+@dataclass(frozen=True)
+class PredictionSets:
+    """The sets of one model.
+
+        sets = prediction_sets(model.manifest)
+        sets.of(model.predict_proba([face])[0], model.labels)  # ("fear", "surprise")
+
+    Attributes:
+        level: Share of faces whose label the set is meant to hold.
+        threshold: Probability a class needs to enter.
+    """
+
+    level: float
+    threshold: float
+
+    def of(self, probs: np.ndarray, labels: LabelSet) -> tuple[str, ...]:
+        """The classes in the set of one face, likeliest first.
+
+        Args:
+            probs: (C,) as the predictor gives them.
+        """
+        probs = np.asarray(probs, dtype=np.float64)
+        (inside,) = sets(probs[None], self.threshold)
+        return tuple(labels.names[i] for i in np.argsort(-probs, kind="stable") if inside[i])
+
+
+def prediction_sets(manifest: Manifest, level: float = 0.9) -> PredictionSets | None:
+    """The sets whose threshold stands in a checkpoint's manifest; None where it has none for this level."""
+    threshold = (manifest.conformal.get("thresholds") or {}).get(f"{level:g}")
+    return None if threshold is None else PredictionSets(level, float(threshold))
 
 
 @dataclass(frozen=True)
@@ -53,6 +92,16 @@ def fit(probs: np.ndarray, labels: np.ndarray, level: float) -> float:
     n = len(labels)
     rank = int(np.ceil((n + 1) * level - 1e-9))  # 0.55 * 100 is 55.00000000000001
     return float(-np.sort(-probs[np.arange(n), labels])[rank - 1]) if rank <= n else 0.0
+
+
+def thresholds(probs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """What `fit` says for each of `LEVELS`, as manifests hold it: level as text -> probability, six digits, cut off.
+
+    Args:
+        probs: (N, C) probabilities on validation.
+        labels: (N,) int.
+    """
+    return {f"{level:g}": float(np.floor(1e6 * fit(probs, labels, level)) / 1e6) for level in LEVELS}
 
 
 def sets(probs: np.ndarray, threshold: float) -> np.ndarray:

@@ -35,7 +35,6 @@ from fer.evaluation.statistics import compare, holm
 if TYPE_CHECKING:
     import pandas as pd
 
-LEVELS = (0.8, 0.9, 0.95)  # wanted coverage of the conformal sets
 SIGNIFICANT = 0.05
 ACCURACY = 0.9  # of the faces that a model answers when it may decline
 CARD_KEYS = (
@@ -96,11 +95,10 @@ def _conformal(val: pd.DataFrame | None, frame: pd.DataFrame, names: Sequence[st
     if val is None:
         return None
     out = {}
-    for level in LEVELS:
-        threshold = conformal.fit(*_answers(val, names), level)
+    for level, threshold in conformal.thresholds(*_answers(val, names)).items():
         found = conformal.measure(*_answers(frame, names), threshold)
-        out[f"{level:g}"] = {
-            "threshold": round(threshold, 6),
+        out[level] = {
+            "threshold": threshold,
             "coverage": round(found.coverage, 6),
             "mean_size": round(found.mean_size, 6),
             "sizes": list(found.sizes),

@@ -155,7 +155,11 @@ class Scorer:
             return ask.answers(predictor, ask.mirrored(faces) if mirror else faces, label_set, batch_size)
 
         raw = {k: asked(k, False) for k in parts}
-        temperature = ask.temperature_of(predictor, raw, self.dataset) | ({"out_of_fold": "val"} if folded else {})
+        temperature = ask.temperature_of(predictor, raw, self.dataset)
+        if folded:
+            as_loaded = ask.answers(predictor, parts["val"].faces, label_set, batch_size).argmax(axis=1)
+            right = float((as_loaded == parts["val"].labels).mean())
+            temperature |= {"out_of_fold": "val", "in_sample_accuracy": round(right, 6)}
         foreign = is_foreign(predictor.manifest, self.dataset.name)  # copies of training faces that it never saw
         table: dict[str, dict[str, Any]] = {}
         for k, split in parts.items():

@@ -71,12 +71,21 @@ def test_another_file_is_told_in_words(tmp_path, capsys, text, said):
     assert said in capsys.readouterr().err
 
 
-def test_what_was_scored_out_of_fold_is_not_said_to_differ(table, tmp_path, capsys):
+def test_what_was_scored_out_of_fold_is_compared_in_sample(table, tmp_path, capsys):
     folder = report(tmp_path / "results", 0.35)
-    metrics = {"splits": {"val": {"single": {"accuracy": 0.5}}}, "temperature": {"out_of_fold": "val"}}
-    (folder / "baseline_cnn" / "metrics.json").write_text(json.dumps(metrics))
+    metrics = {"splits": {"val": {"single": {"accuracy": 0.5}}}}
     argv = [str(table), "--model", "baseline_cnn", "--results", str(folder), "--split", "val"]
-    assert reproduce.main(argv) == 0 and "reported out of fold" in capsys.readouterr().out
-    del metrics["temperature"]
-    (folder / "baseline_cnn" / "metrics.json").write_text(json.dumps(metrics))
-    assert reproduce.main(argv) == 1
+    for temperature, status in (({"out_of_fold": "val", "in_sample_accuracy": 1.0}, 0), ({}, 1)):
+        (folder / "baseline_cnn" / "metrics.json").write_text(json.dumps(metrics | {"temperature": temperature}))
+        assert reproduce.main(argv) == status
+        out = capsys.readouterr().out
+        assert ("in sample; the tables have 50.00, out of fold" in out) == (not status)
+    temperature = {"out_of_fold": "val", "in_sample_accuracy": 0.998}
+    (folder / "baseline_cnn" / "metrics.json").write_text(json.dumps(metrics | {"temperature": temperature}))
+    assert reproduce.main(argv) == 1 and "DIFFERS" in capsys.readouterr().out
+
+
+def test_where_nothing_is_reported_nothing_was_checked(table, tmp_path, capsys):
+    assert reproduce.main([str(table), "--model", "baseline_cnn", "--results", str(tmp_path / "none")]) == 2
+    said = capsys.readouterr()
+    assert said.out.count("nothing reported") == 2 and "no figure to compare with" in said.err

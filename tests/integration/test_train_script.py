@@ -15,8 +15,9 @@ import pytest
 
 import fer
 from fer import checkpoint
-from fer.data import dataset
+from fer.data import dataset, load
 from fer.data.dataset import Dataset, Split
+from fer.evaluation import conformal
 from fer.labels import FER7
 from fer.models import list_models
 from fer.training.events import EpochEnded
@@ -157,6 +158,13 @@ def test_snapshots_are_calibrated_each_for_itself(packed, tmp_path, capsys):
     ]
     assert script("train").main(command) == 0, capsys.readouterr().err
     (run,) = (p for p in (tmp_path / "baseline_cnn").iterdir())
+    val = load(packed)["val"]
+    for folder in (run, *(run / "snapshots").iterdir()):
+        fitted = checkpoint.read_manifest(folder).conformal
+        assert (fitted["data"], fitted["n"]) == ("fer2013", len(val))
+        probs = fer.load(folder, backend="torch").predict_proba(val.faces)
+        expected = {f"{level:g}": conformal.fit(probs, val.labels, level) for level in (0.8, 0.9, 0.95)}
+        assert fitted["thresholds"] == pytest.approx(expected, abs=1e-4)
     found = [checkpoint.read_manifest(s).temperature for s in sorted((run / "snapshots").iterdir())]
     assert len(found) == 2 and 1.0 not in found and found[0] != found[1]
     assert checkpoint.read_manifest(run).temperature in found, "the best epoch is one of them"

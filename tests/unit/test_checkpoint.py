@@ -64,6 +64,9 @@ def test_by_name_from_the_checkpoints_folder(folder, monkeypatch):
         (lambda f: edit(f, schema=99), "schema 99 is newer than 1"),
         (lambda f: edit(f, schema=...), "schema must be a whole number, got None"),
         (lambda f: edit(f, schema="1"), "whole number"),
+        (lambda f: edit(f, conformal={"thresholds": {"0.9": 1.5}}), "must be probabilities"),
+        (lambda f: edit(f, conformal={"thresholds": {"0.9": "high"}}), "damaged or from another version"),
+        (lambda f: edit(f, conformal={"thresholds": 0.9}), "damaged or from another version"),
         (lambda f: edit(f, labels=...), "damaged or from another version"),
         (lambda f: edit(f, input={"size": 3}), "size_px"),
         (lambda f: edit(f, model="resnet900"), "unknown model 'resnet900'"),
@@ -145,7 +148,11 @@ def test_a_write_that_fails_leaves_the_good_file(folder, monkeypatch):
 def test_temperature_softens_and_keeps_the_order(folder):
     faces = np.random.default_rng(0).integers(0, 256, (8, 48, 48), dtype=np.uint8)
     cold = fer.load(folder).predict_proba(faces)
+    fitted = {"data": "fer2013", "split": "PublicTest", "n": 9, "thresholds": {"0.9": 0.25}}
+    assert checkpoint.set_temperature(folder, 2.0, fitted) == checkpoint.read_manifest(folder)
+    assert checkpoint.read_manifest(folder).conformal == fitted
     checkpoint.set_temperature(folder, 4.0)
+    assert checkpoint.read_manifest(folder).conformal == {}, "they were for probabilities of another temperature"
     warm = fer.load(folder).predict_proba(faces)
     np.testing.assert_array_equal(cold.argmax(1), warm.argmax(1))
     expected = cold**0.25 / (cold**0.25).sum(1, keepdims=True)

@@ -1,8 +1,14 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from fer.checkpoint import read_manifest, trained_models
 from fer.errors import ConfigError
 from fer.evaluation import conformal
+from fer.evaluation.results import METRICS, folder_of
+from fer.labels import FER7
 
 
 def draw(rng, n, sharpness=1.2):
@@ -64,3 +70,25 @@ def test_float32_probabilities_reach_their_own_threshold():
 def test_a_level_outside_0_to_1_is_refused(level):
     with pytest.raises(ConfigError, match="level must lie"):
         conformal.fit(np.full((3, 2), 0.5), np.array([0, 1, 0]), level)
+
+
+def test_thresholds_of_a_manifest_keep_their_promise_and_make_the_same_sets(untrained):
+    probs, labels = draw(np.random.default_rng(2), 50)
+    probs = probs.astype(np.float32)
+    found = conformal.thresholds(probs, labels)
+    assert list(found) == ["0.8", "0.9", "0.95"]
+    for level, threshold in found.items():
+        assert conformal.fit(probs, labels, float(level)) - 1e-6 <= threshold <= conformal.fit(probs, labels, float(level))
+        assert conformal.measure(probs, labels, threshold).coverage >= float(level)
+    manifest = replace(read_manifest(untrained("baseline_cnn")), conformal={"thresholds": {"0.9": 0.2}})
+    assert conformal.prediction_sets(manifest, 0.8) is None
+    face = np.array([0.05, 0.0, 0.3, 0.05, 0.1, 0.4, 0.1])
+    assert conformal.prediction_sets(manifest).of(face, FER7) == ("surprise", "fear")
+
+
+@pytest.mark.parametrize("name", trained_models())
+def test_bundled_manifests_hold_the_thresholds_that_were_measured(name):
+    manifest, metrics = read_manifest(name), json.loads((folder_of("fer2013", name) / METRICS).read_text())
+    assert manifest.conformal["split"] == "PublicTest" and manifest.conformal["n"] == metrics["splits"]["val"]["n"]
+    measured = {k: v["threshold"] for k, v in metrics["splits"]["test"]["conformal"].items()}
+    assert manifest.conformal["thresholds"] == measured
