@@ -130,6 +130,11 @@ def _mix(z: np.ndarray) -> np.ndarray:
     return z ^ (z >> np.uint64(31))
 
 
+def on_device(t: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the CPU on a device. CUDA copies it while it computes, instead of ending all it has begun first."""
+    return t.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else t.to(device)
+
+
 def augment(batch: torch.Tensor, random: np.ndarray, how: Augment, spec: InputSpec) -> torch.Tensor:
     """A random view of each face, in one batched affine map on the batch's device.
 
@@ -143,7 +148,7 @@ def augment(batch: torch.Tensor, random: np.ndarray, how: Augment, spec: InputSp
     import torch
     import torch.nn.functional as F
 
-    u = torch.from_numpy(random).to(batch.device, torch.float32)
+    u = on_device(torch.from_numpy(random).float(), batch.device)
     signed = 2 * u - 1
     x = batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2)
     if how.randaugment:

@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         print("votes: left out, there are no FER+ votes of these faces (--votes)", file=sys.stderr)
         wanted = [w for w in wanted if w[1] != "votes"]
     root = args.results or (ROOT / "runs" / "ablations" if data.name == "synthetic" else results_dir())
-    require_same(ablations.read(root, data.name), wanted, data, root, args.votes)
+    require_same(ablations.read(root, data.name), wanted, data, root, args)
     with tempfile.TemporaryDirectory() as scratch:
         return 1 if pull(wanted, data, Path(scratch), root, end, args) else 0
 
@@ -130,7 +130,7 @@ def pull(
     slowest, left, failed = 0.0, 0, 0
     for model, lever, seed, epochs, job in wanted:
         rows = ablations.read(root, data.name)
-        digest = digest_of(job, data, args.votes)
+        digest = digest_of(job, data, args.votes, args.amp)
         if not args.again and any(r["job"] == digest and r["lever"] == lever for r in rows):
             continue
         if end is not None and time.monotonic() + slowest * LEVERS[lever].longer > end:
@@ -212,16 +212,16 @@ def seeds_of(text: str) -> list[int]:
 
 
 def require_same(
-    rows: Sequence[dict[str, Any]], wanted: Sequence[Wanted], data: "Dataset", root: Path, votes: Path | None
+    rows: Sequence[dict[str, Any]], wanted: Sequence[Wanted], data: "Dataset", root: Path, args: argparse.Namespace
 ) -> None:
     """Refuse to go on with a table whose runs were asked for otherwise: unlike runs would be compared, or averaged.
 
     Args:
         wanted: The runs to do. A lever's stored run with a seed of theirs is trained again if it is another one.
-        votes: As for --votes.
+        args: --votes and --amp count.
 
     Raises:
-        ConfigError: runs of another recipe, with other teachers or on other data.
+        ConfigError: runs of another recipe, with other teachers, in another precision or on other data.
     """
     from fer.evaluation import ablations
 
@@ -231,10 +231,10 @@ def require_same(
         key = r["model"], r["epochs"], r["lever"]
         if key not in jobs or (*key, r["seed"]) in again:
             continue
-        if r["job"] != digest_of(replace(jobs[key], seed=r["seed"]), data, votes):
+        if r["job"] != digest_of(replace(jobs[key], seed=r["seed"]), data, args.votes, args.amp):
             raise ConfigError(
                 f"{root / data.name / ablations.FILE} holds runs of {r['model']} over {r['epochs']} epochs by another "
-                f"recipe or on other data ({r['lever']}, seed {r['seed']}), which cannot be compared with these; delete "
+                f"recipe, with or without --amp, or on other data ({r['lever']}, seed {r['seed']}), which cannot be compared with these; delete "
                 "them and their histories, or write elsewhere with --results"
             )
 
@@ -247,7 +247,7 @@ def votes_file(votes: Path | None) -> Path:
     return place / VOTES_FILE if place.is_dir() else place
 
 
-def digest_of(job: "Job", data: "Dataset", votes: Path | None) -> str:
+def digest_of(job: "Job", data: "Dataset", votes: Path | None, amp: bool = False) -> str:
     """Sixteen hex digits that two runs share if and only if they were asked for alike.
 
     Args:
@@ -255,7 +255,8 @@ def digest_of(job: "Job", data: "Dataset", votes: Path | None) -> str:
     """
     file = votes_file(votes)
     learnt = file.read_bytes() if job.recipe.ferplus_weight and file.is_file() else b""
-    said = json.dumps(job.describe(data) | {"votes": hashlib.sha256(learnt).hexdigest()}, sort_keys=True)
+    asked = job.describe(data) | {"votes": hashlib.sha256(learnt).hexdigest()} | ({"amp": True} if amp else {})
+    said = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 

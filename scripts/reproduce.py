@@ -91,7 +91,9 @@ def reported(folder: Path, split: str) -> tuple[float | None, str]:
         table = float(metrics["splits"][split]["single"]["accuracy"])
         temperature = metrics.get("temperature") or {}
         if temperature.get("out_of_fold") == split:  # fer.load knows these faces: its calibration was fitted on them
-            return float(temperature["in_sample_accuracy"]), f"in sample; the tables have {100 * table:.2f}, out of fold"
+            return float(
+                temperature["in_sample_accuracy"]
+            ), f"in sample; the tables have {100 * table:.2f}, out of fold"
         return table, ""
     except (OSError, ValueError, KeyError, TypeError):
         return None, ""

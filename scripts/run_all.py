@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="leave a phase out, for example affectnet where there is no AffectNet",
     )
     p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    p.add_argument("--amp", action="store_true", help="train in mixed precision where the device has it")
     p.add_argument("--seed", type=int, metavar="N", help="of the training")
     p.add_argument("--out", type=Path, metavar="DIR", help="put runs and results below this folder and promote nothing")
     p.add_argument(
@@ -136,6 +137,7 @@ def run(args: argparse.Namespace) -> None:
     options += ["--logs", args.out / "logs"] if args.out else []
     options += [a for name in args.skip_phase for a in ("--skip-phase", name)]
     options += ["--budget", args.budget] if args.budget else []
+    options += ["--amp"] * args.amp
     done = trained(models, [*options, *(["--promote"] if promote else [])])
     if promote:
         names = ",".join(read_manifest(run).model for run in done)

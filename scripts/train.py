@@ -17,6 +17,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fer.command_line import refuse_tokens, run_script
@@ -191,7 +192,8 @@ def run(args: argparse.Namespace) -> int:
     from fer.training.budget import parse_budget
     from fer.training.processes import Processes
 
-    end = time.monotonic() + parse_budget(args.budget) if args.budget else None
+    budget_s = parse_budget(args.budget) if args.budget else None
+    end = None if budget_s is None else time.monotonic() + budget_s
     for option, value, least in (
         ("--seed", args.seed, 0),
         ("--num-workers", args.num_workers, 0),
@@ -214,6 +216,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     data = open_dataset(args.data, splits=("train", "val"))
+    jobs = [replace(job, budget_s=None if budget_s is None else budget_s / len(jobs)) for job in jobs]
     for i, job in enumerate(jobs):
         seconds = None if end is None else (end - time.monotonic()) / (len(jobs) - i)
         try:
@@ -288,7 +291,7 @@ def one(
     earlier = Path(args.resume) if args.resume and args.resume != "latest" else None
     if processes.main and earlier is None:
         reuse = several and not args.again
-        earlier = earlier_run(args.out, job, data, sets, bool(args.resume), reuse, budget_s is not None)
+        earlier = earlier_run(args.out, job, data, sets, bool(args.resume), reuse, job.budget_s)
     earlier, finished = processes.agreed((earlier, earlier is not None and is_finished(earlier)))
     folder = earlier or Path()
     if finished:

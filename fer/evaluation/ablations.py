@@ -142,15 +142,16 @@ def text(root: str | Path | None = None, data: str = "fer2013") -> str:
         lines = [
             f"**`{model}`, {epochs} epochs**",
             "",
-            "| lever | seeds | validation | minus plain [95 %] | time | marks |",
-            "| --- | --- | --: | --: | --: | --- |",
+            "| lever | seeds | validation | plain, same seeds | difference [95 %] | time | marks |",
+            "| --- | --- | --: | --: | --: | --: | --- |",
         ]
         for r in rows:
             marks = [f"learnt from {', '.join(f'`{t.strip()}`' for t in r.teacher.split(','))}"] if r.teacher else []
             marks += ["extra annotation"] * r.extra_annotation
+            plain = "–" if r.difference is None else f"{100 * r.difference.b.mean:.1f}"
             lines.append(
                 f"| {r.title} | {', '.join(map(str, r.seeds))} | {in_points(r.val_accuracy)} | "
-                f"{change_in_points(r.difference)} | "
+                f"{plain} | {change_in_points(r.difference)} | "
                 f"{'–' if r.cost is None else f'×{r.cost:.1f}'} | {'; '.join(marks) or '–'} |"
             )
         parts.append("\n".join(lines))

@@ -17,6 +17,7 @@ from fer.errors import DataError
 from fer.evaluation.statistics import LEVEL, Interval
 
 SCORES = ("val_accuracy", "test_accuracy", "macro_f1")
+FEWEST = 3  # runs for which tables show a deviation or an interval: those of two say next to nothing
 
 
 @dataclass(frozen=True)
@@ -147,22 +148,24 @@ def seed_difference(
 
 
 def in_points(spread: Spread | None) -> str:
-    """Mean and standard deviation of fractions in points, "–" for None.
+    """Mean of fractions in points, with the standard deviation of three runs or more; "–" for None.
 
-    >>> in_points(Spread(2, 0.625, 0.01, 0.6, 0.65))
+    >>> in_points(Spread(3, 0.625, 0.01, 0.6, 0.65))
     '62.5 ± 1.0'
     """
     if spread is None:
         return "–"
-    return f"{100 * spread.mean:.1f}" + f" ± {100 * spread.std:.1f}" * (spread.n > 1)
+    return f"{100 * spread.mean:.1f}" + f" ± {100 * spread.std:.1f}" * (spread.n >= FEWEST)
 
 
 def change_in_points(d: SeedDifference | None) -> str:
-    """Mean difference of fractions in points, with its interval where there is one, "–" for None."""
+    """Mean difference of fractions in points, with the interval of three seeds or more; "–" for None."""
     if d is None:
         return "–"
     mean = f"{100 * d.difference.mean:+.1f}"
-    return mean if d.interval is None else f"{mean} [{100 * d.interval.low:+.1f}, {100 * d.interval.high:+.1f}]"
+    if d.interval is None or len(d.seeds) < FEWEST:
+        return mean
+    return f"{mean} [{100 * d.interval.low:+.1f}, {100 * d.interval.high:+.1f}]"
 
 
 def _t_interval(values: np.ndarray) -> Interval | None:

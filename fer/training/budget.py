@@ -31,12 +31,13 @@ def parse_budget(text: str) -> float:
     return seconds
 
 
-def fit(recipe: Recipe, epoch_s: Sequence[float], budget_s: float) -> Recipe:
+def fit(recipe: Recipe, epoch_s: Sequence[float], budget_s: float, fixed_s: Sequence[float] | None = None) -> Recipe:
     """The recipe with its schedules shortened so that training should end within a time.
 
     Args:
         epoch_s: Measured seconds of one epoch, for each phase.
         budget_s: Seconds for all of it.
+        fixed_s: What of an epoch's seconds stays when it sees fewer faces, for each phase; None = nothing.
 
     Returns:
         The recipe itself where it fits; else every phase gets fewer epochs in proportion, one at least, and its
@@ -55,7 +56,8 @@ def fit(recipe: Recipe, epoch_s: Sequence[float], budget_s: float) -> Recipe:
     while sum(n * s for n, s in zip(epochs, epoch_s, strict=True)) > budget_s and max(epochs) > 1:
         epochs[epochs.index(max(epochs))] -= 1
     left = sum(n * s for n, s in zip(epochs, epoch_s, strict=True))
-    share = min(1.0, budget_s / left) * recipe.epoch_share
+    stays = sum(n * s for n, s in zip(epochs, fixed_s or [0.0] * len(epochs), strict=True))
+    share = min(1.0, max(budget_s - stays, 1e-6 * left) / (left - stays)) * recipe.epoch_share if left > stays else 1.0
     phases = tuple(_shorter(p, n) for p, n in zip(recipe.phases, epochs, strict=True))
     kept = _with_cycles(phases[-1], len(recipe.phases[-1].cycle_ends())) if recipe.snapshots else None
     return replace(

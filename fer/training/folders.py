@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fer.data.dataset import Dataset
 from fer.specs import Recipe, from_dict
-from fer.training.job import RUN, Job, differences, is_finished, read_description, same_request
+from fer.training.job import RUN, Job, differences, is_finished, read_description, same_request, shortened_to
 
 
 def earlier_run(
@@ -19,7 +19,7 @@ def earlier_run(
     sets: Sequence[Dataset],
     resume: bool = False,
     reuse: bool = False,
-    any_length: bool = False,
+    budget_s: float | None = None,
 ) -> Path | None:
     """A run in OUT/<model>/ that makes a new one needless; None = there is none.
 
@@ -27,14 +27,17 @@ def earlier_run(
         sets: Data set of every phase.
         resume: Take the newest run if it was cut, or if it is finished under these very options.
         reuse: Take any run that is finished under these very options.
-        any_length: These options are the same however short a budget made the run.
+        budget_s: A run that a budget of this or more seconds made shorter counts as well; None = it does not.
     """
     begun = sorted(file.parent for file in (out / job.model).glob(f"*/{RUN}"))
     description = job.describe(data, sets)
-    alike = same_request if any_length else lambda run, wanted: not differences(run, wanted)
-    done = [run for run in begun if is_finished(run) and alike(run, description)]
+    done = [run for run in begun if is_finished(run)]
+    if budget_s is None:
+        done = [run for run in done if not differences(run, description)]
+    else:
+        done = [run for run in done if same_request(run, description) and shortened_to(run) >= budget_s]
     if reuse and done:
-        return done[-1]
+        return max(done, key=lambda run: (shortened_to(run), run))  # of those that had the most time the newest
     if resume and begun and (not is_finished(begun[-1]) or begun[-1] in done):
         return begun[-1]
     return None
@@ -61,4 +64,4 @@ def as_begun(run: Path, job: Job) -> Job:
     begun = read_description(run)
     if "asked_recipe" not in begun:
         return job
-    return replace(job, recipe=from_dict(Recipe, begun["recipe"]), asked=job.recipe)
+    return replace(job, recipe=from_dict(Recipe, begun["recipe"]), asked=job.recipe, budget_s=begun.get("budget_s"))

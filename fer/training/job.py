@@ -30,6 +30,7 @@ class Job:
         seed: Of weights, order, augmentation and dropout.
         input: InputSpec; the model's own by default.
         asked: The recipe before it was shortened to fit a budget; None = it was not.
+        budget_s: Seconds that each model of the command was given; None = no budget.
     """
 
     model: str
@@ -38,6 +39,7 @@ class Job:
     model_args: dict[str, Any] = field(default_factory=dict)
     input: InputSpec | None = None
     asked: Recipe | None = None
+    budget_s: float | None = None
 
     @property
     def spec(self) -> InputSpec:
@@ -74,7 +76,7 @@ class Job:
             "phase_data": [s.fingerprint for s in sets if s is not data],
             "teacher_sha256": ",".join(map(_sha256, self.recipe.teachers)),
             "init_sha256": _sha256(self.recipe.init),
-        } | ({"asked_recipe": specs.to_dict(self.asked)} if self.asked else {})
+        } | ({"asked_recipe": specs.to_dict(self.asked), "budget_s": self.budget_s} if self.asked else {})
 
 
 def _sha256(name: str) -> str:
@@ -109,7 +111,7 @@ def differences(run: str | Path, description: dict[str, Any]) -> list[str]:
     """Top-level keys in which a run differs from a description, "recipe" by its own keys."""
     old, new = read_description(run), json.loads(json.dumps(description))
     old.pop("finished", None)
-    keys = [k for k in new if old.get(k) != new[k] and k != "recipe"]
+    keys = [k for k in new if old.get(k) != new[k] and k not in ("recipe", "budget_s")]
     recipe = old.get("recipe") or {}
     return keys + [f"recipe.{k}" for k in new["recipe"] if recipe.get(k) != new["recipe"][k]]
 
@@ -120,6 +122,14 @@ def same_request(run: str | Path, description: dict[str, Any]) -> bool:
     return not differences(run, description | {"recipe": old["recipe"]}) and (
         old.get("asked_recipe", old["recipe"]) == json.loads(json.dumps(description["recipe"]))
     )
+
+
+def shortened_to(run: str | Path) -> float:
+    """The budget in seconds that cut the schedule of a run short; infinite where none did."""
+    old = read_description(run)
+    if old.get("asked_recipe", old["recipe"]) == old["recipe"]:
+        return float("inf")
+    return float(old.get("budget_s") or 0.0)
 
 
 def is_finished(run: str | Path) -> bool:

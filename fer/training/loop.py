@@ -106,6 +106,7 @@ class Trainer:
             begin_with: Weights of the phase before; what depends on the classes is left out where they differ.
         """
         self.now = data = self.sets[number]
+        self.__dict__.pop("stream", None), self.__dict__.pop("stepper", None)  # two at once may not fit a device
         for split in ("train", "val"):
             if not len(data[split]):
                 got = " and ".join(str(len(data[s])) for s in ("train", "val"))
@@ -265,7 +266,7 @@ class Trainer:
         steps, done = len(self.stream), (epoch - first) * len(self.stream)
         # sums stay on the device: reading them every step would wait for it
         kind = torch.float64 if processes.device.type != "mps" else torch.float32
-        sums = torch.zeros(3, device=processes.device, dtype=kind)
+        sums = torch.zeros(2, device=processes.device, dtype=kind)
         rate = mean_loss = accuracy = 0.0
         seen = 0
         # counted over --init as well: a run that goes on with another's weights sees views that were not drawn before
@@ -274,11 +275,11 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["lr_factor"]
             loss, hits = stepper.step(x, y, len(x) * processes.count / self.stream.batch_size, optimizer)
-            sums += torch.stack([loss * len(x), hits, torch.tensor(len(x), device=loss.device)]).to(sums.dtype)
+            sums += torch.stack([loss * len(x), hits]).to(sums.dtype)
             seen += self.stream.batch_size
             if i % 20 == 19 or i == steps - 1:
                 total = processes.total(sums).tolist()
-                mean_loss, accuracy = total[0] / total[2], total[1] / total[2]
+                mean_loss, accuracy = total[0] / seen, total[1] / seen
                 if not mean_loss < float("inf"):
                     raise ConfigError(f"the loss is {mean_loss} in epoch {epoch}: lower --lr, or set clip_norm")
                 rate_now = seen / (time.perf_counter() - began)

@@ -48,7 +48,8 @@ def focal(
     """
     targets = targets * (1 - smoothing) + smoothing / targets.shape[1]
     log_p = F.log_softmax(logits.float(), dim=1)
-    terms = -targets * (1 - log_p.exp()).clamp(min=0) ** gamma * log_p
+    least = torch.finfo(log_p.dtype).eps if 0 < gamma < 1 else 0.0  # such a power is infinitely steep at 0
+    terms = -targets * (1 - log_p.exp()).clamp(min=least) ** gamma * log_p
     return (terms if weights is None else terms * weights).sum(dim=1).mean()
 
 

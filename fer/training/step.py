@@ -24,7 +24,9 @@ def half_precision(device: torch.device, amp: bool) -> torch.dtype | None:
     """What mixed precision computes in on a device: bfloat16 where it has it; None without, and on the CPU."""
     if not amp or device.type == "cpu":
         return None
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
+    # cards before Ampere only emulate bfloat16, slowly
+    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float16
 
 
 class Stepper:

@@ -1,4 +1,4 @@
-"""Augmented batches: faces stay on the device as uint8, views are drawn there in batches."""
+"""Augmented batches: faces stay on the device as uint8 where they fit, views are drawn there in batches."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from fer.errors import ConfigError
 from fer.specs import InputSpec, Recipe
 from fer.training.mixing import N_MIX, mix
 from fer.training.processes import Processes
-from fer.transforms import N_RANDOM, augment, keyed_uniform, normalise, prepare
+from fer.transforms import N_RANDOM, augment, keyed_uniform, normalise, on_device, prepare
 
 _MIX_KEY = 0x6D6978  # sets the random numbers of mixing apart from those of augmentation
+
+
+_MOST = 0.25  # of a device's free memory, for the training faces
+
+
+def _fit(nbytes: int, device: torch.device) -> bool:
+    """Whether training faces of this size may stay on a device."""
+    return device.type != "cuda" or nbytes <= _MOST * torch.cuda.mem_get_info(device)[0]
 
 
 class AugmentedStream:
@@ -41,7 +49,9 @@ class AugmentedStream:
         votes: np.ndarray | None = None,
         processes: Processes | None = None,
     ):
-        self.faces = torch.from_numpy(prepare(split.faces, spec, crop=False)).to(device)
+        faces = torch.from_numpy(prepare(split.faces, spec, crop=False))
+        self.resident = _fit(faces.nbytes, device)  # else each batch is sent when its turn comes
+        self.faces = faces.to(device) if self.resident else faces
         targets = split.targets if votes is None else np.concatenate([split.targets, votes.astype(np.float32)], axis=1)
         self.targets = torch.from_numpy(targets).to(device)
         self.spec, self.recipe, self.seed, self.workers = spec, recipe, seed, workers
@@ -80,10 +90,11 @@ class AugmentedStream:
         return x.contiguous(memory_format=torch.channels_last), y
 
     def _views(self, epoch: int, index: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        where = torch.from_numpy(index).to(self.device)
+        where = on_device(torch.from_numpy(index), self.device)
         random = keyed_uniform(self.seed, epoch, index, N_RANDOM)
+        faces = self.faces[where] if self.resident else on_device(self.faces[torch.from_numpy(index)], self.device)
         with torch.no_grad():
-            return augment(self.faces[where], random, self.recipe.augment, self.spec), self.targets[where]
+            return augment(faces, random, self.recipe.augment, self.spec), self.targets[where]
 
     def epoch(self, epoch: int, mixing: bool = False) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """All batches of one epoch."""
@@ -103,9 +114,14 @@ class AugmentedStream:
 
 @torch.no_grad()
 def evaluate(
-    module: torch.nn.Module, split: Split, spec: InputSpec, device: torch.device, batch_size: int = 512
+    module: torch.nn.Module, split: Split, spec: InputSpec, device: torch.device, batch_size: int | None = None
 ) -> torch.Tensor:
-    """Logits float32 (N, C) on the CPU for un-augmented faces; the module comes back in the mode it was in."""
+    """Logits float32 (N, C) on the CPU for un-augmented faces; the module comes back in the mode it was in.
+
+    Args:
+        batch_size: None = 512 faces of 48 px or as many pixels of larger ones, 64 at least.
+    """
+    batch_size = batch_size or max(64, min(512, 512 * 48**2 // spec.size_px**2))
     was_training = module.training
     module.eval()
     faces = prepare(split.faces, spec)

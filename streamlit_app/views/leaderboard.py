@@ -7,7 +7,7 @@ import streamlit as st
 
 from fer import viz
 from fer.evaluation import ModelResult, ablations
-from fer.evaluation.seeds import SeedDifference, seed_table
+from fer.evaluation.seeds import FEWEST, SeedDifference, seed_table
 from fer.evaluation.stored import read_ensembles, read_notes, read_robustness, read_seeds
 from fer.models import MODELS, get_model
 from streamlit_app import charts
@@ -213,7 +213,10 @@ def _seeds(chosen: Selection) -> None:
         line["runs"] = len(summary.seeds)
         for name, spread in (("validation", summary.val_accuracy), ("test", summary.test_accuracy)):
             if spread is not None:
-                line |= {f"{name}, mean (%)": 100 * spread.mean, f"{name}, deviation (%)": 100 * spread.std}
+                line |= {
+                    f"{name}, mean (%)": 100 * spread.mean,
+                    f"{name}, deviation (%)": 100 * spread.std if spread.n >= FEWEST else None,
+                }
                 line |= {f"{name}, range": f"{100 * spread.low:.1f} to {100 * spread.high:.1f}"}
         lines.append(line | {"seeds": ", ".join(map(str, summary.seeds)), "marks": marked.get(summary.model, "–")})
     if not lines:
@@ -237,7 +240,8 @@ def _levers(chosen: Selection) -> None:
         return
     st.subheader("One lever of training at a time")
     st.caption(
-        "The plain recipe and one change of it, trained with the same seeds and judged on the validation split alone. "
+        "The plain recipe and one change of it, compared over the seeds that both were trained with, on the validation "
+        "split alone. An interval takes three seeds. "
         "A short schedule favours what learns fast: what regularises may do better in long runs."
     )
     for (model, epochs), rows in groups.items():
@@ -245,6 +249,7 @@ def _levers(chosen: Selection) -> None:
             {
                 "lever": r.title,
                 "validation, mean (%)": 100 * r.val_accuracy.mean,
+                "plain, same seeds (%)": 100 * r.difference.b.mean if r.difference else None,
                 "minus plain (points)": _points_more(r),
                 "95 % interval": _interval(r.difference),
                 "time": "–" if r.cost is None else f"×{r.cost:.1f}",
@@ -271,7 +276,7 @@ def _points_more(r: ablations.Row) -> float | None:
 
 
 def _interval(change: SeedDifference | None) -> str:
-    if change is None or change.interval is None:
+    if change is None or change.interval is None or len(change.seeds) < FEWEST:
         return "–"
     return f"{100 * change.interval.low:+.1f} to {100 * change.interval.high:+.1f}"
 

@@ -120,10 +120,18 @@ def test_runs_on_other_data_are_not_compared(main, tmp_path, capsys):
     before = ablations.read(tmp_path, "synthetic")
     for changed in (["--data", "synthetic:n=3,seed=2"], ["--data", "synthetic:n=3,seed=2", "--again"]):
         assert main([*options, "2", "--lever", "no_ema", *changed]) == 2
-        assert "over 1 epochs by another recipe or on other data" in capsys.readouterr().err
+        assert "over 1 epochs by another recipe, with or without --amp, or on other data" in capsys.readouterr().err
     assert ablations.read(tmp_path, "synthetic") == before
     assert main([*options, "3", "--lever", "plain", "--epochs", "2", "--data", "synthetic:n=3,seed=2"]) == 0
     assert len(ablations.read(tmp_path, "synthetic")) == 3, "another length is another table"
+
+
+def test_runs_in_mixed_precision_are_not_compared_with_others(main, tmp_path, capsys):
+    options = [*SMALL, "--results", str(tmp_path), "--seeds"]
+    assert main([*options, "1", "--lever", "plain"]) == 0
+    assert main([*options, "2", "--lever", "no_ema", "--amp"]) == 2
+    assert "with or without --amp" in capsys.readouterr().err
+    assert len(ablations.read(tmp_path, "synthetic")) == 1
 
 
 def test_rows_of_another_process_are_kept(main, tmp_path, monkeypatch):

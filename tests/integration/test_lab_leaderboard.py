@@ -86,7 +86,8 @@ def test_levers_are_compared_with_the_plain_recipe(results):
         "git_commit": "",
         "model": "tiny_cnn",
     }
-    scores = {("plain", 1): 0.60, ("plain", 2): 0.62, ("votes", 1): 0.61, ("votes", 2): 0.65}
+    scores = {("plain", 1): 0.60, ("plain", 2): 0.62, ("plain", 3): 0.64}
+    scores |= {("votes", 1): 0.61, ("votes", 2): 0.65, ("votes", 3): 0.66, ("few", 1): 0.58, ("few", 2): 0.59}
     rows = [
         said | {"lever": lever, "seed": s, "title": f"the {lever}", "val_accuracy": v}
         for (lever, s), v in scores.items()
@@ -97,13 +98,14 @@ def test_levers_are_compared_with_the_plain_recipe(results):
     assert any("withdrawn_net, 6 epochs" in m.value for m in app.markdown), "a model that is gone keeps its name"
     assert any("Tiny CNN, 6 epochs" in m.value for m in app.markdown)
     shown = table(app, "lever").set_index("lever")
-    assert list(shown.index) == ["the plain", "the votes"]
-    assert shown["validation, mean (%)"].tolist() == pytest.approx([61, 63])
+    assert list(shown.index) == ["the plain", "the votes", "the few"]
+    assert shown["validation, mean (%)"].tolist() == pytest.approx([62, 64, 58.5])
+    assert shown["plain, same seeds (%)"].tolist() == pytest.approx([np.nan, 62, 61], nan_ok=True)
     assert shown.loc["the plain", "minus plain (points)"] == 0
     assert shown.loc["the votes", "minus plain (points)"] == pytest.approx(2)
-    # differences 1 and 3 points: standard error 1, Student's t with one degree of freedom 12.71
-    assert shown.loc["the votes", "95 % interval"] == "-10.7 to +14.7"
-    assert shown["marks"].tolist() == ["–", "extra annotation"]
+    # differences 1, 3 and 2 points: standard error 0.58, Student's t with two degrees of freedom 4.303
+    assert shown["95 % interval"].tolist() == ["–", "-0.5 to +4.5", "–"]
+    assert shown["marks"].tolist() == ["–", "extra annotation", "–"]
 
 
 def test_a_model_that_was_not_shown_in_that_way_is_named_and_left_out(results):

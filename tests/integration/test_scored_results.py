@@ -239,7 +239,9 @@ def test_a_seed_has_a_line_its_predictions_and_its_history_and_is_no_model(place
     assert evaluate.main([*argv, "--seed-row"]) == 0
     kept = place / "results" / "fer2013" / results.SEED_RUNS
     assert sorted(p.name for p in kept.parent.iterdir() if p != kept) == before
-    assert {r.name for r in results.read_results(place / "results")} == {n for n in before if (kept.parent / n).is_dir()}
+    assert {r.name for r in results.read_results(place / "results")} == {
+        n for n in before if (kept.parent / n).is_dir()
+    }
     rows = stored.read_seeds(place / "results", "fer2013")
     assert [(r["model"], r["seed"]) for r in rows] == [
         ("attention_cnn", 1), ("baseline_cnn", 0), ("baseline_cnn", 11), ("baseline_cnn", 12)

@@ -34,11 +34,17 @@ def test_a_lever_is_compared_with_the_plain_recipe_seed_by_seed(tmp_path):
     lines = ablations.text(tmp_path, DATA).splitlines()
     assert lines[0] == "**`net`, 6 epochs**"
     assert lines[4:] == [
-        "| title of plain | 1, 2, 3 | 62.0 ± 2.0 | – | – | – |",
+        "| title of plain | 1, 2, 3 | 62.0 ± 2.0 | – | – | – | – |",
         # differences 0, 2, 3: standard deviation 1.53, Student's t with two degrees of freedom 4.303
-        "| title of good | 1, 2, 3, 4 | 50.5 ± 26.5 | +1.7 [-2.1, +5.5] | ×2.0 | – |",
-        "| title of bad | 1 | 59.0 | -1.0 | ×1.0 | learnt from `cbam_cnn4`; extra annotation |",
+        "| title of good | 1, 2, 3, 4 | 50.5 ± 26.5 | 62.0 | +1.7 [-2.1, +5.5] | ×2.0 | – |",
+        "| title of bad | 1 | 59.0 | 60.0 | -1.0 | ×1.0 | learnt from `cbam_cnn4`; extra annotation |",
     ]
+
+
+def test_two_seeds_have_no_interval(tmp_path):
+    rows = [run("plain", s, v) for s, v in ((1, 0.60), (2, 0.62))] + [run("good", s, 0.65) for s in (1, 2)]
+    ablations.write(rows, tmp_path, DATA)
+    assert ablations.text(tmp_path, DATA).splitlines()[-1] == "| title of good | 1, 2 | 65.0 | 61.0 | +4.0 | ×1.0 | – |"
 
 
 def test_another_length_is_another_experiment(tmp_path):

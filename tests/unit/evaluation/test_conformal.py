@@ -78,7 +78,9 @@ def test_thresholds_of_a_manifest_keep_their_promise_and_make_the_same_sets(untr
     found = conformal.thresholds(probs, labels)
     assert list(found) == ["0.8", "0.9", "0.95"]
     for level, threshold in found.items():
-        assert conformal.fit(probs, labels, float(level)) - 1e-6 <= threshold <= conformal.fit(probs, labels, float(level))
+        assert (
+            conformal.fit(probs, labels, float(level)) - 1e-6 <= threshold <= conformal.fit(probs, labels, float(level))
+        )
         assert conformal.measure(probs, labels, threshold).coverage >= float(level)
     manifest = replace(read_manifest(untrained("baseline_cnn")), conformal={"thresholds": {"0.9": 0.2}})
     assert conformal.prediction_sets(manifest, 0.8) is None

@@ -263,7 +263,6 @@ def test_the_reported_validation_accuracy_is_what_training_chose_by():
         assert ("out_of_fold" in scored.metrics["temperature"]) == manifest.classical
 
 
-
 def test_every_stored_history_is_that_of_the_weights_that_were_scored():
     for data in results.list_data():
         for r in results.read_results(None, data):

@@ -18,13 +18,29 @@ from fer.training.optim import Schedule, build_optimizer
 from fer.training.processes import Processes
 from fer.training.recipes import without_phases
 from fer.training.sharpness import at_worst_point
-from fer.training.step import Stepper
+from fer.training.step import Stepper, half_precision
 from fer.training.stream import AugmentedStream
 from fer.training.votes import WithVotes, votes_loss
 
 CPU = torch.device("cpu")
 ALONE = Processes(0, 1, CPU)
 STILL = Augment(flip=0, rotate_deg=0, scale_min=1, scale_max=1, shift=0, brightness=0, contrast=0, erase=0)
+
+
+def test_focal_loss_of_a_sure_answer_has_a_finite_gradient():
+    for gamma in (0.0, 0.5, 1.0, 2.0):
+        logits = torch.tensor([[200.0, 0.0, 0.0]], requires_grad=True)
+        focal(logits, torch.tensor([[1.0, 0.0, 0.0]]), smoothing=0.1, gamma=gamma).backward()
+        assert logits.grad.isfinite().all(), gamma
+
+
+def test_cards_that_only_emulate_bfloat16_train_in_float16(monkeypatch):
+    cuda = torch.device("cuda")
+    for native, expected in ((True, torch.bfloat16), (False, torch.float16)):
+        answer = lambda including_emulation=True, native=native: native or including_emulation  # noqa: E731
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", answer)
+        assert half_precision(cuda, True) == expected and half_precision(cuda, False) is None
+    assert half_precision(torch.device("cpu"), True) is None
 
 
 def test_focal_loss_by_its_formula_and_as_cross_entropy():
@@ -242,6 +258,10 @@ def test_a_budget_shortens_in_proportion_and_then_thins_the_epochs():
     assert sum(p.epochs * s for p, s in zip(uneven.phases, (50, 10), strict=True)) <= 100
     thin = fit(recipe, [10.0, 10.0], 5.0)
     assert thin.epochs == 2 and thin.epoch_share == pytest.approx(0.25)
+    # validation, 4 of the 10 seconds, is never cut: of 14 seconds 3 are left for each epoch's training, of 6
+    assert fit(recipe, [10.0, 10.0], 14.0, [4.0, 4.0]).epoch_share == pytest.approx(0.5)
+    assert fit(recipe, [10.0, 10.0], 20.0, [4.0, 4.0]).epoch_share == 1
+    assert fit(recipe, [10.0, 10.0], 7.0, [4.0, 4.0]).epoch_share < 1e-3
     assert parse_budget("hours=2") == 7200
     for bad in ("5", "minutes=0", "minutes=x", "days=1", "minutes=inf"):
         with pytest.raises(ConfigError, match="minutes=N"):

@@ -14,7 +14,7 @@ from fer.training.job import differences, read_description, write_description
 from fer.training.request import phase_opener
 
 LONG = Job("custom_cnn", Recipe(phases=(Phase(epochs=9),)))
-SHORT = dataclasses.replace(LONG, recipe=Recipe(phases=(Phase(epochs=2),)), asked=LONG.recipe)
+SHORT = dataclasses.replace(LONG, recipe=Recipe(phases=(Phase(epochs=2),)), asked=LONG.recipe, budget_s=60.0)
 
 
 def begun(run, job, data, finished=False):
@@ -45,7 +45,19 @@ def test_which_earlier_run_is_taken(tmp_path, blob_data):
     assert ask(resume=True) == ask(other, resume=True) == cut, "other options are refused later, with their names"
     assert ask(reuse=True) == ask(resume=True, reuse=True) == done
     short = begun(out / "3", SHORT, blob_data, finished=True)
-    assert ask(reuse=True) == done and ask(reuse=True, any_length=True) == short
+    assert ask(reuse=True) == done == ask(reuse=True, budget_s=60.0), "one of full length is preferred"
+    assert ask(resume=True, budget_s=60.0) == short and ask(resume=True, budget_s=61.0) is None
+
+
+def test_a_shorter_run_does_not_stand_in_for_one_that_may_take_longer(tmp_path, blob_data):
+    out = tmp_path / "custom_cnn"
+    ask = lambda s: earlier_run(tmp_path, LONG, blob_data, [blob_data], reuse=True, budget_s=s)  # noqa: E731
+    begun(out / "2", dataclasses.replace(SHORT, budget_s=600.0), blob_data, finished=True)
+    begun(out / "3", SHORT, blob_data, finished=True)
+    assert ask(60.0) == ask(600.0) == out / "2" and ask(601.0) is None
+    assert ask(None) is None
+    whole = begun(out / "1", dataclasses.replace(LONG, asked=LONG.recipe, budget_s=900.0), blob_data, finished=True)
+    assert ask(60.0) == ask(1e9) == whole, "the budget was long enough"
 
 
 def test_a_shortened_run_goes_on_as_it_was_begun(tmp_path, blob_data):
@@ -65,7 +77,7 @@ def test_a_run_of_an_earlier_version_goes_on_and_is_recognised(tmp_path, blob_da
         del description[key]["snapshots"], description[key]["augment"]["randaugment"]
     (run / "run.json").write_text(json.dumps(description))
     assert differences(run, as_begun(run, LONG).describe(blob_data)) == []
-    find = {"reuse": True, "any_length": True}
+    find = {"reuse": True, "budget_s": 60.0}
     assert earlier_run(tmp_path, LONG, blob_data, [blob_data], **find) == run
     other = dataclasses.replace(LONG, recipe=dataclasses.replace(LONG.recipe, mixup=0.3))
     assert earlier_run(tmp_path, other, blob_data, [blob_data], **find) is None

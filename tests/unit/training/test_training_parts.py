@@ -8,7 +8,7 @@ from fer.specs import InputSpec, Phase, Recipe
 from fer.training.losses import class_weights, cross_entropy, distillation
 from fer.training.optim import Schedule, build_optimizer
 from fer.training.recipes import resolve
-from fer.training.stream import AugmentedStream, evaluate
+from fer.training.stream import AugmentedStream, _fit, evaluate
 
 
 def test_cross_entropy_equals_torch_for_hard_labels():
@@ -133,6 +133,23 @@ def test_batches_do_not_depend_on_workers_and_differ_between_epochs(blob_data):
     for (xa, ya), (xb, yb) in zip(a, b, strict=True):
         assert torch.equal(xa, xb) and torch.equal(ya, yb)
     assert not torch.equal(a[0][0], next(iter(make(0).epoch(2)))[0])
+
+
+def test_faces_that_do_not_fit_a_device_are_sent_batch_by_batch(blob_data, monkeypatch):
+    def batches():
+        stream = AugmentedStream(
+            blob_data["train"], InputSpec(44, 1, 48), Recipe(batch_size=32), 5, torch.device("cpu")
+        )
+        return stream.resident, list(stream.epoch(3))
+
+    here, expected = batches()
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 10**12))
+    assert _fit(250, torch.device("cuda")) and not _fit(251, torch.device("cuda")) and _fit(10**15, torch.device("cpu"))
+    monkeypatch.setattr("fer.training.stream._fit", lambda nbytes, device: False)
+    sent, found = batches()
+    assert here and not sent and len(found) == len(expected) > 1
+    for (x, y), (ex, ey) in zip(found, expected, strict=True):
+        assert torch.equal(x, ex) and torch.equal(y, ey)
 
 
 def test_a_view_does_not_depend_on_its_batch(blob_data):
