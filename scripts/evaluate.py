@@ -76,6 +76,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="also a weighted mean of these models, the weights fitted on validation; repeatable",
     )
     p.add_argument(
+        "--ensemble-view",
+        choices=tuple(results.VIEWS),
+        default="single",
+        help="how the models of --ensemble see a face, where each was scored so (default %(default)s)",
+    )
+    p.add_argument(
         "--seed-row",
         action="store_true",
         help="of every --checkpoint keep only its line in results/<data>/seeds.csv, its predictions and history",
@@ -217,7 +223,7 @@ def say_left_out(problems: Sequence[str]) -> None:
         print(f"left out: {line}", file=sys.stderr)
 
 
-def publish(out: Path, data: str, ensembles: Sequence[str]) -> None:
+def publish(out: Path, data: str, ensembles: Sequence[str], view: str) -> None:
     """Pictures, comparison, ensembles, leaderboard; then print what they say."""
     from fer.viz import model_color, model_order
 
@@ -239,7 +245,7 @@ def publish(out: Path, data: str, ensembles: Sequence[str]) -> None:
     figures.write_comparison(found, out / data, split, {r.name: model_color(r.name) for r in found}, robust)
     compared = report.comparison(found, split)
     results.write_json(compared, out / data / stored.COMPARISON)
-    combined = combine(found, ensembles, out, data)
+    combined = combine(found, ensembles, view, out, data)
     written = [f"{out / data}/"]
     if not leaderboard.is_synthetic(data):
         everywhere: list[str] = []
@@ -249,11 +255,13 @@ def publish(out: Path, data: str, ensembles: Sequence[str]) -> None:
     print(f"\nWritten: {', '.join(written)}")
 
 
-def combine(found: Sequence[results.ModelResult], asked: Sequence[str], out: Path, data: str) -> list[dict[str, Any]]:
+def combine(
+    found: Sequence[results.ModelResult], asked: Sequence[str], view: str, out: Path, data: str
+) -> list[dict[str, Any]]:
     """The ensembles asked for and those stored before, made from what is stored now."""
     by_name = {r.name: r for r in found}
-    wanted = [tuple(n.strip() for n in value.split(",") if n.strip()) for value in asked]
-    for name in (n for members in wanted for n in members if n not in by_name):
+    wanted = [(tuple(n.strip() for n in value.split(",") if n.strip()), view) for value in asked]
+    for name in (n for members, _ in wanted for n in members if n not in by_name):
         raise unknown_name("model with results", name, by_name)
     try:
         before = stored.read_ensembles(out, data) or []
@@ -261,16 +269,17 @@ def combine(found: Sequence[results.ModelResult], asked: Sequence[str], out: Pat
         say_left_out([str(e)])
         before = []
     made = []
-    for members in dict.fromkeys([*(tuple(e["members"]) for e in before), *wanted]):
+    for one in dict.fromkeys([*((tuple(e["members"]), e["view"]) for e in before), *wanted]):
+        members, view = one
         try:
             if lacking := [n for n in members if n not in by_name]:
                 raise DataError(f"no results of {', '.join(lacking)}")
-            made.append(report.ensemble_entry([by_name[n] for n in members]))
+            made.append(report.ensemble_entry([by_name[n] for n in members], view))
         except DataError as e:
-            if members in wanted:
+            if one in wanted:
                 raise
             say_left_out([f"the ensemble {' + '.join(members)} stays as it was stored: {e}"])
-            made += [old for old in before if tuple(old["members"]) == members][:1]
+            made += [old for old in before if (tuple(old["members"]), old["view"]) == one][:1]
     if made:
         stored.write_ensembles(made, out, data)
     return made
@@ -305,12 +314,12 @@ def print_tables(
         )
 
     if combined:
-        print("\nEnsembles, weights fitted on validation:")
-    for e in combined:
+        print("\nEnsembles, weights fitted on validation, the best there first (which is the one to quote):")
+    for e in sorted(combined, key=lambda e: -e["val_accuracy"]):
         low, high = e["test_interval"]
         members = " + ".join(f"{w:.2f} {starred.get(n, n)}" for w, n in zip(e["weights"], e["members"], strict=True))
         print(
-            f"  {members}: {100 * e['test_accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}], nll {e['test_nll']:.3f}"
+            f"  {members}{'' if e['view'] == 'single' else ', ' + e['view']}: validation {100 * e['val_accuracy']:.1f}, test {100 * e['test_accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}], nll {e['test_nll']:.3f}"
         )
     if compared["pairs"] or combined:
         for name, said in marks.items():
@@ -341,7 +350,9 @@ def run(args: argparse.Namespace) -> int:
     if args.seed_row:
         score_all(args)
         return 0
-    publish(*(summarise_again(args) if args.from_predictions else score_all(args)), args.ensemble or [])
+    publish(
+        *(summarise_again(args) if args.from_predictions else score_all(args)), args.ensemble or [], args.ensemble_view
+    )
     if args.readme:
         changed = readme.update(args.readme, args.out)
         print(f"{args.readme}: {'brought up to date' if changed else 'was up to date'}")

@@ -1,5 +1,5 @@
-"""The parts of a README that results/ writes: the leaderboard, what attention bought, the spread over
-seeds, the levers of training, the speed of the backends."""
+"""The parts of a README that results/ writes: the leaderboard, the best ensemble, what attention bought, the spread
+over seeds, the levers of training, the speed of the backends."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from fer.evaluation.speed import speed_table
 LEADERBOARD = "leaderboard"
 ATTENTION = "attention"
 SEEDS = "seeds"
+ENSEMBLES = "ensembles"
 SPEED = "speed"
 ABLATIONS = "ablations"
 MAIN_DATA = "fer2013"
+_VIEWS = {"single": "one view of a face", "flip": "face and mirror image", "tencrop": "ten crops of a face"}
 
 
 def markers(part: str) -> tuple[str, str]:
@@ -72,6 +74,23 @@ def seeds_text(root: str | Path | None = None) -> str:
     return "\n".join(lines)
 
 
+def ensembles_text(root: str | Path | None = None) -> str:
+    """A sentence on the ensemble that is best on FER2013's validation split, of those that were tried."""
+    tried = stored.read_ensembles(root, MAIN_DATA) or []
+    if not tried:
+        return "No ensemble has been scored yet."
+    best = max(tried, key=lambda e: (e["val_accuracy"], -len(e["members"])))
+    pairs = sorted(zip(best["weights"], best["members"], strict=True), reverse=True)
+    members = ", ".join(f"`{name}` {100 * weight:.0f} %" for weight, name in pairs if weight >= 0.005)
+    low, high = (100 * v for v in best["test_interval"])
+    count = "The only ensemble" if len(tried) == 1 else f"Of {len(tried)} ensembles"
+    return (
+        f"{count} (weighted means of calibrated probabilities) the best on PublicTest, where the weights were fitted, "
+        f"with {100 * best['val_accuracy']:.1f} % there, has {100 * best['test_accuracy']:.1f} % on PrivateTest "
+        f"[{low:.1f}, {high:.1f}], {_VIEWS[best['view']]}: {members}."
+    )
+
+
 def fill(text: str, root: str | Path | None = None, name: str = "README") -> str:
     """A README's text with its parts made again: the leaderboard and, where it has the markers, the rest.
 
@@ -81,6 +100,7 @@ def fill(text: str, root: str | Path | None = None, name: str = "README") -> str
     text = _replaced(text, LEADERBOARD, leaderboard.readme_table(leaderboard.read(root)), name)
     for part, content in (
         (ATTENTION, attention_text),
+        (ENSEMBLES, ensembles_text),
         (SEEDS, seeds_text),
         (ABLATIONS, ablations.text),
         (SPEED, speed_table),

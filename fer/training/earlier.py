@@ -95,6 +95,7 @@ class Past:
     teacher: str
     extra_annotation: bool = False
     pretrained: bool = False
+    device: str = ""
 
     @classmethod
     def none(cls) -> Past:
@@ -115,7 +116,14 @@ class Past:
             str(done.get("teacher", "")),
             bool(done.get("extra_annotation", False)),
             bool(done.get("pretrained", False)),
+            str(done.get("device", "")).replace("1 threads", "1 thread"),
         )
+
+    def devices(self, now: str) -> str:
+        """On what all of it was trained, given the device of today."""
+        if self.device in ("", now):
+            return now
+        return self.device if self.device.endswith(f"then {now}") else f"{self.device}, then {now}"
 
     @classmethod
     def load(

@@ -160,7 +160,7 @@ class Record:
             training={
                 "epochs": past.epochs + len(self.history),
                 "seconds": round(past.seconds + self.seconds, 1),
-                "device": self.processes.title,
+                "device": past.devices(self.processes.title),
                 "images_per_second": round(sum(rates) / len(rates), 1),
                 "best_epoch": past.epochs + self.best["epoch"],
                 "val_accuracy": round(self.best["accuracy"], 6),

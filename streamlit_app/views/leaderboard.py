@@ -170,8 +170,9 @@ def _ensembles(chosen: Selection) -> None:
         return
     st.subheader("Together")
     st.caption(
-        "The mean of several models' stored probabilities; the weights were chosen on the validation split. "
-        f"Accuracy on {chosen.title}."
+        "The mean of several models' stored probabilities; the weights were fitted on the validation split. "
+        "The first row, best there, is the one to quote: the others were tried as well. "
+        f"Test: {chosen.title}."
     )
     titles, marked = chosen.titles, _marked(chosen)
     table = pd.DataFrame(
@@ -187,7 +188,7 @@ def _ensembles(chosen: Selection) -> None:
                 "NLL (nats)": e["test_nll"],
                 "marks": "; ".join(dict.fromkeys(v for m in e["members"] if (v := marked.get(m, "–")) != "–")) or "–",
             }
-            for e in found
+            for e in sorted(found, key=lambda e: -e["val_accuracy"])
         ]
     )
     charts.table(

@@ -65,6 +65,7 @@ def test_cards_and_dots_show_the_accuracy_of_the_chosen_split(results):
 def test_ensembles_and_seeds_are_those_of_their_files(results):
     app = open_page()
     stored = json.loads((results / "fer2013" / "ensembles.json").read_text())["ensembles"]
+    stored.sort(key=lambda e: -e["val_accuracy"])
     shown = table(app, "members")
     assert shown["test (%)"].tolist() == pytest.approx([100 * e["test_accuracy"] for e in stored])
     assert shown["members"][1] == "Baseline CNN (50%) + Attention CNN (50%)"

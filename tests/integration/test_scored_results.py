@@ -157,6 +157,16 @@ def test_ensembles_are_made_again_with_every_score(place, evaluate, capsys):
     path.write_text(json.dumps({**json.loads(before), "ensembles": [{**entry, "test_accuracy": 0.99}]}))
     assert evaluate.main(["--from-predictions"]) == 0
     assert path.read_bytes() == before and "Ensembles" in capsys.readouterr().out
+    assert (
+        evaluate.main(["--from-predictions", "--ensemble", "attention_cnn,baseline_cnn", "--ensemble-view", "flip"])
+        == 0
+    )
+    one, two = stored.read_ensembles(place / "results", "fer2013")
+    assert one == entry and two["view"] == "flip"
+    mean = sum(w * read(place, m).probs("test", "flip") for w, m in zip(two["weights"], two["members"], strict=True))
+    assert two["test_accuracy"] == pytest.approx((mean.argmax(axis=1) == a.labels("test")).mean(), abs=1e-6)
+    assert evaluate.main(["--from-predictions"]) == 0
+    assert stored.read_ensembles(place / "results", "fer2013") == [one, two]
     assert evaluate.main(["--from-predictions", "--ensemble", "baseline_cnn,atention_cnn"]) == 2
     assert "did you mean 'attention_cnn'" in capsys.readouterr().err
     assert evaluate.main(["--from-predictions", "--ensemble", "baseline_cnn"]) == 2

@@ -29,3 +29,14 @@ def test_each_length_has_its_line_and_a_pair_its_difference(tmp_path):
 def test_single_runs_have_no_spread(tmp_path):
     stored.write_seeds([run("a", 1, 0.6, 0.6), run("a", 2, 0.7, 0.7, epochs=7)], tmp_path, DATA)
     assert readme.seeds_text(tmp_path) == "No model has been trained with several seeds yet."
+
+
+def test_the_ensemble_that_is_told_is_the_best_on_validation(tmp_path):
+    assert readme.ensembles_text(tmp_path) == "No ensemble has been scored yet."
+    said = {"members": ["a", "b", "c"], "view": "flip", "test_interval": [0.68, 0.72], "test_nll": 0.8}
+    one = said | {"weights": [0.3, 0.7, 0.0], "val_accuracy": 0.66, "test_accuracy": 0.70}
+    lucky = said | {"weights": [1.0, 0.0, 0.0], "val_accuracy": 0.65, "test_accuracy": 0.75}
+    stored.write_ensembles([lucky, one], tmp_path, DATA)
+    text = readme.ensembles_text(tmp_path)
+    assert text.startswith("Of 2 ensembles") and "66.0 % there, has 70.0 % on PrivateTest [68.0, 72.0]" in text
+    assert text.endswith("face and mirror image: `b` 70 %, `a` 30 %.") and "75" not in text

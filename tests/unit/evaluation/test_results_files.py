@@ -8,6 +8,7 @@ from scipy.special import softmax
 from fer.errors import DataError
 from fer.evaluation import leaderboard, metrics, readme, report, results, stored
 from fer.labels import FER7
+from fer.viz import model_order
 
 
 def store(root, model="attention_cnn", n=120, skill=2.0, parameters=1_200_000, data="fer2013", seed=0, **card):
@@ -246,7 +247,7 @@ def test_the_committed_readme_shows_the_committed_results():
     committed = (paths.results_dir() / leaderboard.FILE).read_text(encoding="utf-8")
     assert leaderboard.to_csv(leaderboard.build()) == committed
     text = front.read_text(encoding="utf-8")
-    for part in (readme.LEADERBOARD, readme.ATTENTION, readme.SEEDS, readme.ABLATIONS, readme.SPEED):
+    for part in (readme.LEADERBOARD, readme.ENSEMBLES, readme.ATTENTION, readme.SEEDS, readme.ABLATIONS, readme.SPEED):
         assert all(m in text for m in readme.markers(part)), f"the README has lost its part {part}"
     assert readme.is_current(front), "run: python scripts/evaluate.py --from-predictions --readme"
 
@@ -311,10 +312,36 @@ def test_the_committed_metrics_follow_from_the_committed_predictions():
         for r in results.read_results(None, data):
             assert r.predictions is not None
             again = report.summarise(r.predictions, report.card_of(r.metrics))
-            for split in r.splits:
-                new, old = again["splits"][split]["single"], r.scores(split)
-                assert new["confusion"] == old["confusion"] and new["accuracy"] == old["accuracy"]
-                assert new["nll"] == pytest.approx(old["nll"], abs=2e-6)
+            assert again["splits"].keys() == set(r.splits)
+            same(json.loads(json.dumps(again["splits"])), r.metrics["splits"], f"{data} {r.name}")
+
+
+def same(new, old, where):
+    """Equal, numbers up to rounding: views, intervals, copies left out, calibration, prediction sets and all."""
+    if isinstance(new, dict):
+        assert new.keys() == old.keys(), where
+        for key in new:
+            same(new[key], old[key], f"{where} {key}")
+    elif isinstance(new, list):
+        assert len(new) == len(old), where
+        for i, pair in enumerate(zip(new, old, strict=True)):
+            same(*pair, f"{where} {i}")
+    elif isinstance(new, float):
+        assert new == pytest.approx(old, abs=2e-6), where
+    else:
+        assert new == old, where
+
+
+def test_the_committed_ensembles_and_comparison_follow_from_the_committed_predictions():
+    for data in results.list_data():
+        found = {r.name: r for r in results.read_results(None, data)}
+        for entry in stored.read_ensembles(None, data) or []:
+            again = report.ensemble_entry([found[n] for n in entry["members"]], entry["view"])
+            same(json.loads(json.dumps(again)), entry, f"{data} {entry['members']}")
+        compared = json.loads((results.folder_of(data, stored.COMPARISON)).read_text())
+        ordered = [found[n] for n in model_order(found)]
+        again = json.loads(json.dumps(report.comparison(ordered, "test")))
+        same(again, {k: compared[k] for k in again}, data)
 
 
 def test_the_commonest_class_is_scored_beside_every_model(tmp_path):

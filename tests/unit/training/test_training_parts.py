@@ -5,6 +5,7 @@ from torch import nn
 
 from fer.errors import ConfigError
 from fer.specs import InputSpec, Phase, Recipe
+from fer.training.earlier import Past
 from fer.training.losses import class_weights, cross_entropy, distillation
 from fer.training.optim import Schedule, build_optimizer
 from fer.training.recipes import resolve
@@ -166,3 +167,11 @@ def test_evaluate_leaves_the_mode_and_the_running_statistics(blob_data):
     before = net[1].running_mean.clone()
     logits = evaluate(net, blob_data["val"], InputSpec(44, 1, 48), torch.device("cpu"), batch_size=32)
     assert logits.shape == (70, 7) and net.training and torch.equal(net[1].running_mean, before)
+
+
+def test_what_was_trained_on_several_devices_says_so():
+    past = lambda device: Past(3, 1.0, [], "", device=device)  # noqa: E731
+    assert Past.none().devices("cpu, 1 thread") == past("cpu, 1 thread").devices("cpu, 1 thread") == "cpu, 1 thread"
+    both = past("cpu, 2 threads").devices("cpu, 1 thread")
+    assert both == "cpu, 2 threads, then cpu, 1 thread" == past(both).devices("cpu, 1 thread")
+    assert past(both).devices("cuda") == "cpu, 2 threads, then cpu, 1 thread, then cuda"
