@@ -37,31 +37,35 @@ def packed(blob_data, tmp_path):
     return dataset.save(blob_data, tmp_path / "blobs.npz")
 
 
-def test_training_never_opens_the_test_split(blob_data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("train", ["--model", "baseline_cnn", "--promote", "--force-promote"]),
+        ("train", ["--model", "baseline_cnn", "--teacher", "OTHER", "--init", "OTHER", "--budget", "seconds=5"]),
+        ("train", ["--model", "hog_svm"]),
+        ("ablate", ["--model", "tiny_cnn", "--lever", "flip_view", "--seeds", "1"]),
+    ],
+    ids=["promoted", "taught", "classical", "ablation"],
+)
+def test_training_never_opens_the_test_split(blob_data, tmp_path, monkeypatch, untrained, name, options):
     """Which members of the packed file are read, seen from inside NumPy."""
     n = 7
     broken = Split(np.zeros((n, 48, 48), np.uint8), np.eye(7, dtype=np.float32), np.arange(n, dtype=np.int64))
     path = dataset.save(Dataset("blobs", FER7, {**blob_data.splits, "test": broken}), tmp_path / "d.npz")
+    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
     opened = []
     real = np.lib.npyio.NpzFile.__getitem__
     monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda self, key: (opened.append(key), real(self, key))[1])
-    code = script("train").main(
-        [
-            "--model",
-            "baseline_cnn",
-            "--data",
-            str(path),
-            "--epochs",
-            "1",
-            "--out",
-            str(tmp_path / "runs"),
-            "--device",
-            "cpu",
-        ]
-    )
-    assert code == 0
+    command = [str(untrained("baseline_cnn")) if o == "OTHER" else o for o in options]
+    command += ["--data", str(path), "--epochs", "1", "--device", "cpu"]
+    command += ["--out", str(tmp_path / "runs")] if name == "train" else ["--results", str(tmp_path / "rows")]
+    if "hog_svm" in command:
+        command = [o for o in command if o not in ("--epochs", "1")]
+    assert script(name).main(command) == 0
     assert any(k.startswith("train_") for k in opened) and any(k.startswith("val_") for k in opened)
     assert not [k for k in opened if k.startswith("test_")]
+    assert (tmp_path / "checkpoints" / "baseline_cnn").is_dir() == ("--promote" in options)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +165,7 @@ def test_snapshots_are_calibrated_each_for_itself(packed, tmp_path, capsys):
     val = load(packed)["val"]
     for folder in (run, *(run / "snapshots").iterdir()):
         fitted = checkpoint.read_manifest(folder).conformal
-        assert (fitted["data"], fitted["n"]) == ("fer2013", len(val))
+        assert (fitted["data"], fitted["n"]) == ("blobs", len(val))
         probs = fer.load(folder, backend="torch").predict_proba(val.faces)
         expected = {f"{level:g}": conformal.fit(probs, val.labels, level) for level in (0.8, 0.9, 0.95)}
         assert fitted["thresholds"] == pytest.approx(expected, abs=1e-4)
