@@ -38,8 +38,9 @@ they fail. The seven words are those of FER2013, a collection of 35,887 small gr
 - **Unsure**: the likeliest word has less than {100 * marks.UNSURE_BELOW:.0f} %. On FER2013's test faces the models are
   right in {_RIGHT_BELOW} % of such cases, and in {_RIGHT_ABOVE} % of the others.
 - **Perhaps no face**: said by the face detector, not by the nets, some of which answer noise and walls as firmly as
-  faces. In a trial the detector found no face in any of 249 crops of noise, walls and textures; of drawn faces it
-  missed one in thirty, of FER2013's tight grey crops one in four, of larger photographs none in 150.
+  faces. In a small trial, whose pictures were not kept, the detector found no face in any of 249 crops of noise, walls
+  and textures; of drawn faces it missed one in thirty, of FER2013's tight grey crops one in four, of larger photographs
+  none in 150.
 - **90 % set**: the words that come into question, chosen so that the label is among them for nine of ten faces like
   FER2013's (split-conformal prediction). For other pictures nothing is promised.
 - **The heat map** shows which part of the picture weighed in the answer, not why.
