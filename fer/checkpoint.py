@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fer.models.estimator import Estimator
 
 FORMAT = "fer-checkpoint"
-SCHEMA = 1
+SCHEMA = 2  # 1 had no conformal thresholds
 WEIGHTS = "model.safetensors"
 SKOPS = "model.skops"
 MANIFEST = "config.json"

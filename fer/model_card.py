@@ -303,12 +303,14 @@ def _protocol(manifest: Manifest, notes: Sequence[str]) -> str:
         (f"seed{last}", str(manifest.seed)),
         (f"code{last}", f"commit `{manifest.git_commit[:12] or 'unknown'}` of the project"),
         ("temperature", f"{manifest.temperature:.3f}"),
+        *_thresholds(manifest),
         *_stored(manifest),
         (f"machine{last}", str(t.get("device", "unknown"))),
     ]
     table = "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in facts)])
     rule = (
-        "Training saw the training split, and the validation split chose the epoch and the temperature. A test split "
+        "Training saw the training split, and the validation split chose the epoch, the temperature and "
+        "the conformal thresholds. A test split "
         "is scored afterwards, one view per face and no random augmentation. "
     )
     if not r.init:
@@ -319,6 +321,15 @@ def _protocol(manifest: Manifest, notes: Sequence[str]) -> str:
         "(`training.ancestors`); their settings are not in this repository, but for what is said here."
     )
     return "\n\n".join([table, rule, *notes])
+
+
+def _thresholds(manifest: Manifest) -> list[tuple[str, str]]:
+    """The probability that a class must reach to be in a prediction set, for each coverage."""
+    found = manifest.conformal.get("thresholds") or {}
+    said = ", ".join(f"{float(level):.0%} of faces: {threshold:.3f}" for level, threshold in found.items())
+    return (
+        [("prediction sets hold the label of", f"{said} (the least probability of a class in the set)")] if said else []
+    )
 
 
 def _stored(manifest: Manifest) -> list[tuple[str, str]]:

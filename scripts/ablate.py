@@ -130,7 +130,7 @@ def pull(
     slowest, left, failed = 0.0, 0, 0
     for model, lever, seed, epochs, job in wanted:
         rows = ablations.read(root, data.name)
-        digest = digest_of(job, data, args.votes, args.amp)
+        digest = digest_of(job, data, args.votes, halves(args))
         if not args.again and any(r["job"] == digest and r["lever"] == lever for r in rows):
             continue
         if end is not None and time.monotonic() + slowest * LEVERS[lever].longer > end:
@@ -231,12 +231,20 @@ def require_same(
         key = r["model"], r["epochs"], r["lever"]
         if key not in jobs or (*key, r["seed"]) in again:
             continue
-        if r["job"] != digest_of(replace(jobs[key], seed=r["seed"]), data, args.votes, args.amp):
+        if r["job"] != digest_of(replace(jobs[key], seed=r["seed"]), data, args.votes, halves(args)):
             raise ConfigError(
                 f"{root / data.name / ablations.FILE} holds runs of {r['model']} over {r['epochs']} epochs by another "
                 f"recipe, with or without --amp, or on other data ({r['lever']}, seed {r['seed']}), which cannot be compared with these; delete "
                 "them and their histories, or write elsewhere with --results"
             )
+
+
+def halves(args: argparse.Namespace) -> bool:
+    """Whether --amp has an effect: on the CPU it has none."""
+    from fer.device import pick_device
+    from fer.training.step import half_precision
+
+    return half_precision(pick_device(args.device), args.amp) is not None
 
 
 def votes_file(votes: Path | None) -> Path:
@@ -252,6 +260,7 @@ def digest_of(job: "Job", data: "Dataset", votes: Path | None, amp: bool = False
 
     Args:
         votes: As for --votes; what the file says counts for a recipe that learns from it.
+        amp: Whether it is trained in mixed precision.
     """
     file = votes_file(votes)
     learnt = file.read_bytes() if job.recipe.ferplus_weight and file.is_file() else b""

@@ -135,7 +135,7 @@ def chosen(args: argparse.Namespace) -> list[str]:
 def score_all(args: argparse.Namespace) -> tuple[Path, str]:
     """Load, predict, write; returns the folder of results and the name of the data set."""
     from fer.scoring.card import is_foreign, row_name, row_names, seed_row
-    from fer.scoring.score import Options, Scorer, add_seed_rows, keep_seed_run, require_free_line
+    from fer.scoring.score import Options, Scorer, add_seed_rows, keep_seed_run, require_free_line, require_lines_apart
 
     targets = chosen(args)
     try:
@@ -151,6 +151,7 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str]:
     rows = []
     if args.seed_row:  # lines of one file: several runs may share a name
         names = {t: row_name(read_manifest(t), dataset.name) for t in targets}
+        require_lines_apart({t: read_manifest(t) for t in targets}, dataset.name)
     else:
         names = row_names(targets, dataset.name)
     for target, name in names.items():

@@ -326,6 +326,7 @@ def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say:
     """
     from fer import checkpoint
     from fer.judge import Judge
+    from fer.scoring.score import keep_before_promotion
     from fer.training.record import SNAPSHOTS
 
     for snapshot in sorted((folder / SNAPSHOTS).glob("*")):
@@ -343,6 +344,7 @@ def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say:
         judge = Judge(data["val"].faces, data["val"].labels, source)
         target = checkpoint.promote(folder, force=args.force_promote, judge=judge)
         results = results_dir() / data.name / job.model
+        keep_before_promotion(checkpoint.read_manifest(folder), data.name)
         results.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / "history.jsonl", results / "history.jsonl")
         weights = checkpoint.read_manifest(target).weights

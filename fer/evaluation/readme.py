@@ -75,7 +75,7 @@ def seeds_text(root: str | Path | None = None) -> str:
 
 
 def ensembles_text(root: str | Path | None = None) -> str:
-    """A sentence on the ensemble that is best on FER2013's validation split, of those that were tried."""
+    """What the ensemble has that is best on FER2013's validation split, of those that were tried."""
     tried = stored.read_ensembles(root, MAIN_DATA) or []
     if not tried:
         return "No ensemble has been scored yet."
@@ -83,11 +83,12 @@ def ensembles_text(root: str | Path | None = None) -> str:
     pairs = sorted(zip(best["weights"], best["members"], strict=True), reverse=True)
     members = ", ".join(f"`{name}` {100 * weight:.0f} %" for weight, name in pairs if weight >= 0.005)
     low, high = (100 * v for v in best["test_interval"])
-    count = "The only ensemble" if len(tried) == 1 else f"Of {len(tried)} ensembles"
+    val, test = (100 * best[f"{k}_accuracy"] for k in ("val", "test"))
+    tries = "one ensemble was" if len(tried) == 1 else f"{len(tried)} ensembles were"
     return (
-        f"{count} (weighted means of calibrated probabilities) the best on PublicTest, where the weights were fitted, "
-        f"with {100 * best['val_accuracy']:.1f} % there, has {100 * best['test_accuracy']:.1f} % on PrivateTest "
-        f"[{low:.1f}, {high:.1f}], {_VIEWS[best['view']]}: {members}."
+        f"On FER2013 {tries} tried: weighted means of calibrated probabilities, the weights fitted on PublicTest. "
+        f"The best there ({val:.1f} %) reaches **{test:.1f} %** [{low:.1f}, {high:.1f}] on PrivateTest with "
+        f"{_VIEWS[best['view']]}. Its members: {members}."
     )
 
 

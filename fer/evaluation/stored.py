@@ -5,7 +5,8 @@ where it is damaged, incomplete or newer. A writer checks what it is given in th
 
 results/<data>/<model>/: robustness.json, explanation.json, maps.npz;
 results/<data>/: comparison.json, ensembles.json, data.json, seeds.csv, and notes.json, which people write;
-results/<data>/seeds/<model>/<epochs>-<seed>/: predictions and history of a run that has a line in seeds.csv alone.
+results/<data>/seeds/<model>/<epochs>-<seed>-<weights>/: predictions and history of a run that has only its
+line in seeds.csv.
 """
 
 from __future__ import annotations
@@ -218,7 +219,8 @@ def write_seeds(rows: Iterable[Mapping[str, Any]], root: str | Path | None, data
 
 def seed_run(line: Mapping[str, Any], root: str | Path | None, data: str) -> Path:
     """Folder of the predictions and the history behind a line of seeds.csv, where they are not the model's own."""
-    return _place(root, data) / SEED_RUNS / str(line["model"]) / f"{line['epochs']}-{line['seed']}"
+    name = f"{line['epochs']}-{line['seed']}-{str(line['sha256'])[:8]}"
+    return _place(root, data) / SEED_RUNS / str(line["model"]) / name
 
 
 def _place(root: str | Path | None, data: str) -> Path:

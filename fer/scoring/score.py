@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -19,6 +20,7 @@ from fer.evaluation.crowd import crowd_scores
 from fer.files import alone_with
 from fer.inference import load
 from fer.inference.predictor import Predictor
+from fer.paths import results_dir
 from fer.scoring import answers as ask
 from fer.scoring.card import card_for, is_foreign, is_unchanged, row_name
 from fer.scoring.cost import cost
@@ -27,6 +29,10 @@ from fer.scoring.robustness import robustness
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+# what half precision may change in an accuracy: a history is measured before the weights are stored
+HALF_PRECISION = 1.5e-3
 
 
 @dataclass(frozen=True)
@@ -245,11 +251,15 @@ class Scored:
 
 
 def add_seed_rows(rows: Sequence[Mapping[str, Any]], out: Path, data: str) -> Path:
-    """Put lines into seeds.csv; a line of the same model, seed and number of epochs is replaced."""
-    new = {_line(r) for r in rows}
+    """Put lines into seeds.csv; one of the same model, seed and number of epochs is replaced, and its folder goes."""
+    new = {_line(r): r["sha256"] for r in rows}
     with alone_with(out / data / stored.SEEDS):
-        kept = [r for r in stored.read_seeds(out, data) if _line(r) not in new]
-        return stored.write_seeds([*kept, *rows], out, data)
+        before = stored.read_seeds(out, data)
+        path = stored.write_seeds([*(r for r in before if _line(r) not in new), *rows], out, data)
+        for r in before:
+            if new.get(_line(r), r["sha256"]) != r["sha256"]:
+                shutil.rmtree(stored.seed_run(r, out, data), ignore_errors=True)
+    return path
 
 
 def keep_seed_run(line: Mapping[str, Any], predictions: pd.DataFrame, checkpoint: Path, out: Path, data: str) -> Path:
@@ -261,6 +271,13 @@ def keep_seed_run(line: Mapping[str, Any], predictions: pd.DataFrame, checkpoint
     return folder
 
 
+def keep_before_promotion(manifest: Manifest, data: str) -> None:
+    """`keep_superseded` for what `results/` holds of a model whose weights are about to change, history and all."""
+    earlier = _earlier(results.folder_of(data, manifest.model))
+    if earlier is not None:
+        keep_superseded(earlier, manifest, results_dir(), data)
+
+
 def keep_superseded(earlier: results.ModelResult, manifest: Manifest, out: Path, data: str) -> None:
     """Other weights take a model's folder: where seeds.csv has a line of the ones before, its predictions are kept."""
     if _sha(earlier) in _shas(manifest) or earlier.predictions is None:
@@ -268,7 +285,9 @@ def keep_superseded(earlier: results.ModelResult, manifest: Manifest, out: Path,
     for line in stored.read_seeds(out, data):
         if line["sha256"] == _sha(earlier) and not (folder := stored.seed_run(line, out, data)).exists():
             results.write_predictions(earlier.predictions, folder)
-            if len(earlier.history) == line["epochs"]:  # promotion may have put the new one there already
+            if len(earlier.history) == line["epochs"] and any(
+                abs(e["val_accuracy"] - line["val_accuracy"]) <= HALF_PRECISION for e in earlier.history
+            ):  # else that of the new weights is there already
                 text = "".join(json.dumps(e) + "\n" for e in earlier.history)
                 results.write_text(text, folder / results.HISTORY)
 
@@ -286,6 +305,22 @@ def require_free_line(manifest: Manifest, out: Path, data: str) -> None:
                 f"{out / data / stored.SEEDS} has a line of another run of {line[0]} with seed {line[1]} over "
                 f"{line[2]} epochs; give the run another --seed, or delete that line"
             )
+
+
+def require_lines_apart(manifests: Mapping[str, Manifest], data: str) -> None:
+    """Runs that are scored together do not take one line of seeds.csv.
+
+    Args:
+        manifests: Of the runs, by their names or paths.
+
+    Raises:
+        ConfigError: names two that would.
+    """
+    taken: dict[tuple[Any, ...], str] = {}
+    for target, manifest in manifests.items():
+        line = row_name(manifest, data), manifest.seed, manifest.training.get("epochs")
+        if (other := taken.setdefault(line, target)) != target:
+            raise ConfigError(f"{other} and {target} are both {line[0]} with seed {line[1]} over {line[2]} epochs")
 
 
 def _shas(manifest: Manifest) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ class Past:
             str(done.get("teacher", "")),
             bool(done.get("extra_annotation", False)),
             bool(done.get("pretrained", False)),
-            str(done.get("device", "")).replace("1 threads", "1 thread"),
+            re.sub(r"\b1 threads", "1 thread", str(done.get("device", ""))),  # as it was written once
         )
 
     def devices(self, now: str) -> str:

@@ -38,8 +38,9 @@ def earlier_run(
         done = [run for run in done if same_request(run, description) and shortened_to(run) >= budget_s]
     if reuse and done:
         return max(done, key=lambda run: (shortened_to(run), run))  # of those that had the most time the newest
-    if resume and begun and (not is_finished(begun[-1]) or begun[-1] in done):
-        return begun[-1]
+    if resume and begun and (begun[-1] in done or not is_finished(begun[-1])):
+        # one that was cut goes on under the schedule it began with, which may not be shorter than what is allowed now
+        return begun[-1] if budget_s is None or shortened_to(begun[-1]) >= budget_s else None
     return None
 
 

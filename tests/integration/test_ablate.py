@@ -126,9 +126,12 @@ def test_runs_on_other_data_are_not_compared(main, tmp_path, capsys):
     assert len(ablations.read(tmp_path, "synthetic")) == 3, "another length is another table"
 
 
-def test_runs_in_mixed_precision_are_not_compared_with_others(main, tmp_path, capsys):
+def test_runs_in_mixed_precision_are_not_compared_with_others(main, tmp_path, capsys, monkeypatch):
     options = [*SMALL, "--results", str(tmp_path), "--seeds"]
     assert main([*options, "1", "--lever", "plain"]) == 0
+    assert main([*options, "1", "--lever", "plain", "--amp"]) == 0, "without effect on the CPU: the same run"
+    assert len(ablations.read(tmp_path, "synthetic")) == 1
+    monkeypatch.setattr("fer.training.step.half_precision", lambda device, amp: "bfloat16" if amp else None)
     assert main([*options, "2", "--lever", "no_ema", "--amp"]) == 2
     assert "with or without --amp" in capsys.readouterr().err
     assert len(ablations.read(tmp_path, "synthetic")) == 1

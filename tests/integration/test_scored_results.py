@@ -280,15 +280,55 @@ def test_a_seed_has_a_line_its_predictions_and_its_history_and_is_no_model(place
 
 
 def test_what_a_line_was_counted_from_outlives_the_weights_in_the_models_folder(place, evaluate):
-    old = read(place, "baseline_cnn")
-    (line,) = [r for r in stored.read_seeds(place / "results", "fer2013") if r["model"] == "baseline_cnn"]
+    folder = place / "results" / "fer2013" / "baseline_cnn"
+    lines = lambda: [r for r in stored.read_seeds(place / "results", "fer2013") if r["model"] == "baseline_cnn"]  # noqa: E731
+    kept = lambda: sorted(p.name for p in (folder.parent / results.SEED_RUNS / "baseline_cnn").glob("*"))  # noqa: E731
+    old, (line,) = read(place, "baseline_cnn"), lines()
+    history = [{"epoch": e, "val_accuracy": line["val_accuracy"]} for e in range(line["epochs"])]
+    (folder / results.HISTORY).write_text("".join(json.dumps(e) + "\n" for e in history))
     bundle(place / "checkpoints", "baseline_cnn", seed=5, bold=2.0)
     assert evaluate.main(["--model", "baseline_cnn"]) == 0
-    assert read(place, "baseline_cnn").scores()["accuracy"] != old.scores()["accuracy"]
-    kept = pd.read_parquet(stored.seed_run(line, place / "results", "fer2013") / results.PREDICTIONS)
-    pd.testing.assert_frame_equal(kept, old.predictions)
-    lines = [r for r in stored.read_seeds(place / "results", "fer2013") if r["model"] == "baseline_cnn"]
-    assert [r["seed"] for r in lines] == [0, 5] and lines[0] == line
+    new = read(place, "baseline_cnn")
+    assert new.scores()["accuracy"] != old.scores()["accuracy"]
+    place_of_line = stored.seed_run(line, place / "results", "fer2013")
+    assert kept() == [place_of_line.name]
+    pd.testing.assert_frame_equal(pd.read_parquet(place_of_line / results.PREDICTIONS), old.predictions)
+    assert results.read_history(place_of_line) == history
+    assert [r["seed"] for r in lines()] == [0, 5] and lines()[0] == line
+    # the same seed once more, other weights: its line is replaced, and what stood behind that goes too
+    (folder / results.HISTORY).write_text("".join(json.dumps(e | {"val_accuracy": 2.0}) + "\n" for e in history))
+    bundle(place / "checkpoints", "baseline_cnn", seed=5, bold=4.0)
+    assert evaluate.main(["--model", "baseline_cnn"]) == 0
+    assert kept() == [place_of_line.name] and lines()[1]["sha256"] != new.metrics["checkpoint"]["sha256"]
+    # back to the first: promotion has put another history there, which is not stored as this one's
+    third = lines()[1]
+    bundle(place / "checkpoints", "baseline_cnn", seed=6, bold=2.0)
+    assert evaluate.main(["--model", "baseline_cnn"]) == 0
+    third_place = stored.seed_run(third, place / "results", "fer2013")
+    assert (third_place / results.PREDICTIONS).is_file() and not (third_place / results.HISTORY).exists()
+
+
+def test_promotion_keeps_the_history_behind_a_line(place, evaluate, monkeypatch):
+    from fer.scoring.score import keep_before_promotion
+
+    folder = place / "results" / "fer2013" / "baseline_cnn"
+    (line,) = [r for r in stored.read_seeds(place / "results", "fer2013") if r["model"] == "baseline_cnn"]
+    history = [{"epoch": e, "val_accuracy": line["val_accuracy"]} for e in range(line["epochs"])]
+    (folder / results.HISTORY).write_text("".join(json.dumps(e) + "\n" for e in history))
+    keep_before_promotion(checkpoint.read_manifest("baseline_cnn"), "fer2013")
+    kept = stored.seed_run(line, place / "results", "fer2013")
+    assert not kept.exists(), "the same weights"
+    other = bundle(place / "again", "baseline_cnn", seed=12, bold=1.0)
+    keep_before_promotion(checkpoint.read_manifest(other), "fer2013")
+    assert results.read_history(kept) == history and (kept / results.PREDICTIONS).is_file()
+
+
+def test_two_runs_for_one_line_are_refused_before_either_is_scored(place, evaluate, capsys):
+    runs = [bundle(place / side, "baseline_cnn", seed=21, bold=b) for side, b in (("a", 1.0), ("b", 2.0))]
+    before = (place / "results" / "fer2013" / stored.SEEDS).read_bytes()
+    assert evaluate.main(["--seed-row", *(a for r in runs for a in ("--checkpoint", str(r)))]) == 2
+    assert "are both baseline_cnn with seed 21 over 3 epochs" in capsys.readouterr().err
+    assert (place / "results" / "fer2013" / stored.SEEDS).read_bytes() == before
 
 
 def test_votes_of_the_crowd_are_scored_and_stay_when_they_are_gone(place, evaluate):

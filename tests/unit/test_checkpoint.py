@@ -28,7 +28,7 @@ def edit(folder, **changes):
 def test_the_manifest_says_everything_needed(folder):
     m = checkpoint.read_manifest(folder)
     raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert (raw["format"], raw["schema"]) == ("fer-checkpoint", 1)
+    assert (raw["format"], raw["schema"]) == ("fer-checkpoint", 2)
     assert raw["labels"] == ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
     assert raw["input"] == {"size_px": 48, "channels": 1, "resize_px": 48, "mean": 0.5, "std": 0.25}
     assert raw["weights"]["sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
@@ -61,7 +61,7 @@ def test_by_name_from_the_checkpoints_folder(folder, monkeypatch):
         (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "damaged"),
         (lambda f: (f / "config.json").write_text("[]"), "not a checkpoint of this project"),
         (lambda f: edit(f, format="other"), "not a checkpoint of this project"),
-        (lambda f: edit(f, schema=99), "schema 99 is newer than 1"),
+        (lambda f: edit(f, schema=99), "schema 99 is newer than 2"),
         (lambda f: edit(f, schema=...), "schema must be a whole number, got None"),
         (lambda f: edit(f, schema="1"), "whole number"),
         (lambda f: edit(f, conformal={"thresholds": {"0.9": 1.5}}), "must be probabilities"),

@@ -90,7 +90,10 @@ def test_thresholds_of_a_manifest_keep_their_promise_and_make_the_same_sets(untr
 
 @pytest.mark.parametrize("name", trained_models())
 def test_bundled_manifests_hold_the_thresholds_that_were_measured(name):
-    manifest, metrics = read_manifest(name), json.loads((folder_of("fer2013", name) / METRICS).read_text())
-    assert manifest.conformal["split"] == "PublicTest" and manifest.conformal["n"] == metrics["splits"]["val"]["n"]
+    manifest = read_manifest(name)
+    metrics = json.loads((folder_of(manifest.data["name"], name) / METRICS).read_text())
+    assert manifest.conformal["split"] == metrics["splits"]["val"]["title"]
+    assert manifest.conformal["n"] == metrics["splits"]["val"]["n"]
     measured = {k: v["threshold"] for k, v in metrics["splits"]["test"]["conformal"].items()}
-    assert manifest.conformal["thresholds"] == measured
+    rounding = 5e-3 if manifest.weights["dtype"] == "int8" else 5e-6  # int8 was fitted in half precision
+    assert manifest.conformal["thresholds"] == pytest.approx(measured, abs=rounding)

@@ -38,5 +38,8 @@ def test_the_ensemble_that_is_told_is_the_best_on_validation(tmp_path):
     lucky = said | {"weights": [1.0, 0.0, 0.0], "val_accuracy": 0.65, "test_accuracy": 0.75}
     stored.write_ensembles([lucky, one], tmp_path, DATA)
     text = readme.ensembles_text(tmp_path)
-    assert text.startswith("Of 2 ensembles") and "66.0 % there, has 70.0 % on PrivateTest [68.0, 72.0]" in text
-    assert text.endswith("face and mirror image: `b` 70 %, `a` 30 %.") and "75" not in text
+    assert text.startswith("On FER2013 2 ensembles were tried")
+    assert "The best there (66.0 %) reaches **70.0 %** [68.0, 72.0] on PrivateTest with face and mirror image." in text
+    assert text.endswith("Its members: `b` 70 %, `a` 30 %.") and "75" not in text
+    stored.write_ensembles([one], tmp_path, DATA)
+    assert readme.ensembles_text(tmp_path).startswith("On FER2013 one ensemble was tried")

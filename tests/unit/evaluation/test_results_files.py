@@ -282,14 +282,14 @@ def test_every_stored_history_is_that_of_the_weights_that_were_scored():
 
 def test_every_line_of_the_seeds_follows_from_stored_predictions_and_a_history():
     for data in results.list_data():
-        lines, known = stored.read_seeds(None, data), set()
+        lines = stored.read_seeds(None, data)
         own = {r.metrics["checkpoint"]["sha256"]: r for r in results.read_results(None, data)}
         for line in lines:
             if line["sha256"] in own:
                 r = own[line["sha256"]]
                 frame, history, names = r.predictions, r.history, r.class_names
             else:
-                known.add(folder := stored.seed_run(line, None, data))
+                folder = stored.seed_run(line, None, data)
                 frame, history = pd.read_parquet(folder / results.PREDICTIONS), results.read_history(folder)
                 names = tuple(c.removeprefix("p_") for c in frame if c.startswith("p_"))
                 results.check_predictions(frame, names)
@@ -303,7 +303,9 @@ def test_every_line_of_the_seeds_follows_from_stored_predictions_and_a_history()
             if line["epochs"] > 1:
                 nearest = min(abs(e["val_accuracy"] - line["val_accuracy"]) for e in history)
                 assert nearest <= 1.5e-3, f"no epoch of its history was so right: {line}"
-        stray = set((results.folder_of(data, results.SEED_RUNS)).glob("*/*")) - known
+        stray = set((results.folder_of(data, results.SEED_RUNS)).glob("*/*")) - {
+            stored.seed_run(r, None, data) for r in lines
+        }
         assert not stray, "predictions of a run without a line"
 
 

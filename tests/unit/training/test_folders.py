@@ -43,10 +43,17 @@ def test_which_earlier_run_is_taken(tmp_path, blob_data):
     assert ask(other, reuse=True) is None and ask(other, resume=True) is None
     cut = begun(out / "2", LONG, blob_data)
     assert ask(resume=True) == ask(other, resume=True) == cut, "other options are refused later, with their names"
+    assert ask(resume=True, budget_s=1e9) == cut, "its schedule is whole"
     assert ask(reuse=True) == ask(resume=True, reuse=True) == done
     short = begun(out / "3", SHORT, blob_data, finished=True)
     assert ask(reuse=True) == done == ask(reuse=True, budget_s=60.0), "one of full length is preferred"
     assert ask(resume=True, budget_s=60.0) == short and ask(resume=True, budget_s=61.0) is None
+
+
+def test_a_cut_run_with_a_short_schedule_is_not_resumed_where_more_time_is_given(tmp_path, blob_data):
+    ask = lambda s: earlier_run(tmp_path, LONG, blob_data, [blob_data], resume=True, budget_s=s)  # noqa: E731
+    cut = begun(tmp_path / "custom_cnn" / "1", SHORT, blob_data)
+    assert ask(60.0) == ask(None) == cut and ask(61.0) is None
 
 
 def test_a_shorter_run_does_not_stand_in_for_one_that_may_take_longer(tmp_path, blob_data):

@@ -174,4 +174,5 @@ def test_what_was_trained_on_several_devices_says_so():
     assert Past.none().devices("cpu, 1 thread") == past("cpu, 1 thread").devices("cpu, 1 thread") == "cpu, 1 thread"
     both = past("cpu, 2 threads").devices("cpu, 1 thread")
     assert both == "cpu, 2 threads, then cpu, 1 thread" == past(both).devices("cpu, 1 thread")
+    assert past("cpu, 11 threads").devices("cpu, 11 threads") == "cpu, 11 threads"
     assert past(both).devices("cuda") == "cpu, 2 threads, then cpu, 1 thread, then cuda"
