@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fer import checkpoint
@@ -14,6 +15,8 @@ from fer.models import RECIPES, get_model, get_preset, list_models
 from fer.specs import Recipe, override, parse_value
 from fer.training.job import Job, build, read_description
 from fer.training.recipes import resolve, without_phases
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ class Request:
                 if len(names) == 1 or self.recipe not in RECIPES or name not in list_models():
                     raise
                 failed[name] = str(e)
-        jobs = [self.job(name) for name in names if name not in failed]
+        asked = {name: self._beside(names) if _holds_no_net(name) else self for name in names if name not in failed}
+        jobs = [request.job(name) for name, request in asked.items()]
         if not jobs:
             raise ConfigError("; ".join(failed.values()))
         unused = [n for n in self.skip_phases if not any(n in job.recipe.skipped for job in jobs)]
@@ -96,6 +100,13 @@ class Request:
             if not job.model_args.get("pretrained"):  # that would ask the network
                 build(job, 7)
         return jobs, failed
+
+    def _beside(self, names: Sequence[str]) -> Request:
+        """For a model that holds no net: of several models it is the one that goes without a teacher."""
+        if self.teacher is None or len(names) == 1:
+            return self
+        log.warning("%s holds no net: fitted without --teacher", ", ".join(filter(_holds_no_net, names)))
+        return replace(self, teacher=None)
 
     def job(self, name: str) -> Job:
         """The job of one model.
@@ -130,6 +141,10 @@ class Request:
                 raise ConfigError(f"--model-arg takes key=value, got {text!r}; for example --model-arg attention=false")
             args[key.strip()] = parse_value(value.strip())
         return Job(name, recipe, self.seed, args, spec)
+
+
+def _holds_no_net(name: str) -> bool:
+    return get_model(name).SPEC.backend != "torch"
 
 
 def phase_opener(recipe: Recipe, data: str) -> Callable[[str], Dataset]:

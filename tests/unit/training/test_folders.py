@@ -11,7 +11,7 @@ from fer.specs import Phase, Recipe
 from fer.training import Job
 from fer.training.folders import as_begun, earlier_run, new_folder
 from fer.training.job import differences, read_description, write_description
-from fer.training.request import phase_opener
+from fer.training.request import Request, phase_opener
 
 LONG = Job("custom_cnn", Recipe(phases=(Phase(epochs=9),)))
 SHORT = dataclasses.replace(LONG, recipe=Recipe(phases=(Phase(epochs=2),)), asked=LONG.recipe, budget_s=60.0)
@@ -110,3 +110,11 @@ def test_drawn_faces_stand_in_whatever_classes_are_asked_for(blob_data, tmp_path
         assert "contempt" in phase_opener(recipe, spec)("affectnet").label_set.names
     packed = dataset.save(blob_data, tmp_path / "blobs.npz")
     assert phase_opener(recipe, "fer2013")(str(packed)).fingerprint == blob_data.fingerprint
+
+
+def test_of_several_models_the_one_without_a_net_goes_without_a_teacher(caplog):
+    jobs, failed = Request("baseline_cnn,hog_svm", teacher="cbam_cnn4").jobs()
+    assert [j.recipe.teacher for j in jobs] == ["cbam_cnn4", ""] and not failed
+    assert caplog.messages == ["hog_svm holds no net: fitted without --teacher"]
+    (alone,), _ = Request("hog_svm", teacher="cbam_cnn4").jobs()
+    assert alone.recipe.teacher == "cbam_cnn4", "which its training refuses"
