@@ -286,7 +286,7 @@ def keep_superseded(earlier: results.ModelResult, manifest: Manifest, out: Path,
         if line["sha256"] == _sha(earlier) and not (folder := stored.seed_run(line, out, data)).exists():
             results.write_predictions(earlier.predictions, folder)
             if len(earlier.history) == line["epochs"] and any(
-                abs(e["val_accuracy"] - line["val_accuracy"]) <= HALF_PRECISION for e in earlier.history
+                abs(e.get("val_accuracy", -1.0) - line["val_accuracy"]) <= HALF_PRECISION for e in earlier.history
             ):  # else that of the new weights is there already
                 text = "".join(json.dumps(e) + "\n" for e in earlier.history)
                 results.write_text(text, folder / results.HISTORY)
