@@ -181,6 +181,7 @@ def test_votes_are_looked_up_by_row(main, tmp_path, capsys, blob_data):
     assert "not to blobs" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_model_on_drawn_faces_in_one_command(main, tmp_path, capsys):
     """The small form of `train.py --model all --data synthetic --epochs 1`."""
     assert main(["--model", "all", *QUICK, "--batch-size", "14", "--out", str(tmp_path)]) == 0, capsys.readouterr().err
