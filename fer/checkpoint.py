@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -18,7 +17,6 @@ from fer.files import replacing
 from fer.hub.pull import NESTED
 from fer.labels import LABEL_SETS, LabelSet
 from fer.models import MODELS, get_model
-from fer.models.ablation import require_own_net
 from fer.paths import checkpoints_dir
 from fer.specs import InputSpec, Recipe
 
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from fer.judge import Judge
     from fer.models.estimator import Estimator
 
 FORMAT = "fer-checkpoint"
@@ -36,7 +33,6 @@ WEIGHTS = "model.safetensors"
 SKOPS = "model.skops"
 MANIFEST = "config.json"
 
-_log = logging.getLogger(__name__)
 # what zipfile, json, NumPy and skops raise on bytes that are not such a file
 _NO_SKOPS = (
     OSError,
@@ -327,11 +323,17 @@ def save_estimator(folder: str | Path, state: Mapping[str, np.ndarray], manifest
 
 def _write(folder: Path, name: str, data: bytes, manifest: Manifest, dtype: str) -> Path:
     write_atomic(folder / name, data)
-    write_manifest(folder, _with_weights(manifest, name, data, dtype))
+    write_manifest(folder, with_weights(manifest, name, data, dtype))
     return folder
 
 
-def _with_weights(manifest: Manifest, name: str, data: bytes, dtype: str, **more: Any) -> Manifest:
+def with_weights(manifest: Manifest, name: str, data: bytes, dtype: str, **more: Any) -> Manifest:
+    """A manifest that describes a file of weights.
+
+    Args:
+        name: Of the file. data: what it holds. dtype: see `fer.packing`.
+        more: Further entries of `weights`.
+    """
     digest, parameters = hashlib.sha256(data).hexdigest(), manifest.weights.get("parameters", 0)
     weights = {"file": name, "sha256": digest, "dtype": dtype, "parameters": parameters}
     return replace(manifest, weights=weights | more)
@@ -339,10 +341,11 @@ def _with_weights(manifest: Manifest, name: str, data: bytes, dtype: str, **more
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace `config.json`."""
-    write_atomic(folder / MANIFEST, _manifest_bytes(manifest))
+    write_atomic(folder / MANIFEST, manifest_bytes(manifest))
 
 
-def _manifest_bytes(manifest: Manifest) -> bytes:
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """What `config.json` holds."""
     return (json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n").encode()
 
 
@@ -355,44 +358,6 @@ def set_temperature(folder: str | Path, temperature: float, conformal: Mapping[s
     manifest = replace(read_manifest(folder), temperature=float(temperature), conformal=dict(conformal or {}))
     write_manifest(folder, manifest)
     return manifest
-
-
-def promote(run: str | Path, root: str | Path | None = None, force: bool = False, judge: Judge | None = None) -> Path:
-    """Copy a finished run's checkpoint to where `fer.load(name)` finds it, as int8 where the model's SPEC says so.
-
-    Args:
-        force: Even if its model arguments make another net than the model's own.
-        judge: Validation faces. Where int8 loses more than 0.1 points on them, half precision is promoted instead;
-            without them it is not measured.
-
-    Raises:
-        CheckpointError: trained on synthetic faces (never promoted), or damaged.
-        ConfigError: an ablation, see `fer.models.ablation.require_own_net`.
-    """
-    run = find(run)
-    module, manifest = load_any(run)
-    name = Path(str(manifest.weights["file"])).name
-    if manifest.data.get("name") == "synthetic":
-        raise CheckpointError(f"{run} was trained on synthetic faces; only models trained on real data are promoted")
-    if not force:
-        require_own_net(manifest.model, manifest.model_args, manifest.input, manifest.recipe.name, len(manifest.labels))
-    weights, about = (run / name).read_bytes(), (run / MANIFEST).read_bytes()
-    wanted, own = get_model(manifest.model).SPEC.bundle_dtype, manifest.weights.get("dtype")
-    if (wanted, own) == (packing.INT8, packing.FLOAT16) and not manifest.classical:
-        try:
-            weights, accuracy = packing.as_int8(cast("nn.Module", module), manifest.input, judge)
-        except CheckpointError as e:
-            _log.warning("%s: %s; it is promoted in half precision", manifest.model, e)
-        else:
-            more = {"made_from": manifest.weights["sha256"]} | ({"accuracy": accuracy} if accuracy else {})
-            about = _manifest_bytes(_with_weights(manifest, name, weights, packing.INT8, **more))
-    target = (Path(root) if root else checkpoints_dir()) / manifest.model
-    target.mkdir(parents=True, exist_ok=True)
-    # both files are complete before either is put in place; only a power cut between two renames could part them
-    with replacing(target / MANIFEST) as manifest_part, replacing(target / name) as weights_part:
-        weights_part.write_bytes(weights)
-        manifest_part.write_bytes(about)
-    return target
 
 
 def write_atomic(path: Path, data: bytes) -> None:

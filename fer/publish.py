@@ -16,9 +16,10 @@ from fer import checkpoint, hub, paths
 from fer.ancestry import TAUGHT_BY, ancestors
 from fer.errors import CheckpointError, ConfigError, DataError, HubError
 from fer.evaluation import ModelResult, read_result
-from fer.evaluation.results import HISTORY, METRICS, read_history
+from fer.evaluation.results import METRICS
 from fer.evaluation.stored import NOTES, read_notes
 from fer.files import fresh_folder
+from fer.history import HISTORY, read_history
 from fer.hub import Plan, Sent
 from fer.hub.pull import parse
 from fer.model_card import headline_split, repo_name, write_card

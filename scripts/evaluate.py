@@ -134,8 +134,9 @@ def chosen(args: argparse.Namespace) -> list[str]:
 
 def score_all(args: argparse.Namespace) -> tuple[Path, str]:
     """Load, predict, write; returns the folder of results and the name of the data set."""
-    from fer.scoring.card import is_foreign, row_name, row_names, seed_row
-    from fer.scoring.score import Options, Scorer, add_seed_rows, keep_seed_run, require_free_line, require_lines_apart
+    from fer.scoring import seed_lines
+    from fer.scoring.card import is_foreign, row_name, row_names
+    from fer.scoring.score import Options, Scorer
 
     targets = chosen(args)
     try:
@@ -151,7 +152,7 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str]:
     rows = []
     if args.seed_row:  # lines of one file: several runs may share a name
         names = {t: row_name(read_manifest(t), dataset.name) for t in targets}
-        require_lines_apart({t: read_manifest(t) for t in targets}, dataset.name)
+        seed_lines.require_lines_apart({t: read_manifest(t) for t in targets}, dataset.name)
     else:
         names = row_names(targets, dataset.name)
     for target, name in names.items():
@@ -159,16 +160,16 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str]:
         bundled = find(target).parent == paths.checkpoints_dir()
         only_a_line = args.seed_row and not bundled
         if only_a_line:
-            require_free_line(read_manifest(target), out, dataset.name)
+            seed_lines.require_free_line(read_manifest(target), out, dataset.name)
         scored = scorer.score_in_passing(target, name, options) if only_a_line else scorer.score(target, name, options)
         if (args.seed_row or bundled) and not is_foreign(scored.manifest, dataset.name):
-            rows.append(line := seed_row(scored.manifest, scored.metrics))
+            rows.append(line := seed_lines.seed_row(scored.manifest, scored.metrics))
             if scored.predictions is not None:
-                keep_seed_run(line, scored.predictions, find(target), out, dataset.name)
+                seed_lines.keep_seed_run(line, scored.predictions, find(target), out, dataset.name)
         say(f"{name}: {time.perf_counter() - start:.1f} s")
     scorer.write_facts()
     if rows:
-        path = add_seed_rows(rows, out, dataset.name)
+        path = seed_lines.add_seed_rows(rows, out, dataset.name)
         say(f"{len(rows)} line{'s' if len(rows) != 1 else ''} in {path}")
     return out, dataset.name
 

@@ -13,7 +13,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import argparse
 import shlex
-import shutil
 import time
 import traceback
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from fer.command_line import refuse_tokens, run_script
 from fer.errors import ConfigError, FerError, HubError
-from fer.paths import ROOT, results_dir
+from fer.paths import ROOT
 
 if TYPE_CHECKING:
     from fer.data.dataset import Dataset
@@ -324,9 +323,8 @@ def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say:
     Returns:
         False where it was to be published and could not be.
     """
-    from fer import checkpoint
-    from fer.judge import Judge
-    from fer.scoring.score import keep_before_promotion
+    from fer import checkpoint, promotion
+    from fer.scoring.calibrate import calibrate
     from fer.training.record import SNAPSHOTS
 
     for snapshot in sorted((folder / SNAPSHOTS).glob("*")):
@@ -340,13 +338,7 @@ def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say:
             say("  not promoted and not published: trained on synthetic faces")
         return True
     if promoted:
-        source = {"data": data.name, "split": "val", "title": data.title("val")}
-        judge = Judge(data["val"].faces, data["val"].labels, source)
-        target = checkpoint.promote(folder, force=args.force_promote, judge=judge)
-        results = results_dir() / data.name / job.model
-        keep_before_promotion(checkpoint.read_manifest(folder), data.name)
-        results.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / "history.jsonl", results / "history.jsonl")
+        target = promotion.promote_run(folder, data, force=args.force_promote)
         weights = checkpoint.read_manifest(target).weights
         cost = weights.get("accuracy") or {}
         right = ", ".join(f"{kind} {100 * cost[kind]:.2f}" for kind in ("float16", "int8") if kind in cost)
@@ -368,37 +360,6 @@ def publish(folder: Path, model: str, args: argparse.Namespace, say: Callable[[s
         return False
     say(f"  published: {sent.url}, commit {sent.commit[:12]}")
     return True
-
-
-def calibrate(folder: Path, data: Dataset) -> float:
-    """Fit temperature and conformal thresholds on the validation split and record them in the manifest.
-
-    A model without a net calibrates itself while it is fitted; another fit on the same faces would make it too sure, and
-    its thresholds come from answers out of fold.
-    """
-    import numpy as np
-
-    from fer import checkpoint
-    from fer.evaluation.calibration import apply_temperature, fit_temperature
-    from fer.evaluation.conformal import thresholds
-    from fer.inference import load
-    from fer.scoring.answers import out_of_fold
-
-    val = data["val"]
-    about = {"data": data.name, "split": data.title("val"), "n": len(val)}
-    predictor = load(folder, backend="torch")
-    if predictor.manifest.classical:
-        fitted = thresholds(out_of_fold(predictor, val), val.labels)
-        checkpoint.set_temperature(folder, predictor.temperature, about | {"thresholds": fitted})
-        return predictor.temperature
-    if predictor.labels.names != data.label_set.names:
-        raise ConfigError(f"{folder} knows {predictor.labels.names}, {data.name} has {data.label_set.names}")
-    probs = predictor.predict_proba(val.faces).astype(np.float64)
-    logits = np.log(np.maximum(probs, 1e-30)) * predictor.temperature  # up to a constant per row
-    temperature = fit_temperature(logits, val.labels)
-    fitted = thresholds(apply_temperature(probs, temperature / predictor.temperature), val.labels)
-    checkpoint.set_temperature(folder, temperature, about | {"thresholds": fitted})
-    return temperature
 
 
 if __name__ == "__main__":

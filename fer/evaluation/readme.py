@@ -61,8 +61,9 @@ def seeds_text(root: str | Path | None = None) -> str:
     ]
     for s in several:
         lines.append(
-            f"| `{s.model}` | {_or_dash(s.epochs)} | {', '.join(map(str, s.seeds))} | {in_points(s.val_accuracy)} | "
-            f"{in_points(s.test_accuracy)} | {_range(s.test_accuracy)} | {in_points(s.macro_f1)} |"
+            f"| `{s.model}`{_by(s.recipe)} | {_or_dash(s.epochs)} | {', '.join(map(str, s.seeds))} | "
+            f"{in_points(s.val_accuracy)} | {in_points(s.test_accuracy)} | {_range(s.test_accuracy)} | "
+            f"{in_points(s.macro_f1)} |"
         )
     for with_, without in sorted({(s.twin_of, s.model) for s in several if s.twin_of}):
         found = {k: seed_difference(rows, with_, without, f"{k}_accuracy") for k in ("val", "test")}
@@ -131,6 +132,10 @@ def is_current(path: str | Path, root: str | Path | None = None) -> bool:
     """Does a README say what the results below `root` say?"""
     text = _read(path)
     return fill(text, root, str(path)) == text
+
+
+def _by(recipe: str) -> str:
+    return f" by recipe {recipe}" if recipe else ""
 
 
 def _or_dash(value: object) -> str:

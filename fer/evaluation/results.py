@@ -14,13 +14,14 @@ import numpy as np
 from fer import paths
 from fer.errors import DataError
 from fer.files import replacing
+from fer.history import read_history
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = "fer-results"
 SCHEMA = 2
-METRICS, PREDICTIONS, HISTORY = "metrics.json", "predictions.parquet", "history.jsonl"
+METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
 SEEN = ("", "exact", "near")
 # folders beside those of the models, see `fer.evaluation.ablations` and `fer.evaluation.stored.seed_run`
 ABLATIONS, SEED_RUNS = "ablations", "seeds"
@@ -282,28 +283,9 @@ def check_predictions(frame: pd.DataFrame, class_names: Sequence[str], path: str
         raise DataError(f"{path}: a label lies outside 0..{len(class_names) - 1}; {_AGAIN}")
 
 
-def read_history(folder: str | Path) -> list[dict[str, Any]]:
-    """One dict per epoch of history.jsonl; empty where there is none.
-
-    Raises:
-        DataError: a line that is no JSON object (a half-written *last* line is left out: a run was interrupted there).
-    """
-    path = Path(folder) / HISTORY
-    if not path.is_file():
-        return []
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    history: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry = json.loads(line)
-            if not isinstance(entry, dict):
-                raise ValueError("not an object")
-            history.append(entry)
-        except ValueError as e:
-            if number < len(lines):
-                raise DataError(f"{path}: line {number} is damaged ({e}); copy it again from the run's folder") from e
-            _log.warning("%s: the last line is half written, left out", path)
-    return history
+def weights_of(result: ModelResult) -> str | None:
+    """SHA-256 of the weights that were scored; None where the results do not say."""
+    return (result.metrics.get("checkpoint") or {}).get("sha256")
 
 
 def predictions_frame(splits: Mapping[str, Mapping[str, np.ndarray]], class_names: Sequence[str]) -> pd.DataFrame:

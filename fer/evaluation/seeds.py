@@ -1,8 +1,8 @@
 """How much of a difference is the seed? Spread over runs that differ in nothing else (McNemar does not see it).
 
-Runs are lines of seeds.csv (model, twin_of, seed, epochs, val_accuracy, test_accuracy, macro_f1), "" or None where a
-number is not known. Runs of different length are different experiments. A run without a seed is left out; of two runs
-of a model with the same seed and length the later line counts.
+Runs are lines of seeds.csv (model, twin_of, seed, epochs, recipe, val_accuracy, test_accuracy, macro_f1), "" or None
+where something is not known. Runs of different length or by different recipes are different experiments. A run without
+a seed is left out; of two runs of a model with the same seed, length and recipe the later line counts.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ class Spread:
 
 @dataclass(frozen=True)
 class SeedSummary:
-    """The runs of one model that were equally long.
+    """The runs of one model that were equally long and by one recipe.
 
     Attributes:
         model: Its name.
         twin_of: The attention net whose twin it is, "" otherwise.
         epochs: Of every run; None where that is not known.
+        recipe: Digest of their recipe, where other runs of the model were equally long by another; "" otherwise.
         seeds: In rising order.
         val_accuracy, test_accuracy, macro_f1: Fractions; None where no run was scored so.
     """
@@ -53,6 +54,7 @@ class SeedSummary:
     model: str
     twin_of: str
     epochs: int | None
+    recipe: str
     seeds: tuple[int, ...]
     val_accuracy: Spread | None
     test_accuracy: Spread | None
@@ -96,7 +98,7 @@ def spread(values: Sequence[float] | np.ndarray) -> Spread:
 
 
 def seed_table(rows: Iterable[Mapping[str, Any]]) -> list[SeedSummary]:
-    """One summary per model and number of epochs, in the order in which they first occur.
+    """One summary per model, number of epochs and recipe, in the order in which they first occur.
 
     Args:
         rows: Lines of seeds.csv.
@@ -104,22 +106,25 @@ def seed_table(rows: Iterable[Mapping[str, Any]]) -> list[SeedSummary]:
     Raises:
         DataError: a line without model, or with a number that is none.
     """
+    groups = _grouped(rows)
+    lengths = [(model, epochs) for model, epochs, _ in groups]
     return [
         SeedSummary(
             model=model,
             twin_of=next((str(r["twin_of"]) for r in runs.values() if r.get("twin_of")), ""),
             epochs=epochs,
+            recipe=recipe if lengths.count((model, epochs)) > 1 else "",
             seeds=tuple(sorted(runs)),
             **{key: _spread_of([_number(r, key) for r in runs.values()]) for key in SCORES},
         )
-        for (model, epochs), runs in _grouped(rows).items()
+        for (model, epochs, recipe), runs in groups.items()
     ]
 
 
 def seed_difference(
     rows: Iterable[Mapping[str, Any]], a: str, b: str, score: str = "test_accuracy"
 ) -> SeedDifference | None:
-    """Model a minus model b, seed by seed; of several lengths of run that with most seeds, then the longest.
+    """Model a minus model b, seed by seed; of several lengths and recipes those with most seeds, then the longest.
 
     Args:
         rows: Lines of seeds.csv.
@@ -134,13 +139,14 @@ def seed_difference(
     """
     groups = _grouped(rows)
     found = []
-    for model, epochs in groups:
-        if model == a and (b, epochs) in groups:
-            of_a, of_b = ({s: _number(r, score) for s, r in groups[name, epochs].items()} for name in (a, b))
-            shared = tuple(s for s in sorted(of_a) if of_a[s] is not None and of_b.get(s) is not None)
-            if shared:
-                values = [np.array([scores[s] for s in shared], dtype=np.float64) for scores in (of_a, of_b)]
-                found.append((len(shared), epochs or 0, epochs, shared, values))
+    pairs = [(k, other) for k in groups for other in groups if (k[0], other[0]) == (a, b) and k[1] == other[1]]
+    for pair in pairs:
+        of_a, of_b = ({s: _number(r, score) for s, r in groups[key].items()} for key in pair)
+        shared = tuple(s for s in sorted(of_a) if of_a[s] is not None and of_b.get(s) is not None)
+        if shared:
+            values = [np.array([scores[s] for s in shared], dtype=np.float64) for scores in (of_a, of_b)]
+            epochs = pair[0][1]
+            found.append((len(shared), epochs or 0, epochs, shared, values))
     if not found:
         return None
     _, _, epochs, shared, (va, vb) = max(found, key=lambda f: f[:2])
@@ -178,15 +184,15 @@ def _t_interval(values: np.ndarray) -> Interval | None:
     return Interval(float(values.mean()) - half, float(values.mean()) + half)
 
 
-def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int | None], dict[int, Mapping[str, Any]]]:
-    """(model, epochs) -> seed -> run."""
-    out: dict[tuple[str, int | None], dict[int, Mapping[str, Any]]] = {}
+def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int | None, str], dict[int, Mapping[str, Any]]]:
+    """(model, epochs, recipe) -> seed -> run."""
+    out: dict[tuple[str, int | None, str], dict[int, Mapping[str, Any]]] = {}
     for number, row in enumerate(rows, start=1):
         if not row.get("model"):
             raise DataError(f"run {number} names no model: {dict(row)}")
         seed, epochs = _number(row, "seed"), _number(row, "epochs")
         if seed is not None:
-            key = str(row["model"]), None if epochs is None else int(epochs)
+            key = str(row["model"]), None if epochs is None else int(epochs), str(row.get("recipe") or "")
             out.setdefault(key, {})[int(seed)] = row
     return out
 

@@ -36,6 +36,7 @@ SEED_COLUMNS = {
     "twin_of": str,
     "seed": int,
     "epochs": int,
+    "recipe": str,
     "val_accuracy": float,
     "test_accuracy": float,
     "macro_f1": float,
@@ -187,7 +188,7 @@ def read_notes(root: str | Path | None, data: str) -> dict[str, str]:
 
 
 def read_seeds(root: str | Path | None, data: str) -> list[dict[str, Any]]:
-    """One row per trained run, with the types of SEED_COLUMNS; a number that is not known is None.
+    """One row per trained run, with the types of SEED_COLUMNS; a number that is not known is None, a text "".
 
     Raises:
         DataError: other columns, or a cell that is no number.
@@ -197,11 +198,13 @@ def read_seeds(root: str | Path | None, data: str) -> list[dict[str, Any]]:
         return []
     try:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
-        if tuple(reader.fieldnames or ()) != tuple(SEED_COLUMNS):
+        columns = tuple(reader.fieldnames or ())
+        if columns not in (tuple(SEED_COLUMNS), tuple(k for k in SEED_COLUMNS if k != "recipe")):  # one added later
             raise DataError(f"{path}: its columns are not {', '.join(SEED_COLUMNS)}; {_SCORE}")
+        rows = [{"recipe": ""} | row for row in reader]
         return [
             {k: cast(row[k]) if row[k] != "" or cast is str else None for k, cast in SEED_COLUMNS.items()}
-            for row in reader
+            for row in rows
         ]
     except (OSError, csv.Error, *_WRONG) as e:
         raise DataError(f"{path}: damaged ({e}); {_SCORE}") from e

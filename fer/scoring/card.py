@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from fer.checkpoint import Manifest, find, read_manifest
@@ -12,6 +14,7 @@ from fer.evaluation.results import ModelResult
 from fer.models import get_model, get_preset
 from fer.scoring.answers import OWN_CALIBRATION
 from fer.scoring.facts import majority_of
+from fer.specs import InputSpec, Phase, Recipe, to_dict
 
 # a model that is the attention-off twin of another by its architecture -> that other
 TWINS = {"baseline_cnn4": "cbam_cnn4"}
@@ -111,20 +114,25 @@ def is_foreign(manifest: Manifest, data: str) -> bool:
     return manifest.data.get("name", data) not in ("", data)
 
 
-def seed_row(manifest: Manifest, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The line of seeds.csv for a scored run."""
-    scores = {k: s["single"] for k, s in metrics["splits"].items()}
-    return {
-        "model": row_name(manifest, metrics["data"]["name"]),
-        "twin_of": metrics["twin_of"] or "",
-        "seed": manifest.seed,
-        "epochs": manifest.training.get("epochs"),
-        "val_accuracy": scores["val"]["accuracy"] if "val" in scores else None,
-        "test_accuracy": scores["test"]["accuracy"] if "test" in scores else None,
-        "macro_f1": scores["test"]["macro_f1"] if "test" in scores else None,
-        "sha256": manifest.weights.get("sha256", ""),
-        "git_commit": manifest.git_commit,
+def recipe_digest(manifest: Manifest) -> str:
+    """Eight hexadecimal digits for what a run was trained by besides its seed: runs of one net's seeds share them.
+
+    Recipe, input, arguments of the model, models of the teachers, and whether it began with the weights of another run;
+    of a run in several parts, the recipe of the last. What stands at its default does not count, so that a field that a
+    later version adds changes no digest.
+    """
+    recipe = to_dict(manifest.recipe)
+    plain = to_dict(Recipe(phases=(Phase(),) * len(manifest.recipe.phases)))
+    for key in ("init", "teacher", "name"):  # names of files, and of the recipe
+        del recipe[key]
+    what = {
+        "recipe": _apart(recipe, plain),
+        "input": _apart(to_dict(manifest.input), to_dict(InputSpec())),
+        "model_args": dict(manifest.model_args),
+        "teacher": manifest.training.get("teacher") or "",
+        "init": bool(manifest.recipe.init),
     }
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def is_unchanged(result: ModelResult, manifest: Manifest, dataset: Dataset) -> bool:
@@ -152,3 +160,12 @@ def _without_attention(manifest: Manifest) -> bool:
 
 def _origin(manifest: Manifest, data: str) -> str:
     return f"@{manifest.data['name']}" if is_foreign(manifest, data) else ""
+
+
+def _apart(value: Any, plain: Any) -> Any:
+    """What differs from the default, of a spec as plain JSON types."""
+    if isinstance(value, dict) and isinstance(plain, dict):
+        return {k: _apart(v, plain.get(k)) for k, v in value.items() if k not in plain or v != plain[k]}
+    if isinstance(value, list) and isinstance(plain, list) and len(value) == len(plain):
+        return [_apart(v, p) for v, p in zip(value, plain, strict=True)]
+    return value

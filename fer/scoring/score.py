@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,25 +12,21 @@ import numpy as np
 
 from fer.checkpoint import Manifest, find, read_manifest
 from fer.data import Dataset
-from fer.errors import ConfigError, DataError
+from fer.errors import DataError
 from fer.evaluation import calibration, report, results, stored
 from fer.evaluation.crowd import crowd_scores
-from fer.files import alone_with
+from fer.history import HISTORY, promoted_history
 from fer.inference import load
 from fer.inference.predictor import Predictor
-from fer.paths import results_dir
 from fer.scoring import answers as ask
-from fer.scoring.card import card_for, is_foreign, is_unchanged, row_name
+from fer.scoring.card import card_for, is_foreign, is_unchanged
 from fer.scoring.cost import cost
 from fer.scoring.facts import data_facts, seen_in_training, votes_of
 from fer.scoring.robustness import robustness
+from fer.scoring.seed_lines import keep_superseded
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-# what half precision may change in an accuracy: a history is measured before the weights are stored
-HALF_PRECISION = 1.5e-3
 
 
 @dataclass(frozen=True)
@@ -95,7 +89,10 @@ class Scorer:
             name: Name of its row (`fer.scoring.card.row_names`).
         """
         folder = results.folder_of(self.dataset.name, name, self.out)
-        earlier = _earlier(folder)
+        try:
+            earlier = results.read_result(folder)
+        except DataError:
+            earlier = None  # absent, or damaged and about to be replaced
         checkpoint, manifest = find(target), read_manifest(target)
         predictor = cache(lambda: load(target, device=options.device, backend="torch"))
         unchanged = earlier if earlier and is_unchanged(earlier, manifest, self.dataset) else None
@@ -114,9 +111,8 @@ class Scorer:
         if options.ten_crop and results.VIEWS["tencrop"] + self.dataset.label_set.names[0] not in frame:
             frame = self._with_ten_crop(frame, predictor(), temperature["value"], name, options)
 
-        if earlier is not None:
-            keep_superseded(earlier, manifest, self.out, self.dataset.name)
-        same = earlier if earlier and _sha(earlier) == manifest.weights.get("sha256") else None
+        keep_superseded(name, manifest, self.out, self.dataset.name)
+        same = earlier if earlier and results.weights_of(earlier) == manifest.weights.get("sha256") else None
         card = card_for(manifest, name, self.dataset) | {
             "temperature": temperature,
             "cost": self._cost(target, checkpoint, manifest, predictor, same, options),
@@ -250,115 +246,17 @@ class Scored:
     predictions: pd.DataFrame | None = field(default=None, repr=False)
 
 
-def add_seed_rows(rows: Sequence[Mapping[str, Any]], out: Path, data: str) -> Path:
-    """Put lines into seeds.csv; one of the same model, seed and number of epochs is replaced, and its folder goes."""
-    new = {_line(r): r["sha256"] for r in rows}
-    with alone_with(out / data / stored.SEEDS):
-        before = stored.read_seeds(out, data)
-        path = stored.write_seeds([*(r for r in before if _line(r) not in new), *rows], out, data)
-        for r in before:
-            if new.get(_line(r), r["sha256"]) != r["sha256"]:
-                shutil.rmtree(stored.seed_run(r, out, data), ignore_errors=True)
-    return path
-
-
-def keep_seed_run(line: Mapping[str, Any], predictions: pd.DataFrame, checkpoint: Path, out: Path, data: str) -> Path:
-    """Store what a line of seeds.csv was counted from, and how the run went; returns the folder."""
-    folder = stored.seed_run(line, out, data)
-    results.write_predictions(predictions, folder)
-    if (history := checkpoint / results.HISTORY).is_file():
-        results.write_text(history.read_text(encoding="utf-8"), folder / results.HISTORY)
-    return folder
-
-
-def keep_before_promotion(manifest: Manifest, data: str) -> None:
-    """`keep_superseded` for what `results/` holds of a model whose weights are about to change, history and all."""
-    earlier = _earlier(results.folder_of(data, manifest.model))
-    if earlier is not None:
-        keep_superseded(earlier, manifest, results_dir(), data)
-
-
-def keep_superseded(earlier: results.ModelResult, manifest: Manifest, out: Path, data: str) -> None:
-    """Other weights take a model's folder: where seeds.csv has a line of the ones before, its predictions are kept."""
-    if _sha(earlier) in _shas(manifest) or earlier.predictions is None:
-        return
-    for line in stored.read_seeds(out, data):
-        if line["sha256"] == _sha(earlier) and not (folder := stored.seed_run(line, out, data)).exists():
-            results.write_predictions(earlier.predictions, folder)
-            if len(earlier.history) == line["epochs"] and any(
-                abs(e.get("val_accuracy", -1.0) - line["val_accuracy"]) <= HALF_PRECISION for e in earlier.history
-            ):  # else that of the new weights is there already
-                text = "".join(json.dumps(e) + "\n" for e in earlier.history)
-                results.write_text(text, folder / results.HISTORY)
-
-
-def require_free_line(manifest: Manifest, out: Path, data: str) -> None:
-    """A run's line in seeds.csv takes the place of no other run's.
-
-    Raises:
-        ConfigError: the file has a line of other weights for this model, seed and number of epochs.
-    """
-    line = row_name(manifest, data), manifest.seed, manifest.training.get("epochs")
-    for row in stored.read_seeds(out, data):
-        if _line(row) == line and row["sha256"] not in _shas(manifest):
-            raise ConfigError(
-                f"{out / data / stored.SEEDS} has a line of another run of {line[0]} with seed {line[1]} over "
-                f"{line[2]} epochs; give the run another --seed, or delete that line"
-            )
-
-
-def require_lines_apart(manifests: Mapping[str, Manifest], data: str) -> None:
-    """Runs that are scored together do not take one line of seeds.csv.
-
-    Args:
-        manifests: Of the runs, by their names or paths.
-
-    Raises:
-        ConfigError: names two that would.
-    """
-    taken: dict[tuple[Any, ...], str] = {}
-    for target, manifest in manifests.items():
-        line = row_name(manifest, data), manifest.seed, manifest.training.get("epochs")
-        if (other := taken.setdefault(line, target)) != target:
-            raise ConfigError(f"{other} and {target} are both {line[0]} with seed {line[1]} over {line[2]} epochs")
-
-
-def _shas(manifest: Manifest) -> tuple[Any, ...]:
-    return manifest.weights.get("sha256"), manifest.weights.get("made_from", "")
-
-
-def _line(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return row["model"], row["seed"], row["epochs"]
-
-
 def copy_history(checkpoint: Path, manifest: Manifest, data: str, folder: Path) -> None:
     """Take the training history along: from beside the checkpoint, else from where promotion put it.
 
     In a folder of another data set one of other weights is not left standing.
     """
-    target = folder / results.HISTORY
-    home = results.folder_of(manifest.data.get("name") or data, manifest.model)
-    for source in (checkpoint / results.HISTORY, promoted_history(manifest, home)):
+    target = folder / HISTORY
+    promoted = promoted_history(manifest.model, manifest.data.get("name") or data, manifest.training)
+    for source in (checkpoint / HISTORY, promoted):
         if source is not None and source.is_file():
             if source.resolve() != target.resolve():
                 results.write_text(source.read_text(encoding="utf-8"), target)
             return
     if is_foreign(manifest, data):
         target.unlink(missing_ok=True)
-
-
-def promoted_history(manifest: Manifest, home: Path) -> Path | None:
-    """The history in a model's own results, if they are of these weights or not there yet."""
-    metrics = _earlier(home)
-    return home / results.HISTORY if metrics is None or _sha(metrics) in _shas(manifest) else None
-
-
-def _earlier(folder: Path) -> results.ModelResult | None:
-    try:
-        return results.read_result(folder)
-    except DataError:
-        return None  # absent, or damaged and about to be replaced
-
-
-def _sha(result: results.ModelResult) -> str | None:
-    return (result.metrics.get("checkpoint") or {}).get("sha256")

@@ -16,10 +16,10 @@ import numpy as np
 from fer import checkpoint, provenance
 from fer.data.dataset import Dataset, Split
 from fer.errors import CheckpointError, ConfigError, DataError
+from fer.history import HISTORY
 from fer.models import get_model
 from fer.models.estimator import Estimator
 from fer.specs import Recipe
-from fer.training.earlier import HISTORY
 from fer.training.events import EpochEnded, Event, Listener, PhaseStarted, RunEnded, RunStarted
 from fer.training.job import Job, differences, is_finished, write_description
 from fer.transforms import prepare

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +13,8 @@ from torch import nn
 
 from fer import checkpoint
 from fer.errors import ConfigError
-from fer.paths import results_dir
+from fer.history import promoted_history, read_history
 from fer.specs import InputSpec
-
-HISTORY = "history.jsonl"
 
 
 class Teacher:
@@ -106,10 +102,9 @@ class Past:
     def of(cls, name: str) -> Past:
         """What the manifest and the history of a run or checkpoint say."""
         manifest = checkpoint.read_manifest(name)
-        file = checkpoint.find(name) / HISTORY
-        file = file if file.is_file() else _promoted_history(manifest)
-        history = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
         done = manifest.training
+        promoted = promoted_history(manifest.model, str(manifest.data.get("name", "")), done)
+        history = read_history(checkpoint.find(name)) or (read_history(promoted.parent) if promoted else [])
         return cls(
             int(done.get("epochs", 0)),
             float(done.get("seconds", 0)),
@@ -142,14 +137,3 @@ class Past:
         except RuntimeError as e:
             raise ConfigError(f"the weights of {name} do not fit these model arguments: {e}") from e
         return cls.of(name)
-
-
-def _promoted_history(manifest: checkpoint.Manifest) -> Path:
-    """Where promotion puts the history of a checkpoint; a path without a file where that is of other weights."""
-    folder = results_dir() / Path(str(manifest.data.get("name", ""))).name / manifest.model
-    try:
-        scored = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["checkpoint"]["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        scored = None
-    weights = manifest.weights
-    return folder / HISTORY if scored in (weights.get("sha256"), weights.get("made_from", "")) else folder / "none"

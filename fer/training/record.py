@@ -13,8 +13,9 @@ from torch import nn
 
 from fer import ancestry, checkpoint, provenance
 from fer.data.dataset import Dataset
+from fer.history import HISTORY
 from fer.specs import InputSpec
-from fer.training.earlier import HISTORY, Past
+from fer.training.earlier import Past
 from fer.training.events import EpochEnded
 from fer.training.job import Job
 from fer.training.processes import Processes

@@ -210,7 +210,9 @@ def _seeds(chosen: Selection) -> None:
     for summary in runs:
         if len(summary.seeds) < 2:
             continue
-        line = {"model": chosen.titles.get(summary.model, summary.model), "epochs": summary.epochs}
+        title = chosen.titles.get(summary.model, summary.model)
+        title += f", recipe {summary.recipe}" if summary.recipe else ""
+        line = {"model": title, "epochs": summary.epochs}
         line["runs"] = len(summary.seeds)
         for name, spread in (("validation", summary.val_accuracy), ("test", summary.test_accuracy)):
             if spread is not None:

@@ -20,6 +20,7 @@ from fer.errors import CheckpointError, ConfigError, DataError
 from fer.explain import explain, methods_for
 from fer.labels import FER7
 from fer.models.hog_svm import RECIPE
+from fer.promotion import promote
 from fer.specs import InputSpec, Phase
 from fer.training import Job
 from fer.training.classical import train_classical
@@ -241,7 +242,7 @@ def test_arrays_of_other_settings_are_refused(folder):
 
 @pytest.mark.parametrize("part", ["", "config.json", "model.skops"])
 def test_it_is_found_loaded_and_promoted_like_a_net(folder, part, tmp_path, monkeypatch):
-    target = checkpoint.promote(folder / part if part else folder, tmp_path / "shelf")
+    target = promote(folder / part if part else folder, tmp_path / "shelf")
     assert sorted(p.name for p in target.iterdir()) == ["config.json", "model.skops"]
     monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
     assert checkpoint.trained_models() == ["hog_svm"] and fer.load("hog_svm").name == "hog_svm"
@@ -251,7 +252,7 @@ def test_synthetic_ones_are_not_promoted(folder, tmp_path):
     manifest = checkpoint.read_manifest(folder)
     checkpoint.write_manifest(folder, replace(manifest, data={"name": "synthetic"}))
     with pytest.raises(CheckpointError, match="synthetic"):
-        checkpoint.promote(folder, tmp_path / "shelf")
+        promote(folder, tmp_path / "shelf")
 
 
 def test_who_needs_a_net_is_told_so(folder, untrained, blob_data, tmp_path):

@@ -11,7 +11,9 @@ import pytest
 from fer import checkpoint
 from fer.data import load, save
 from fer.evaluation import figures, leaderboard, results, stored
+from fer.history import HISTORY, read_history
 from fer.labels import FER7
+from fer.scoring.seed_lines import keep_superseded
 from tests.small_checkpoints import bundle, dataset, script, setup
 
 SEVEN = [f"tencrop_{c}" for c in FER7.names]
@@ -244,7 +246,7 @@ def test_a_seed_has_a_line_its_predictions_and_its_history_and_is_no_model(place
     runs = [bundle(place / f"seed{s}", "baseline_cnn", seed=s, bold=3.0) for s in (11, 12)]
     for run in runs:
         epochs = checkpoint.read_manifest(run).training["epochs"]
-        (run / results.HISTORY).write_text("".join(f'{{"epoch": {e + 1}}}\n' for e in range(epochs)))
+        (run / HISTORY).write_text("".join(f'{{"epoch": {e + 1}}}\n' for e in range(epochs)))
     argv = [a for r in runs for a in ("--checkpoint", str(r))]
     assert evaluate.main([*argv, "--seed-row"]) == 0
     kept = place / "results" / "fer2013" / results.SEED_RUNS
@@ -267,7 +269,7 @@ def test_a_seed_has_a_line_its_predictions_and_its_history_and_is_no_model(place
             part = frame[frame["split"] == split]
             right = part[names].to_numpy().argmax(axis=1) == part["label"].to_numpy()
             assert right.mean() == pytest.approx(line[f"{split}_accuracy"], abs=1e-6)
-        assert len(results.read_history(folder)) == line["epochs"]
+        assert len(read_history(folder)) == line["epochs"]
     other = bundle(place / "again", "baseline_cnn", seed=12, bold=1.0)
     file = place / "results" / "fer2013" / stored.SEEDS
     text = file.read_bytes()
@@ -285,7 +287,7 @@ def test_what_a_line_was_counted_from_outlives_the_weights_in_the_models_folder(
     kept = lambda: sorted(p.name for p in (folder.parent / results.SEED_RUNS / "baseline_cnn").glob("*"))  # noqa: E731
     old, (line,) = read(place, "baseline_cnn"), lines()
     history = [{"epoch": e, "val_accuracy": line["val_accuracy"]} for e in range(line["epochs"])]
-    (folder / results.HISTORY).write_text("".join(json.dumps(e) + "\n" for e in history))
+    (folder / HISTORY).write_text("".join(json.dumps(e) + "\n" for e in history))
     bundle(place / "checkpoints", "baseline_cnn", seed=5, bold=2.0)
     assert evaluate.main(["--model", "baseline_cnn"]) == 0
     new = read(place, "baseline_cnn")
@@ -293,10 +295,10 @@ def test_what_a_line_was_counted_from_outlives_the_weights_in_the_models_folder(
     place_of_line = stored.seed_run(line, place / "results", "fer2013")
     assert kept() == [place_of_line.name]
     pd.testing.assert_frame_equal(pd.read_parquet(place_of_line / results.PREDICTIONS), old.predictions)
-    assert results.read_history(place_of_line) == history
+    assert read_history(place_of_line) == history
     assert [r["seed"] for r in lines()] == [0, 5] and lines()[0] == line
     # the same seed once more, other weights: its line is replaced, and what stood behind that goes too
-    (folder / results.HISTORY).write_text("".join(json.dumps(e | {"val_accuracy": 2.0}) + "\n" for e in history))
+    (folder / HISTORY).write_text("".join(json.dumps(e | {"val_accuracy": 2.0}) + "\n" for e in history))
     bundle(place / "checkpoints", "baseline_cnn", seed=5, bold=4.0)
     assert evaluate.main(["--model", "baseline_cnn"]) == 0
     assert kept() == [place_of_line.name] and lines()[1]["sha256"] != new.metrics["checkpoint"]["sha256"]
@@ -305,22 +307,20 @@ def test_what_a_line_was_counted_from_outlives_the_weights_in_the_models_folder(
     bundle(place / "checkpoints", "baseline_cnn", seed=6, bold=2.0)
     assert evaluate.main(["--model", "baseline_cnn"]) == 0
     third_place = stored.seed_run(third, place / "results", "fer2013")
-    assert (third_place / results.PREDICTIONS).is_file() and not (third_place / results.HISTORY).exists()
+    assert (third_place / results.PREDICTIONS).is_file() and not (third_place / HISTORY).exists()
 
 
 def test_promotion_keeps_the_history_behind_a_line(place, evaluate, monkeypatch):
-    from fer.scoring.score import keep_before_promotion
-
     folder = place / "results" / "fer2013" / "baseline_cnn"
     (line,) = [r for r in stored.read_seeds(place / "results", "fer2013") if r["model"] == "baseline_cnn"]
     history = [{"epoch": e, "val_accuracy": line["val_accuracy"]} for e in range(line["epochs"])]
-    (folder / results.HISTORY).write_text("".join(json.dumps(e) + "\n" for e in history))
-    keep_before_promotion(checkpoint.read_manifest("baseline_cnn"), "fer2013")
+    (folder / HISTORY).write_text("".join(json.dumps(e) + "\n" for e in history))
+    keep_superseded("baseline_cnn", checkpoint.read_manifest("baseline_cnn"), place / "results", "fer2013")
     kept = stored.seed_run(line, place / "results", "fer2013")
     assert not kept.exists(), "the same weights"
     other = bundle(place / "again", "baseline_cnn", seed=12, bold=1.0)
-    keep_before_promotion(checkpoint.read_manifest(other), "fer2013")
-    assert results.read_history(kept) == history and (kept / results.PREDICTIONS).is_file()
+    keep_superseded("baseline_cnn", checkpoint.read_manifest(other), place / "results", "fer2013")
+    assert read_history(kept) == history and (kept / results.PREDICTIONS).is_file()
 
 
 def test_two_runs_for_one_line_are_refused_before_either_is_scored(place, evaluate, capsys):

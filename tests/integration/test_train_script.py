@@ -18,6 +18,7 @@ from fer import checkpoint
 from fer.data import dataset, load
 from fer.data.dataset import Dataset, Split
 from fer.evaluation import conformal
+from fer.history import HISTORY, read_history
 from fer.labels import FER7
 from fer.models import list_models
 from fer.training.events import EpochEnded
@@ -205,29 +206,25 @@ def test_list_names_every_model(capsys):
     assert all(name in out for name in list_models())
 
 
-def test_promote_puts_checkpoint_and_history_in_place(packed, tmp_path, monkeypatch):
+def test_promote_puts_checkpoint_and_history_in_place(packed, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
     main = script("train").main
-    assert (
-        main(
-            [
-                "--model",
-                "baseline_cnn",
-                "--data",
-                str(packed),
-                "--epochs",
-                "1",
-                "--out",
-                str(tmp_path / "runs"),
-                "--promote",
-            ]
-        )
-        == 0
-    )
+    options = ["--model", "baseline_cnn", "--data", str(packed), "--epochs", "1", "--out", str(tmp_path / "runs")]
+    assert main([*options, "--promote"]) == 0
     assert checkpoint.trained_models() == ["baseline_cnn"]
-    assert (tmp_path / "results/blobs/baseline_cnn/history.jsonl").is_file()
-    assert fer.load("baseline_cnn").temperature != 1.0
+    kept = tmp_path / "results/blobs/baseline_cnn"
+    first = read_history(kept)
+    assert len(first) == 1 and fer.load("baseline_cnn").temperature != 1.0
+    capsys.readouterr()
+    # not scored yet, and it can be gone on with by its name, history and all
+    assert main([*options, "--init", "baseline_cnn", "--seed", "7"]) == 0
+    longer = Path(capsys.readouterr().out.strip())
+    assert [e["epoch"] for e in read_history(longer)] == [1, 2] and read_history(longer)[0] == first[0]
+    # a history of other weights, as an older version left it there, is not taken for this one's
+    (kept / HISTORY).write_text((longer / HISTORY).read_text())
+    assert main([*options, "--init", "baseline_cnn", "--seed", "8"]) == 0
+    assert [e["epoch"] for e in read_history(capsys.readouterr().out.strip())] == [2]
 
 
 def test_promote_measures_int8_on_the_validation_split(packed, blob_data, tmp_path, monkeypatch, capsys):

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "fer"
 # who may import whom: only the same or a lower floor
 FLOORS = [
     {"errors", "paths", "files", "provenance"},
-    {"labels", "command_line"},
+    {"labels", "command_line", "history"},
     {"specs", "images", "device", "torchvision_repair", "hub"},
     {"transforms", "corruptions", "emoji", "judge", "packing"},
     {"data", "models", "faces"},
@@ -27,7 +27,7 @@ FLOORS = [
     {"viz", "overlay", "mirror"},
     {"timm_form"},
     {"model_card"},
-    {"publish"},
+    {"publish", "promotion"},
     {"card_text"},
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}

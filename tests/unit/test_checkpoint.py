@@ -10,6 +10,7 @@ import pytest
 import fer
 from fer import checkpoint
 from fer.errors import CheckpointError, ConfigError
+from fer.promotion import promote
 
 
 @pytest.fixture
@@ -160,11 +161,11 @@ def test_temperature_softens_and_keeps_the_order(folder):
 
 
 def test_promotion_copies_real_models_and_refuses_synthetic_ones(folder, tmp_path):
-    target = checkpoint.promote(folder, tmp_path / "shelf")
+    target = promote(folder, tmp_path / "shelf")
     assert target == tmp_path / "shelf" / "baseline_cnn"
     assert sorted(p.name for p in target.iterdir()) == ["config.json", "model.safetensors"]
     m = checkpoint.read_manifest(folder)
     checkpoint.write_manifest(folder, replace(m, data={"name": "synthetic"}))
     with pytest.raises(CheckpointError, match="synthetic"):
-        checkpoint.promote(folder, tmp_path / "other")
+        promote(folder, tmp_path / "other")
     assert not (tmp_path / "other").exists()

@@ -20,6 +20,7 @@ from fer.judge import Judge
 from fer.labels import FER7
 from fer.model_card import write_card
 from fer.models import get_model
+from fer.promotion import promote
 from fer.specs import InputSpec
 from fer.timm_form import timm_form
 from fer.transforms import normalise, prepare
@@ -84,7 +85,7 @@ def judge():
 
 @pytest.fixture(scope="module")
 def promoted(run, judge, tmp_path_factory):
-    return checkpoint.promote(run, tmp_path_factory.mktemp("shelf"), judge=judge)
+    return promote(run, tmp_path_factory.mktemp("shelf"), judge=judge)
 
 
 @pytest.fixture
@@ -179,10 +180,10 @@ def test_promotion_takes_the_form_that_the_spec_names(run, promoted, untrained, 
     assert now.weights["parameters"] == was.weights["parameters"]
     assert replace(now, weights={}) == replace(was, weights={})
     assert checkpoint.verify(run).weights["dtype"] == "float16", "the run is left as it is"
-    other = checkpoint.promote(untrained("baseline_cnn"), tmp_path)
+    other = promote(untrained("baseline_cnn"), tmp_path)
     for name in (checkpoint.WEIGHTS, checkpoint.MANIFEST):
         assert (other / name).read_bytes() == (untrained("baseline_cnn") / name).read_bytes()
-    again = checkpoint.promote(promoted, tmp_path)
+    again = promote(promoted, tmp_path)
     assert (again / checkpoint.MANIFEST).read_bytes() == (promoted / checkpoint.MANIFEST).read_bytes()
     assert {n for n in ("resnet18_transfer", "resnet34_attention", "vit_tiny") if is_int8(n)} == {
         "resnet18_transfer",
@@ -198,7 +199,7 @@ def test_what_loses_more_is_promoted_in_half_precision(run, judge, tmp_path, mon
     monkeypatch.setattr(packing, "_LEVELS", 1)  # weights of -1, 0 and 1
     few = replace(judge, faces=judge.faces[:70], labels=judge.labels[:70])
     with caplog.at_level(logging.WARNING):
-        target = checkpoint.promote(run, tmp_path, judge=few)
+        target = promote(run, tmp_path, judge=few)
     assert "lose" in caplog.text and "PublicTest" in caplog.text and "promoted in half precision" in caplog.text
     for name in (checkpoint.WEIGHTS, checkpoint.MANIFEST):
         assert (target / name).read_bytes() == (run / name).read_bytes()
@@ -268,7 +269,7 @@ def test_damaged_files_say_what_is_wrong(small, change, weights, message):
 
 
 def test_half_precision_that_calls_itself_int8(untrained, tmp_path):
-    folder = checkpoint.promote(untrained("baseline_cnn"), tmp_path)
+    folder = promote(untrained("baseline_cnn"), tmp_path)
     rewrite(folder, dtype="int8")
     with pytest.raises(CheckpointError, match="nothing in it is int8, and the manifest says int8"):
         fer.load(folder)
@@ -317,5 +318,5 @@ def test_a_run_is_not_its_own_ancestor_once_it_is_int8(run, tmp_path, monkeypatc
     monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path))
     manifest = checkpoint.read_manifest(run)
     begun = dataclasses.replace(manifest, recipe=replace(manifest.recipe, init=NET))
-    checkpoint.promote(run)
+    promote(run)
     assert ancestors(begun) == [Ancestor("init", NET, direct=True)]

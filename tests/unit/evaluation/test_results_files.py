@@ -7,6 +7,7 @@ from scipy.special import softmax
 
 from fer.errors import DataError
 from fer.evaluation import leaderboard, metrics, readme, report, results, stored
+from fer.history import HISTORY, read_history
 from fer.labels import FER7
 from fer.viz import model_order
 
@@ -48,7 +49,7 @@ def store(root, model="attention_cnn", n=120, skill=2.0, parameters=1_200_000, d
     results.write_predictions(frame, folder)
     results.write_json(metrics, folder / results.METRICS)
     epochs = [{"epoch": e, "phase": "main", "val_accuracy": e / 10, "train_loss": 2 / e, "lr": 0.1} for e in (1, 2, 3)]
-    results.write_text("".join(json.dumps(e) + "\n" for e in epochs), folder / results.HISTORY)
+    results.write_text("".join(json.dumps(e) + "\n" for e in epochs), folder / HISTORY)
     return folder
 
 
@@ -168,7 +169,7 @@ def test_a_half_written_last_epoch_is_left_out(tmp_path):
     folder = store(tmp_path)
     with open(folder / "history.jsonl", "a") as f:
         f.write('{"epoch": 4, "val_acc')
-    assert [h["epoch"] for h in results.read_history(folder)] == [1, 2, 3]
+    assert [h["epoch"] for h in read_history(folder)] == [1, 2, 3]
 
 
 def test_unknown_split_and_view(tmp_path):
@@ -272,8 +273,8 @@ def test_every_stored_history_is_that_of_the_weights_that_were_scored():
             best = r.history[trained["best_epoch"] - 1]
             assert best["epoch"] == trained["best_epoch"], r.folder
             if trained["data"] != data:
-                home = results.folder_of(trained["data"], r.name.split("@")[0]) / results.HISTORY
-                assert (r.folder / results.HISTORY).read_bytes() == home.read_bytes()
+                home = results.folder_of(trained["data"], r.name.split("@")[0]) / HISTORY
+                assert (r.folder / HISTORY).read_bytes() == home.read_bytes()
             elif len(r.history) > 1:  # the weights are stored in half precision: a face or two may fall the other way
                 assert best["val_accuracy"] == pytest.approx(r.scores("val")["accuracy"], abs=1.5e-3), r.folder
                 last = [e for e in r.history if e["phase"] == r.history[-1]["phase"]]
@@ -290,7 +291,7 @@ def test_every_line_of_the_seeds_follows_from_stored_predictions_and_a_history()
                 frame, history, names = r.predictions, r.history, r.class_names
             else:
                 folder = stored.seed_run(line, None, data)
-                frame, history = pd.read_parquet(folder / results.PREDICTIONS), results.read_history(folder)
+                frame, history = pd.read_parquet(folder / results.PREDICTIONS), read_history(folder)
                 names = tuple(c.removeprefix("p_") for c in frame if c.startswith("p_"))
                 results.check_predictions(frame, names)
             for split in ("val", "test"):
@@ -299,7 +300,7 @@ def test_every_line_of_the_seeds_follows_from_stored_predictions_and_a_history()
                 found = metrics.score(probs, part["label"].to_numpy(dtype=np.int64), names).as_dict()
                 assert found["accuracy"] == pytest.approx(line[f"{split}_accuracy"], abs=1e-6), line
             assert found["macro_f1"] == pytest.approx(line["macro_f1"], abs=1e-6), line
-            assert len(history) == line["epochs"], line
+            assert len(history) == line["epochs"] and len(line["recipe"]) == 8, line
             if line["epochs"] > 1:
                 nearest = min(abs(e["val_accuracy"] - line["val_accuracy"]) for e in history)
                 assert nearest <= 1.5e-3, f"no epoch of its history was so right: {line}"

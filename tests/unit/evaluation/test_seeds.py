@@ -39,6 +39,14 @@ def test_table_keeps_models_and_lengths_apart_and_reads_text():
     assert (short.epochs, short.test_accuracy.mean) == (1, 0.30) and short.macro_f1 is None
 
 
+def test_table_keeps_recipes_apart_and_names_them_where_there_are_several():
+    rows = [run("a", s, 0.5 + s / 10, recipe=r) for s, r in ((1, "x"), (2, "x"), (1, "y"))]
+    x, y, b = seeds.seed_table([*rows, run("b", 1, 0.5, recipe="x")])
+    assert (x.recipe, x.seeds, y.recipe, y.seeds, b.recipe) == ("x", (1, 2), "y", (1,), "")
+    d = seeds.seed_difference([*rows, *(run("b", s, 0.5, recipe="z") for s in (1, 2))], "a", "b")
+    assert d.seeds == (1, 2) and d.a.mean == pytest.approx(0.65), "the recipe with most seeds, not a mixture"
+
+
 def test_a_run_without_a_seed_is_left_out_and_a_repeated_one_replaces_the_earlier():
     rows = [run("a", None, 0.1), run("a", "", 0.2), run("a", 7, 0.3), run("a", 7, 0.4)]
     (a,) = seeds.seed_table(rows)

@@ -12,6 +12,7 @@ from fer.errors import ConfigError
 from fer.labels import FER7
 from fer.models import get_model, get_preset, list_models
 from fer.models.ablation import changed_by, require_own_net
+from fer.promotion import promote
 from fer.specs import InputSpec, from_dict
 
 BUNDLED = sorted((Path(fer.__file__).parents[1] / "checkpoints").glob("*/config.json"))
@@ -83,11 +84,11 @@ def test_an_ablation_is_not_promoted_unless_told_so(tmp_path):
         )
         return checkpoint.save(tmp_path / "run", entry.build(7, **args).state_dict(), manifest)
 
-    checkpoint.promote(trained(dropout=0.1), shelf)
+    promote(trained(dropout=0.1), shelf)
     bundled = (shelf / "attention_cnn" / "model.safetensors").read_bytes()
     run = trained(attention=False)
     with pytest.raises(ConfigError, match="attention=False"):
-        checkpoint.promote(run, shelf)
+        promote(run, shelf)
     assert (shelf / "attention_cnn" / "model.safetensors").read_bytes() == bundled
-    checkpoint.promote(run, shelf, force=True)
+    promote(run, shelf, force=True)
     assert checkpoint.read_manifest(shelf / "attention_cnn").model_args == {"attention": False}

@@ -8,18 +8,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fer.checkpoint import Manifest
+from fer.checkpoint import Manifest, read_manifest, trained_models
 from fer.data import Dataset, Split
 from fer.data.ferplus import VOTE_NAMES
 from fer.errors import ConfigError, DataError
 from fer.evaluation import stored
+from fer.evaluation.results import list_data
 from fer.labels import FER7, FERPLUS8
 from fer.models import get_model, get_preset
 from fer.scoring import answers as ask
 from fer.scoring import card, facts
 from fer.scoring.cost import cost, multiply_adds
 from fer.scoring.robustness import robustness
-from fer.scoring.score import Options, Scorer, add_seed_rows
+from fer.scoring.score import Options, Scorer
+from fer.scoring.seed_lines import add_seed_rows, require_free_line, require_lines_apart, seed_row
 from fer.specs import InputSpec
 
 
@@ -247,12 +249,66 @@ def test_facts_count_classes_copies_and_conflicts(tmp_path):
     assert path.is_file() and stored.read_data(tmp_path, data.name)["titles"]["test"] == "PrivateTest"
 
 
-def test_a_seed_row_replaces_that_of_the_same_model_seed_and_length(tmp_path):
+def test_a_seed_row_replaces_that_of_the_same_model_seed_length_and_recipe(tmp_path):
     row = dict.fromkeys(stored.SEED_COLUMNS, "") | {"model": "a", "seed": 1, "epochs": 3, "val_accuracy": 0.5}
     add_seed_rows([row], tmp_path, "fer2013")
-    add_seed_rows([row | {"val_accuracy": 0.6}, row | {"seed": 2}, row | {"epochs": 9}], tmp_path, "fer2013")
-    kept = stored.read_seeds(tmp_path, "fer2013")
-    assert [(r["seed"], r["epochs"], r["val_accuracy"]) for r in kept] == [(1, 3, 0.6), (1, 9, 0.5), (2, 3, 0.5)]
+    others = [{"val_accuracy": 0.6}, {"seed": 2}, {"epochs": 9}, {"recipe": "f", "sha256": "z"}]
+    add_seed_rows([row | other for other in others], tmp_path, "fer2013")
+    kept = [(r["seed"], r["epochs"], r["recipe"], r["val_accuracy"]) for r in stored.read_seeds(tmp_path, "fer2013")]
+    assert kept == [(1, 3, "", 0.6), (1, 3, "f", 0.5), (1, 9, "", 0.5), (2, 3, "", 0.5)]
+
+
+def test_seeds_of_one_recipe_share_its_digest_and_nothing_else_does():
+    plain = manifest("vgg8", training={"teacher": "cbam_cnn4"}, seed=1)
+    plain = replace(plain, recipe=replace(plain.recipe, teacher="cbam_cnn4", init="runs/vgg8/1"))
+    own = card.recipe_digest(plain)
+    elsewhere = replace(plain.recipe, teacher="/home/me/cbam_cnn4", init="runs/vgg8/2", name="best")
+    assert own == card.recipe_digest(replace(plain, seed=2, recipe=elsewhere, weights={"sha256": "b"}))
+    (phase,) = plain.recipe.phases
+    changed = [
+        replace(plain, recipe=replace(plain.recipe, init="")),
+        replace(plain, recipe=replace(plain.recipe, phases=(replace(phase, lr=phase.lr / 2),))),
+        replace(plain, recipe=replace(plain.recipe, augment=replace(plain.recipe.augment, erase=0.9))),
+        replace(plain, recipe=replace(plain.recipe, ema_decay=0.0)),
+        replace(plain, input=replace(plain.input, size_px=40)),
+        replace(plain, model_args={"width": 1}),
+        replace(plain, training={"teacher": "vgg8"}),
+    ]
+    assert len({own, *map(card.recipe_digest, changed)}) == len(changed) + 1
+
+
+def test_a_field_that_a_later_version_adds_changes_no_digest(monkeypatch):
+    own, to_dict = card.recipe_digest(manifest()), card.to_dict
+
+    def later(spec):
+        out = to_dict(spec) | {"invented": 0}
+        return out | {"phases": [p | {"invented": []} for p in out["phases"]]} if "phases" in out else out
+
+    monkeypatch.setattr(card, "to_dict", later)
+    assert card.recipe_digest(manifest()) == own
+
+
+def test_lines_of_bundled_nets_name_their_recipe():
+    lines = {r["sha256"]: r["recipe"] for data in list_data() for r in stored.read_seeds(None, data)}
+    found = {name: read_manifest(name) for name in trained_models()}
+    assert {n: lines[m.weights["sha256"]] for n, m in found.items()} == {
+        n: card.recipe_digest(m) for n, m in found.items()
+    }
+
+
+def test_a_run_by_another_recipe_has_a_line_of_its_own(tmp_path):
+    scores = {"accuracy": 0.5, "macro_f1": 0.4}
+    metrics = {"data": {"name": "fer2013"}, "splits": {k: {"single": scores} for k in ("val", "test")}, "twin_of": None}
+    one = manifest(training={"epochs": 3}, seed=1)
+    other = replace(one, weights={"sha256": "b"}, recipe=replace(one.recipe, batch_size=7))
+    add_seed_rows([seed_row(one, metrics)], tmp_path, "fer2013")
+    require_free_line(other, tmp_path, "fer2013")
+    require_lines_apart({"a": one, "b": other}, "fer2013")
+    again = replace(one, weights={"sha256": "c"})
+    with pytest.raises(ConfigError, match="another run of attention_cnn with seed 1 over 3 epochs"):
+        require_free_line(again, tmp_path, "fer2013")
+    with pytest.raises(ConfigError, match="a and c are both"):
+        require_lines_apart({"a": one, "c": again}, "fer2013")
 
 
 def test_two_runs_of_one_name_are_refused(tmp_path, untrained):

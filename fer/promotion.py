@@ -1,0 +1,88 @@
+"""A finished run becomes the checkpoint that `fer.load` finds by name; its history goes to the results."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from fer import checkpoint, packing
+from fer.data import Dataset
+from fer.errors import CheckpointError
+from fer.files import replacing
+from fer.history import HISTORY
+from fer.judge import Judge
+from fer.models import get_model
+from fer.models.ablation import require_own_net
+from fer.paths import checkpoints_dir, results_dir
+from fer.scoring.seed_lines import keep_superseded
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_log = logging.getLogger(__name__)
+
+
+def promote(run: str | Path, root: str | Path | None = None, force: bool = False, judge: Judge | None = None) -> Path:
+    """Copy a finished run's checkpoint to where `fer.load(name)` finds it, as int8 where the model's SPEC says so.
+
+    Args:
+        force: Even if its model arguments make another net than the model's own.
+        judge: Validation faces. Where int8 loses more than 0.1 points on them, half precision is promoted instead;
+            without them it is not measured.
+
+    Raises:
+        CheckpointError: trained on synthetic faces (never promoted), or damaged.
+        ConfigError: an ablation, see `fer.models.ablation.require_own_net`.
+    """
+    run = checkpoint.find(run)
+    module, manifest = checkpoint.load_any(run)
+    name = Path(str(manifest.weights["file"])).name
+    if manifest.data.get("name") == "synthetic":
+        raise CheckpointError(f"{run} was trained on synthetic faces; only models trained on real data are promoted")
+    if not force:
+        require_own_net(manifest.model, manifest.model_args, manifest.input, manifest.recipe.name, len(manifest.labels))
+    weights, about = (run / name).read_bytes(), (run / checkpoint.MANIFEST).read_bytes()
+    wanted, own = get_model(manifest.model).SPEC.bundle_dtype, manifest.weights.get("dtype")
+    if (wanted, own) == (packing.INT8, packing.FLOAT16) and not manifest.classical:
+        try:
+            weights, accuracy = packing.as_int8(cast("nn.Module", module), manifest.input, judge)
+        except CheckpointError as e:
+            _log.warning("%s: %s; it is promoted in half precision", manifest.model, e)
+        else:
+            more = {"made_from": manifest.weights["sha256"]} | ({"accuracy": accuracy} if accuracy else {})
+            about = checkpoint.manifest_bytes(checkpoint.with_weights(manifest, name, weights, packing.INT8, **more))
+    target = (Path(root) if root else checkpoints_dir()) / manifest.model
+    target.mkdir(parents=True, exist_ok=True)
+    # both files are complete before either is put in place; only a power cut between two renames could part them
+    with replacing(target / checkpoint.MANIFEST) as manifest_part, replacing(target / name) as weights_part:
+        weights_part.write_bytes(weights)
+        manifest_part.write_bytes(about)
+    return target
+
+
+def promote_run(run: str | Path, data: Dataset, force: bool = False) -> Path:
+    """`promote`, and put the run's history beside the results of its model, which `scripts/evaluate.py` then renews.
+
+    What stood there and has a line in seeds.csv is kept in a folder of that line.
+
+    Args:
+        data: What it was trained on; its validation split judges an int8 form.
+        force: See `promote`.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        CheckpointError, ConfigError: see `promote`.
+    """
+    run = checkpoint.find(run)
+    manifest, val = checkpoint.read_manifest(run), data["val"]
+    source = {"data": data.name, "split": "val", "title": data.title("val")}
+    target = promote(run, force=force, judge=Judge(val.faces, val.labels, source))
+    keep_superseded(manifest.model, manifest, results_dir(), data.name)
+    results = results_dir() / data.name / manifest.model
+    results.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(run / HISTORY, results / HISTORY)
+    return target

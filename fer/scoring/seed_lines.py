@@ -1,0 +1,126 @@
+"""Lines of seeds.csv: what is stored behind them, and that none takes the place of another run's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fer.checkpoint import Manifest
+from fer.errors import ConfigError, DataError
+from fer.evaluation import results, stored
+from fer.files import alone_with
+from fer.history import HISTORY, fits
+from fer.scoring.card import recipe_digest, row_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# what half precision may change in an accuracy: a history is measured before the weights are stored
+HALF_PRECISION = 1.5e-3
+
+
+def seed_row(manifest: Manifest, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The line of a scored run."""
+    scores = {k: s["single"] for k, s in metrics["splits"].items()}
+    return {
+        "model": row_name(manifest, metrics["data"]["name"]),
+        "twin_of": metrics["twin_of"] or "",
+        "seed": manifest.seed,
+        "epochs": manifest.training.get("epochs"),
+        "recipe": recipe_digest(manifest),
+        "val_accuracy": scores["val"]["accuracy"] if "val" in scores else None,
+        "test_accuracy": scores["test"]["accuracy"] if "test" in scores else None,
+        "macro_f1": scores["test"]["macro_f1"] if "test" in scores else None,
+        "sha256": manifest.weights.get("sha256", ""),
+        "git_commit": manifest.git_commit,
+    }
+
+
+def add_seed_rows(rows: Sequence[Mapping[str, Any]], out: Path, data: str) -> Path:
+    """Put lines into seeds.csv; one of the same model, seed, epochs and recipe is replaced, and its folder goes."""
+    new = {_line(r): r["sha256"] for r in rows}
+    with alone_with(out / data / stored.SEEDS):
+        before = stored.read_seeds(out, data)
+        path = stored.write_seeds([*(r for r in before if _line(r) not in new), *rows], out, data)
+        for r in before:
+            if new.get(_line(r), r["sha256"]) != r["sha256"]:
+                shutil.rmtree(stored.seed_run(r, out, data), ignore_errors=True)
+    return path
+
+
+def keep_seed_run(line: Mapping[str, Any], predictions: pd.DataFrame, checkpoint: Path, out: Path, data: str) -> Path:
+    """Store what a line of seeds.csv was counted from, and how the run went; returns the folder."""
+    folder = stored.seed_run(line, out, data)
+    results.write_predictions(predictions, folder)
+    if (history := checkpoint / HISTORY).is_file():
+        results.write_text(history.read_text(encoding="utf-8"), folder / HISTORY)
+    return folder
+
+
+def keep_superseded(name: str, manifest: Manifest, out: Path, data: str) -> None:
+    """A checkpoint is about to take a model's folder of results: what stands there and has a line is kept.
+
+    Called when other weights are scored, and before promotion, which replaces the history.
+
+    Args:
+        name: Of the folder.
+        manifest: Of the checkpoint.
+    """
+    try:
+        earlier = results.read_result(results.folder_of(data, name, out))
+    except DataError:
+        return  # absent, or damaged and about to be replaced
+    if (sha := results.weights_of(earlier)) in _shas(manifest) or earlier.predictions is None:
+        return
+    for line in stored.read_seeds(out, data):
+        if line["sha256"] == sha and not (folder := stored.seed_run(line, out, data)).exists():
+            results.write_predictions(earlier.predictions, folder)
+            # after promotion, the history is that of the new weights, and the right one is kept already
+            if fits(earlier.history, line["epochs"], line["val_accuracy"], HALF_PRECISION):
+                results.write_text("".join(json.dumps(e) + "\n" for e in earlier.history), folder / HISTORY)
+
+
+def require_free_line(manifest: Manifest, out: Path, data: str) -> None:
+    """A run's line in seeds.csv takes the place of no other run's.
+
+    Raises:
+        ConfigError: the file has a line of other weights for this model, seed, number of epochs and recipe.
+    """
+    line = _line_of(manifest, data)
+    for row in stored.read_seeds(out, data):
+        if _line(row) == line and row["sha256"] not in _shas(manifest):
+            raise ConfigError(
+                f"{out / data / stored.SEEDS} has a line of another run of {line[0]} with seed {line[1]} over "
+                f"{line[2]} epochs; give the run another --seed, or delete that line"
+            )
+
+
+def require_lines_apart(manifests: Mapping[str, Manifest], data: str) -> None:
+    """Runs that are scored together do not take one line of seeds.csv.
+
+    Args:
+        manifests: Of the runs, by their names or paths.
+
+    Raises:
+        ConfigError: names two that would.
+    """
+    taken: dict[tuple[Any, ...], str] = {}
+    for target, manifest in manifests.items():
+        line = _line_of(manifest, data)
+        if (other := taken.setdefault(line, target)) != target:
+            raise ConfigError(f"{other} and {target} are both {line[0]} with seed {line[1]} over {line[2]} epochs")
+
+
+def _shas(manifest: Manifest) -> tuple[Any, ...]:
+    return manifest.weights.get("sha256"), manifest.weights.get("made_from", "")
+
+
+def _line(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["model"], row["seed"], row["epochs"], row["recipe"]
+
+
+def _line_of(manifest: Manifest, data: str) -> tuple[Any, ...]:
+    return row_name(manifest, data), manifest.seed, manifest.training.get("epochs"), recipe_digest(manifest)
