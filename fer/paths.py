@@ -1,4 +1,8 @@
-"""Where things lie, whatever the working directory."""
+"""Where things lie, whatever the working directory.
+
+In a clone of the project all of it lies there. Where the package is installed by itself (`pip install .`), the bundled
+checkpoints are inside it, and data and results are looked for in the working directory.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,20 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# where setup.py puts the checkpoints when the package is installed by itself
+_PACKED = Path(__file__).resolve().parent / "_checkpoints"
 
 
 def _place(variable: str, default: str) -> Path:
-    return Path(os.environ[variable]).expanduser() if os.environ.get(variable) else ROOT / default
+    if os.environ.get(variable):
+        return Path(os.environ[variable]).expanduser()
+    return (Path.cwd() if _PACKED.is_dir() else ROOT) / default
 
 
 def checkpoints_dir() -> Path:
     """Bundled checkpoints; environment variable FER_CHECKPOINTS moves it."""
+    if _PACKED.is_dir() and not os.environ.get("FER_CHECKPOINTS"):
+        return _PACKED
     return _place("FER_CHECKPOINTS", "checkpoints")
 
 

@@ -16,6 +16,7 @@ def git_commit() -> str:
         run = lambda *a: subprocess.run(  # noqa: E731
             ["git", "-C", str(ROOT), *a], capture_output=True, text=True, timeout=10, check=True
         ).stdout.strip()
+        run("ls-files", "--error-unmatch", "fer/provenance.py")  # not a repository that merely holds an environment
         return run("rev-parse", "HEAD") + ("+changes" if run("status", "--porcelain", "--", "fer", "scripts") else "")
     except (OSError, subprocess.SubprocessError):
         return ""
