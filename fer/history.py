@@ -42,28 +42,39 @@ def read_history(folder: str | Path) -> list[dict[str, Any]]:
     return history
 
 
-def fits(history: Sequence[Mapping[str, Any]], epochs: int, val_accuracy: float, tolerance: float = ROUNDED) -> bool:
-    """Can this be the history of a run of so many epochs, the best of which reached this accuracy on validation?
+def fits(history: Sequence[Mapping[str, Any]], training: Mapping[str, Any], tolerance: float = ROUNDED) -> bool:
+    """Can this be the history of a run?
 
-    >>> fits([{"val_accuracy": 0.25}, {"val_accuracy": 0.5}], 2, 0.5)
+    Args:
+        training: Of its manifest: epochs, val_accuracy and, since some epoch of another run may be as right by chance,
+            best_epoch, the one that reached it.
+        tolerance: Of the accuracy.
+
+    >>> history = [{"val_accuracy": 0.25}, {"val_accuracy": 0.5}]
+    >>> fits(history, {"epochs": 2, "val_accuracy": 0.5, "best_epoch": 2})
     True
-    >>> fits([{"val_accuracy": 0.25}, {"val_accuracy": 0.5}], 2, 0.75)
+    >>> fits(history, {"epochs": 2, "val_accuracy": 0.5, "best_epoch": 1})
     False
     """
-    reached = (abs(row.get("val_accuracy", -1.0) - val_accuracy) <= tolerance for row in history)
-    return len(history) == epochs and any(reached)
+    best, accuracy = training.get("best_epoch"), training.get("val_accuracy")
+    if accuracy is None or len(history) != training.get("epochs"):
+        return False
+    rows = history if best is None else history[best - 1 : best]
+    return any(abs(row.get("val_accuracy", -1.0) - accuracy) <= tolerance for row in rows)
 
 
 def promoted_history(model: str, data: str, training: Mapping[str, Any]) -> Path | None:
-    """Where promotion put the history of a checkpoint; None where what is there is of another run, or nothing.
+    """Where promotion put the history of a checkpoint; None where what is there is of other runs, or nothing.
 
     Args:
         model, data: Names of the model and of the data it was trained on.
-        training: Of its manifest.
+        training: Of its manifest, see `fits`.
     """
-    folder = results_dir() / Path(data).name / model
-    try:
-        found = fits(read_history(folder), training.get("epochs", 0), training.get("val_accuracy", -1.0))
-    except DataError:
-        return None
-    return folder / HISTORY if found else None
+    home = results_dir() / Path(data).name
+    for folder in (home / model, *sorted(home.glob(f"{model}@*"))):  # without its attention, say
+        try:
+            if fits(read_history(folder), training):
+                return folder / HISTORY
+        except DataError:
+            continue
+    return None

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, cast
 
 from fer import checkpoint, packing
 from fer.data import Dataset
-from fer.errors import CheckpointError
+from fer.errors import CheckpointError, ConfigError
 from fer.files import replacing
 from fer.history import HISTORY
 from fer.judge import Judge
 from fer.models import get_model
 from fer.models.ablation import require_own_net
 from fer.paths import checkpoints_dir, results_dir
+from fer.scoring.card import require_own_data, row_name
 from fer.scoring.seed_lines import keep_superseded
 
 if TYPE_CHECKING:
@@ -28,13 +29,13 @@ def promote(run: str | Path, root: str | Path | None = None, force: bool = False
     """Copy a finished run's checkpoint to where `fer.load(name)` finds it, as int8 where the model's SPEC says so.
 
     Args:
-        force: Even if its model arguments make another net than the model's own.
+        force: Even if its model arguments make another net than the model's own, or a better one is there.
         judge: Validation faces. Where int8 loses more than 0.1 points on them, half precision is promoted instead;
             without them it is not measured.
 
     Raises:
         CheckpointError: trained on synthetic faces (never promoted), or damaged.
-        ConfigError: an ablation, see `fer.models.ablation.require_own_net`.
+        ConfigError: an ablation, see `fer.models.ablation.require_own_net`; or see `require_improvement`.
     """
     run = checkpoint.find(run)
     module, manifest = checkpoint.load_any(run)
@@ -54,12 +55,45 @@ def promote(run: str | Path, root: str | Path | None = None, force: bool = False
             more = {"made_from": manifest.weights["sha256"]} | ({"accuracy": accuracy} if accuracy else {})
             about = checkpoint.manifest_bytes(checkpoint.with_weights(manifest, name, weights, packing.INT8, **more))
     target = (Path(root) if root else checkpoints_dir()) / manifest.model
+    if not force:
+        require_improvement(manifest, target)
     target.mkdir(parents=True, exist_ok=True)
     # both files are complete before either is put in place; only a power cut between two renames could part them
     with replacing(target / checkpoint.MANIFEST) as manifest_part, replacing(target / name) as weights_part:
         weights_part.write_bytes(weights)
         manifest_part.write_bytes(about)
     return target
+
+
+def require_improvement(manifest: checkpoint.Manifest, target: Path) -> None:
+    """Refuse to put a net in the place of a better one, or of one for other data.
+
+    The validation accuracy, which chose their epochs, decides.
+
+    Args:
+        manifest: Of the net that is to be promoted.
+        target: Folder of the one that would be replaced.
+
+    Raises:
+        ConfigError: what is there, and how to replace it.
+    """
+    try:
+        there = checkpoint.read_manifest(target / checkpoint.MANIFEST)
+    except CheckpointError:
+        return  # absent or damaged
+    old, new = ({m.weights.get(k) for k in ("sha256", "made_from")} - {None} for m in (there, manifest))
+    if old & new:
+        return
+    data = there.data.get("name"), manifest.data.get("name")
+    if data[0] != data[1] or there.labels != manifest.labels:
+        what = f"is another net, trained on {data[0] or 'data without a name'} ({len(there.labels)} classes)"
+    else:
+        scores = [m.training.get("val_accuracy") for m in (there, manifest)]
+        if scores[0] is None or (scores[1] is not None and scores[1] >= scores[0]):
+            return
+        own = "not known" if scores[1] is None else f"{scores[1]:.2%}"
+        what = f"is better on the validation split ({scores[0]:.2%}, this one: {own})"
+    raise ConfigError(f"{target} {what}; it was left as it is. --force-promote replaces it all the same")
 
 
 def promote_run(run: str | Path, data: Dataset, force: bool = False) -> Path:
@@ -75,14 +109,16 @@ def promote_run(run: str | Path, data: Dataset, force: bool = False) -> Path:
         The checkpoint's folder.
 
     Raises:
-        CheckpointError, ConfigError: see `promote`.
+        CheckpointError, ConfigError: see `promote`; or the run was trained on other data.
     """
     run = checkpoint.find(run)
     manifest, val = checkpoint.read_manifest(run), data["val"]
+    require_own_data(manifest, data)
     source = {"data": data.name, "split": "val", "title": data.title("val")}
     target = promote(run, force=force, judge=Judge(val.faces, val.labels, source))
-    keep_superseded(manifest.model, manifest, results_dir(), data.name)
-    results = results_dir() / data.name / manifest.model
+    name = row_name(manifest, data.name)
+    keep_superseded(name, manifest, results_dir(), data.name)
+    results = results_dir() / data.name / name
     results.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run / HISTORY, results / HISTORY)
     return target

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Everything in one go: prepare the data, train the models, score them, compare them.
 
-On real data the finished models replace the bundled ones and results/ and the leaderboard are made again. With drawn
-faces (--data synthetic), with --epochs, --budget, --out or --no-promote nothing bundled is touched: all of it stays in runs/ or DIR.
+On real data the finished models replace the bundled ones, and results/ and the leaderboard are made again; a bundled net
+that is better on the validation split, or made for other data, stays, and the new one is scored into runs/. With drawn
+faces (--data synthetic), with --epochs, --budget, --out or --no-promote nothing bundled is touched: all of it stays in
+runs/ or DIR.
 """
 
 import sys
@@ -18,14 +20,16 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 
 from fer import paths
-from fer.checkpoint import read_manifest
+from fer.checkpoint import MANIFEST, read_manifest
 from fer.command_line import run_script
 from fer.data import SOURCES
-from fer.errors import ConfigError
+from fer.errors import CheckpointError, ConfigError
 from fer.evaluation.leaderboard import is_synthetic
 from fer.models import get_model, list_models
 
 SCRIPTS = Path(__file__).resolve().parent
+# of train.py: all is trained, but not all of it promoted
+NOT_PUT = 3
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -102,9 +106,19 @@ def trained(models: Sequence[str], options: Sequence[str | Path]) -> list[Path]:
         status = script("train")(argv)
     runs = [Path(line) for line in said.getvalue().splitlines()]
     print(said.getvalue(), end="", flush=True)
-    if status not in (0, 1) or not runs:
+    if status not in (0, 1, NOT_PUT) or not runs:
         raise Failed(status)
     return runs
+
+
+def is_bundled(run: Path) -> bool:
+    """Was this run promoted: are its weights those that its model's name means?"""
+    own = read_manifest(run)
+    try:
+        there = read_manifest(paths.checkpoints_dir() / own.model / MANIFEST)
+    except CheckpointError:
+        return False
+    return own.weights["sha256"] in (there.weights.get("sha256"), there.weights.get("made_from"))
 
 
 def models_of(args: argparse.Namespace) -> list[str]:
@@ -139,12 +153,13 @@ def run(args: argparse.Namespace) -> None:
     options += ["--budget", args.budget] if args.budget else []
     options += ["--amp"] * args.amp
     done = trained(models, [*options, *(["--promote"] if promote else [])])
-    if promote:
-        names = ",".join(read_manifest(run).model for run in done)
+    bundled = [run for run in done if promote and is_bundled(run)]
+    if bundled:
+        names = ",".join(read_manifest(run).model for run in bundled)
         step("evaluate", "--model", names, "--data", args.data, "--device", args.device)
-    else:
+    if rest := [run for run in done if run not in bundled]:
         out = args.out / "results" if args.out else runs / "results"
-        checkpoints = [a for run in done for a in ("--checkpoint", run)]
+        checkpoints = [a for run in rest for a in ("--checkpoint", run)]
         step("evaluate", *checkpoints, "--data", args.data, "--out", out, "--device", args.device)
     if len(done) < len(models):
         print(f"\n{len(models) - len(done)} of {len(models)} models failed, see above", file=sys.stderr)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fer.training.request import Request
 
 # exit status
-NOT_PUBLISHED = 3
+NOT_PUT = 3
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         description="Train facial-expression classifiers.",
         epilog="Ctrl-C loses at most one epoch: run again with --resume. Exit status: 0 done, 1 a model failed, 2 bad "
-        "arguments or data, 3 all is trained but not all of it published, 130 interrupted.",
+        "arguments or data, 3 all is trained but not all of it promoted or published, 130 interrupted.",
     )
     p.add_argument("--model", default="all", help="a name from --list, several with commas, or all (default)")
     p.add_argument("--list", action="store_true", help="list the models and their recipes, and stop")
@@ -130,12 +130,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--promote",
         action="store_true",
-        help="put the finished checkpoint into checkpoints/ and its history into results/",
+        help="put the finished checkpoint into checkpoints/ and its history into results/; a net there that is better on "
+        "the validation split, or made for other data, stays",
     )
     p.add_argument(
         "--force-promote",
         action="store_true",
-        help="promote even a net whose --model-arg make it another one than the model's own",
+        help="promote even a net whose --model-arg make it another one than the model's own, or in the place of a better one",
     )
     p.add_argument(
         "--push-to-hub",
@@ -156,7 +157,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit status.
 
-    0 done, 1 a model failed, 2 bad arguments or data, 3 all is trained but not all of it published, 130 interrupted.
+    0 done, 1 a model failed, 2 bad arguments or data, 3 all is trained but not all of it promoted or published,
+    130 interrupted.
     """
     args = parser().parse_args(argv)
     return run_script(
@@ -210,7 +212,7 @@ def run(args: argparse.Namespace) -> int:
     if args.push_to_hub:
         hub.check_access(args.push_to_hub)
     keep_freed_memory()
-    total, unpublished = len(jobs) + len(failed), []
+    total, not_put = len(jobs) + len(failed), []
     processes = Processes.join(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -220,7 +222,7 @@ def run(args: argparse.Namespace) -> int:
         seconds = None if end is None else (end - time.monotonic()) / (len(jobs) - i)
         try:
             if not one(job, data, args, seconds, len(jobs) > 1, processes):
-                unpublished.append(job.model)
+                not_put.append(job.model)
         except Exception as e:  # out of memory, say: the others may still fit
             # of several processes, one alone may run out of memory or fail to download: the others cannot go on with it
             together = isinstance(e, FerError) and not isinstance(e, HubError)
@@ -235,12 +237,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(failed)} of {total} models failed:", file=sys.stderr)
         for name, reason in failed.items():
             print(f"  {name}: {reason.splitlines()[0]}", file=sys.stderr)
-    if unpublished and total > 1:
+    if not_put and total > 1:
         print(
-            f"{len(unpublished)} of {total} models trained, but not published: {', '.join(unpublished)}",
+            f"{len(not_put)} of {total} models trained, but not promoted or published: {', '.join(not_put)}",
             file=sys.stderr,
         )
-    return 1 if failed else NOT_PUBLISHED if unpublished else 0
+    return 1 if failed else NOT_PUT if not_put else 0
 
 
 def request(args: argparse.Namespace) -> Request:
@@ -267,7 +269,7 @@ def request(args: argparse.Namespace) -> Request:
 def one(
     job: Job, data: Dataset, args: argparse.Namespace, budget_s: float | None, several: bool, processes: Processes
 ) -> bool:
-    """Train one model, or take over its finished run; returns False where it was to be published and could not be.
+    """Train one model, or take over its finished run; returns False where it was not promoted or published as asked.
 
     Args:
         budget_s: Seconds for this model; None = as long as its recipe takes.
@@ -275,7 +277,7 @@ def one(
     """
     from fer.training import train
     from fer.training.folders import as_begun, earlier_run, new_folder
-    from fer.training.job import is_finished
+    from fer.training.job import differences, is_finished
     from fer.training.listeners import Progress, TensorBoard
     from fer.training.request import phase_opener
     from fer.training.timing import shortened
@@ -294,6 +296,8 @@ def one(
     earlier, finished = processes.agreed((earlier, earlier is not None and is_finished(earlier)))
     folder = earlier or Path()
     if finished:
+        if args.resume != "latest" and (other := differences(folder, as_begun(folder, job).describe(data, sets))):
+            say(f"note: {folder} was trained with other options ({', '.join(other)}), which stay as they were")
         say(f"{job.model}: {folder} is finished; nothing to train")
     else:
         if args.resume and not earlier:
@@ -321,7 +325,7 @@ def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say:
     """Calibrate a trained model, print its folder, promote and publish it when that is asked for.
 
     Returns:
-        False where it was to be published and could not be.
+        False where it was to be promoted or published and could not be.
     """
     from fer import checkpoint, promotion
     from fer.scoring.calibrate import calibrate
@@ -332,18 +336,26 @@ def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say:
     temperature = calibrate(folder, data)
     say(f"  temperature {temperature:.3f} (validation)")
     print(folder)
-    promoted = args.promote or args.force_promote
+    to_promote = args.promote or args.force_promote
     if data.name == "synthetic":
-        if promoted or args.push_to_hub:
+        if to_promote or args.push_to_hub:
             say("  not promoted and not published: trained on synthetic faces")
         return True
-    if promoted:
-        target = promotion.promote_run(folder, data, force=args.force_promote)
-        weights = checkpoint.read_manifest(target).weights
-        cost = weights.get("accuracy") or {}
-        right = ", ".join(f"{kind} {100 * cost[kind]:.2f}" for kind in ("float16", "int8") if kind in cost)
-        say(f"  promoted to {target} as {weights['dtype']}" + f" ({cost.get('title')} {right})" * bool(right))
-    return publish(folder, job.model, args, say) if args.push_to_hub else True
+    done = True
+    if to_promote:
+        try:
+            target = promotion.promote_run(folder, data, force=args.force_promote)
+        except ConfigError as e:
+            say(f"error: {job.model} was not promoted: {e}")
+            done = False
+        else:
+            weights = checkpoint.read_manifest(target).weights
+            cost = weights.get("accuracy") or {}
+            right = ", ".join(f"{kind} {100 * cost[kind]:.2f}" for kind in ("float16", "int8") if kind in cost)
+            say(f"  promoted to {target} as {weights['dtype']}" + f" ({cost.get('title')} {right})" * bool(right))
+    if args.push_to_hub:
+        done = publish(folder, job.model, args, say) and done
+    return done
 
 
 def publish(folder: Path, model: str, args: argparse.Namespace, say: Callable[[str], None]) -> bool:

@@ -124,7 +124,10 @@ def seed_table(rows: Iterable[Mapping[str, Any]]) -> list[SeedSummary]:
 def seed_difference(
     rows: Iterable[Mapping[str, Any]], a: str, b: str, score: str = "test_accuracy"
 ) -> SeedDifference | None:
-    """Model a minus model b, seed by seed; of several lengths and recipes those with most seeds, then the longest.
+    """Model a minus model b, seed by seed; of several lengths of run that with most seeds, then the longest.
+
+    Runs of one recipe are compared with runs of the same. Where no recipe is shared, as between models with recipes of
+    their own, lengths of run count at which each model has one recipe alone.
 
     Args:
         rows: Lines of seeds.csv.
@@ -139,7 +142,11 @@ def seed_difference(
     """
     groups = _grouped(rows)
     found = []
-    pairs = [(k, other) for k in groups for other in groups if (k[0], other[0]) == (a, b) and k[1] == other[1]]
+    of = {name: [key for key in groups if key[0] == name] for name in (a, b)}
+    pairs = [(one, other) for one in of[a] for other in of[b] if one[1:] == other[1:]]
+    if not pairs:
+        alone = {name: [k for k in keys if [e for _, e, _ in keys].count(k[1]) == 1] for name, keys in of.items()}
+        pairs = [(one, other) for one in alone[a] for other in alone[b] if one[1] == other[1]]
     for pair in pairs:
         of_a, of_b = ({s: _number(r, score) for s, r in groups[key].items()} for key in pair)
         shared = tuple(s for s in sorted(of_a) if of_a[s] is not None and of_b.get(s) is not None)

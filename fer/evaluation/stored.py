@@ -36,6 +36,7 @@ SEED_COLUMNS = {
     "twin_of": str,
     "seed": int,
     "epochs": int,
+    "best_epoch": int,
     "recipe": str,
     "val_accuracy": float,
     "test_accuracy": float,
@@ -43,6 +44,7 @@ SEED_COLUMNS = {
     "sha256": str,
     "git_commit": str,
 }
+_LATER_SEED_COLUMNS = ("best_epoch", "recipe")  # files without them are read
 MAP_PX = 48
 _SCORE = "make it again with scripts/evaluate.py"
 _MAKERS = {
@@ -199,9 +201,9 @@ def read_seeds(root: str | Path | None, data: str) -> list[dict[str, Any]]:
     try:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
         columns = tuple(reader.fieldnames or ())
-        if columns not in (tuple(SEED_COLUMNS), tuple(k for k in SEED_COLUMNS if k != "recipe")):  # one added later
+        if columns not in (tuple(SEED_COLUMNS), tuple(k for k in SEED_COLUMNS if k not in _LATER_SEED_COLUMNS)):
             raise DataError(f"{path}: its columns are not {', '.join(SEED_COLUMNS)}; {_SCORE}")
-        rows = [{"recipe": ""} | row for row in reader]
+        rows = [dict.fromkeys(_LATER_SEED_COLUMNS, "") | row for row in reader]
         return [
             {k: cast(row[k]) if row[k] != "" or cast is str else None for k, cast in SEED_COLUMNS.items()}
             for row in rows

@@ -8,11 +8,11 @@ import numpy as np
 
 from fer import checkpoint
 from fer.data import Dataset
-from fer.errors import ConfigError
 from fer.evaluation.calibration import apply_temperature, fit_temperature
 from fer.evaluation.conformal import thresholds
 from fer.inference import load
 from fer.scoring.answers import out_of_fold
+from fer.scoring.card import require_own_data
 
 
 def calibrate(folder: Path, data: Dataset) -> float:
@@ -25,17 +25,16 @@ def calibrate(folder: Path, data: Dataset) -> float:
         The temperature.
 
     Raises:
-        ConfigError: the net knows other classes than the data.
+        ConfigError: it was trained on other data.
     """
     val = data["val"]
     about = {"data": data.name, "split": data.title("val"), "n": len(val)}
     predictor = load(folder, backend="torch")
+    require_own_data(predictor.manifest, data)
     if predictor.manifest.classical:
         fitted = thresholds(out_of_fold(predictor, val), val.labels)
         checkpoint.set_temperature(folder, predictor.temperature, about | {"thresholds": fitted})
         return predictor.temperature
-    if predictor.labels.names != data.label_set.names:
-        raise ConfigError(f"{folder} knows {predictor.labels.names}, {data.name} has {data.label_set.names}")
     probs = predictor.predict_proba(val.faces).astype(np.float64)
     logits = np.log(np.maximum(probs, 1e-30)) * predictor.temperature  # up to a constant per row
     temperature = fit_temperature(logits, val.labels)

@@ -114,12 +114,28 @@ def is_foreign(manifest: Manifest, data: str) -> bool:
     return manifest.data.get("name", data) not in ("", data)
 
 
+def require_own_data(manifest: Manifest, dataset: Dataset) -> None:
+    """A run is calibrated and promoted with the data it was trained on.
+
+    Raises:
+        ConfigError: names both.
+    """
+    name, fingerprint = (manifest.data.get(k) for k in ("name", "fingerprint"))
+    if (name, fingerprint) != (dataset.name, dataset.fingerprint):
+        other = name if name != dataset.name else f"another {name} (fingerprint {str(fingerprint)[:12]})"
+        raise ConfigError(
+            f"this {manifest.model} was trained on {other or 'unknown data'}, not on {dataset.name} "
+            f"(fingerprint {dataset.fingerprint[:12]}); name its own with --data"
+        )
+
+
 def recipe_digest(manifest: Manifest) -> str:
     """Eight hexadecimal digits for what a run was trained by besides its seed: runs of one net's seeds share them.
 
     Recipe, input, arguments of the model, models of the teachers, and whether it began with the weights of another run;
     of a run in several parts, the recipe of the last. What stands at its default does not count, so that a field that a
-    later version adds changes no digest.
+    later version adds changes no digest; nor does attention that is switched off, which the row's name tells: a net and
+    its twin can share a recipe.
     """
     recipe = to_dict(manifest.recipe)
     plain = to_dict(Recipe(phases=(Phase(),) * len(manifest.recipe.phases)))
@@ -128,7 +144,7 @@ def recipe_digest(manifest: Manifest) -> str:
     what = {
         "recipe": _apart(recipe, plain),
         "input": _apart(to_dict(manifest.input), to_dict(InputSpec())),
-        "model_args": dict(manifest.model_args),
+        "model_args": {k: v for k, v in manifest.model_args.items() if k != "attention"},
         "teacher": manifest.training.get("teacher") or "",
         "init": bool(manifest.recipe.init),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ def seed_row(manifest: Manifest, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "twin_of": metrics["twin_of"] or "",
         "seed": manifest.seed,
         "epochs": manifest.training.get("epochs"),
+        "best_epoch": manifest.training.get("best_epoch"),
         "recipe": recipe_digest(manifest),
         "val_accuracy": scores["val"]["accuracy"] if "val" in scores else None,
         "test_accuracy": scores["test"]["accuracy"] if "test" in scores else None,
@@ -40,13 +42,17 @@ def seed_row(manifest: Manifest, metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def add_seed_rows(rows: Sequence[Mapping[str, Any]], out: Path, data: str) -> Path:
-    """Put lines into seeds.csv; one of the same model, seed, epochs and recipe is replaced, and its folder goes."""
-    new = {_line(r): r["sha256"] for r in rows}
+    """Put lines into seeds.csv; one of the same weights, or of the same model, seed, epochs and recipe, is replaced.
+
+    The folder of weights that have no line any more goes.
+    """
     with alone_with(out / data / stored.SEEDS):
         before = stored.read_seeds(out, data)
-        path = stored.write_seeds([*(r for r in before if _line(r) not in new), *rows], out, data)
+        kept = [r for r in before if not any(r["sha256"] == new["sha256"] or _clash(r, new) for new in rows)]
+        path = stored.write_seeds([*kept, *rows], out, data)
+        now = {r["sha256"] for r in (*kept, *rows)}
         for r in before:
-            if new.get(_line(r), r["sha256"]) != r["sha256"]:
+            if r["sha256"] not in now:
                 shutil.rmtree(stored.seed_run(r, out, data), ignore_errors=True)
     return path
 
@@ -79,7 +85,8 @@ def keep_superseded(name: str, manifest: Manifest, out: Path, data: str) -> None
         if line["sha256"] == sha and not (folder := stored.seed_run(line, out, data)).exists():
             results.write_predictions(earlier.predictions, folder)
             # after promotion, the history is that of the new weights, and the right one is kept already
-            if fits(earlier.history, line["epochs"], line["val_accuracy"], HALF_PRECISION):
+            ran = {k: line[k] for k in ("epochs", "best_epoch", "val_accuracy")}
+            if fits(earlier.history, ran, HALF_PRECISION):
                 results.write_text("".join(json.dumps(e) + "\n" for e in earlier.history), folder / HISTORY)
 
 
@@ -91,10 +98,10 @@ def require_free_line(manifest: Manifest, out: Path, data: str) -> None:
     """
     line = _line_of(manifest, data)
     for row in stored.read_seeds(out, data):
-        if _line(row) == line and row["sha256"] not in _shas(manifest):
+        if _clash(row, line) and row["sha256"] not in _shas(manifest):
             raise ConfigError(
-                f"{out / data / stored.SEEDS} has a line of another run of {line[0]} with seed {line[1]} over "
-                f"{line[2]} epochs; give the run another --seed, or delete that line"
+                f"{out / data / stored.SEEDS} has a line of another run of {_in_words(line)}; give the run another "
+                "--seed, or delete that line"
             )
 
 
@@ -107,20 +114,26 @@ def require_lines_apart(manifests: Mapping[str, Manifest], data: str) -> None:
     Raises:
         ConfigError: names two that would.
     """
-    taken: dict[tuple[Any, ...], str] = {}
-    for target, manifest in manifests.items():
-        line = _line_of(manifest, data)
-        if (other := taken.setdefault(line, target)) != target:
-            raise ConfigError(f"{other} and {target} are both {line[0]} with seed {line[1]} over {line[2]} epochs")
+    for (one, a), (other, b) in combinations(manifests.items(), 2):
+        if _clash(_line_of(a, data), line := _line_of(b, data)):
+            raise ConfigError(f"{one} and {other} are both {_in_words(line)}")
 
 
 def _shas(manifest: Manifest) -> tuple[Any, ...]:
     return manifest.weights.get("sha256"), manifest.weights.get("made_from", "")
 
 
-def _line(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return row["model"], row["seed"], row["epochs"], row["recipe"]
+def _clash(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Do two lines say that they are of one run? A recipe that is not known may be any."""
+    return all(a[k] == b[k] for k in ("model", "seed", "epochs")) and (
+        a["recipe"] == b["recipe"] or not (a["recipe"] and b["recipe"])
+    )
 
 
-def _line_of(manifest: Manifest, data: str) -> tuple[Any, ...]:
-    return row_name(manifest, data), manifest.seed, manifest.training.get("epochs"), recipe_digest(manifest)
+def _line_of(manifest: Manifest, data: str) -> dict[str, Any]:
+    epochs, recipe = manifest.training.get("epochs"), recipe_digest(manifest)
+    return {"model": row_name(manifest, data), "seed": manifest.seed, "epochs": epochs, "recipe": recipe}
+
+
+def _in_words(line: Mapping[str, Any]) -> str:
+    return f"{line['model']} with seed {line['seed']} over {line['epochs']} epochs"

@@ -58,7 +58,10 @@ class Processes:
                     "(--mpirun_hostfile); torchrun --nproc-per-node N needs no mpirun"
                 )
             return cls(0, 1, chosen)
-        from accelerate import PartialState
+        try:
+            from accelerate import PartialState
+        except ImportError as e:
+            raise ConfigError(f"{asked} processes need the package accelerate: python -m pip install accelerate") from e
 
         on_cpu = chosen.type == "cpu"
         try:

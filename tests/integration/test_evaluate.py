@@ -252,8 +252,12 @@ def test_a_data_set_without_splits_to_score(place, evaluate, capsys):
     assert "no validation or test split" in capsys.readouterr().err
 
 
-def pretend(place, called, fails=()):
-    """In place of the scripts: train leaves finished runs of what does not fail and prints their folders."""
+def pretend(place, called, fails=(), kept=()):
+    """In place of the scripts: train leaves finished runs of what does not fail and prints their folders.
+
+    Args:
+        kept: What is not promoted, since something better is there.
+    """
 
     def fake(name):
         def main(argv):
@@ -262,7 +266,9 @@ def pretend(place, called, fails=()):
             if name == "train":
                 for model in wanted:
                     print(bundle(place / "finished", model, epochs=1))
-            return 1 if name == "train" and fails else 0
+                    if "--promote" in argv and model not in kept:
+                        bundle(place / "checkpoints", model, epochs=1)
+            return 1 if name == "train" and fails else 3 if name == "train" and kept else 0
 
         return main
 
@@ -295,6 +301,17 @@ def test_run_all_scores_the_models_that_were_trained_when_another_fails(place, m
     assert module.main(["--model", "baseline_cnn,attention_cnn,vit_tiny"]) == 1
     assert called[-1][0] == "evaluate" and called[-1][2] == "baseline_cnn,vit_tiny"
     assert "1 of 3 models failed" in capsys.readouterr().err
+
+
+def test_run_all_scores_what_was_not_promoted_beside_what_was(place, monkeypatch):
+    module, called = script("run_all"), []
+    bundle(place / "checkpoints", "baseline_cnn", seed=3)
+    monkeypatch.setattr(module, "script", pretend(place, called, kept=("baseline_cnn",)))
+    assert module.main(["--model", "baseline_cnn,vit_tiny"]) == 0
+    assert [c[0] for c in called] == ["train", "evaluate", "evaluate"]
+    assert called[1][1:3] == ["--model", "vit_tiny"]
+    assert called[2][1:3] == ["--checkpoint", str(place / "finished" / "baseline_cnn")]
+    assert called[2][called[2].index("--out") + 1].endswith("results")
 
 
 def test_run_all_stops_at_the_first_failure(place, monkeypatch):

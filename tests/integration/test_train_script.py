@@ -227,6 +227,52 @@ def test_promote_puts_checkpoint_and_history_in_place(packed, tmp_path, monkeypa
     assert [e["epoch"] for e in read_history(capsys.readouterr().out.strip())] == [2]
 
 
+def test_a_better_bundled_net_stays_and_the_run_says_so(packed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    main = script("train").main
+    options = ["--model", "baseline_cnn", "--data", str(packed), "--epochs", "1", "--out", str(tmp_path / "runs")]
+    assert main([*options, "--promote"]) == 0
+    better = checkpoint.read_manifest("baseline_cnn")
+    better = replace(better, training=better.training | {"val_accuracy": 1.5})
+    checkpoint.write_manifest(tmp_path / "shelf" / "baseline_cnn", better)
+    before = (tmp_path / "results/blobs/baseline_cnn" / HISTORY).read_bytes()
+    capsys.readouterr()
+    assert main([*options, "--promote", "--seed", "7"]) == 3
+    assert "was not promoted" in (err := capsys.readouterr().err) and "--force-promote" in err
+    assert checkpoint.read_manifest("baseline_cnn") == better
+    assert (tmp_path / "results/blobs/baseline_cnn" / HISTORY).read_bytes() == before
+    assert main([*options, "--force-promote", "--seed", "7"]) == 0
+    assert checkpoint.read_manifest("baseline_cnn").seed == 7
+
+
+def test_a_finished_run_is_promoted_with_its_own_data_alone(packed, blob_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    main = script("train").main
+    options = ["--model", "baseline_cnn", "--epochs", "1", "--out", str(tmp_path / "runs")]
+    assert main([*options, "--data", str(packed)]) == 0
+    run = capsys.readouterr().out.strip()
+    before = (Path(run) / "config.json").read_bytes()
+    other = blob_data["val"].take(np.arange(len(blob_data["val"]) - 1))
+    dataset.save(Dataset("blobs", FER7, {"train": blob_data["train"], "val": other}), tmp_path / "other.npz")
+    again = [*options, "--resume", run, "--promote"]
+    assert main([*again, "--data", str(tmp_path / "other.npz")]) == 2
+    assert "not on blobs" in capsys.readouterr().err
+    assert (Path(run) / "config.json").read_bytes() == before and not (tmp_path / "shelf").exists()
+    # other options have nothing left to change, and are named
+    assert main([*again, "--data", str(packed), "--lr", "0.5"]) == 0
+    assert "recipe.phases" in capsys.readouterr().err and checkpoint.trained_models() == ["baseline_cnn"]
+
+
+def test_a_net_without_attention_leaves_its_history_to_its_own_row(packed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    options = ["--model", "attention_cnn", "--data", str(packed), "--epochs", "1", "--out", str(tmp_path / "runs")]
+    assert script("train").main([*options, "--model-arg", "attention=false", "--force-promote"]) == 0
+    assert [p.name for p in (tmp_path / "results/blobs").iterdir()] == ["attention_cnn@no_attention"]
+
+
 def test_promote_measures_int8_on_the_validation_split(packed, blob_data, tmp_path, monkeypatch, capsys):
     """A model whose SPEC asks for int8; the run keeps half precision."""
     from fer.models import get_model

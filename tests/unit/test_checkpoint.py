@@ -169,3 +169,39 @@ def test_promotion_copies_real_models_and_refuses_synthetic_ones(folder, tmp_pat
     with pytest.raises(CheckpointError, match="synthetic"):
         promote(folder, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_better_net_or_one_for_other_data_is_not_replaced(folder, tmp_path):
+    shelf, plain = tmp_path / "shelf", checkpoint.read_manifest(folder)
+
+    def run(name, accuracy, **changes):
+        """Another net: its weights are not those of `folder`."""
+        target = shutil.copytree(folder, tmp_path / name)
+        module, _ = checkpoint.load_module(folder)
+        state = {k: v + 0.01 if v.is_floating_point() else v for k, v in module.state_dict().items()}
+        training = {} if accuracy is None else {"val_accuracy": accuracy}
+        return checkpoint.save(
+            target, state, replace(plain, training=training, **{"data": {"name": "faces"}} | changes)
+        )
+
+    def there():
+        return checkpoint.read_manifest(shelf / "baseline_cnn").training.get("val_accuracy")
+
+    checkpoint.write_manifest(folder, replace(plain, training={"val_accuracy": 0.6}, data={"name": "faces"}))
+    promote(folder, shelf)
+    promote(folder, shelf)  # the same weights again
+    for name, worse, said in (("worse", 0.59, "60.00%, this one: 59.00%"), ("unknown", None, "this one: not known")):
+        with pytest.raises(ConfigError, match=f"better on the validation split .*{said}.*--force-promote"):
+            promote(run(name, worse), shelf)
+    swapped = {"labels": plain.labels[::-1], "label_set": "own"}
+    for name, changes in (("data", {"data": {"name": "others"}}), ("classes", swapped)):
+        with pytest.raises(ConfigError, match=r"another net, trained on faces \(7 classes\)"):
+            promote(run(name, 0.9, **changes), shelf)
+    assert there() == 0.6
+    promote(run("better", 0.61), shelf)
+    assert there() == 0.61
+    promote(tmp_path / "worse", shelf, force=True)
+    assert there() == 0.59
+    (shelf / "baseline_cnn" / "config.json").write_text("{")
+    promote(tmp_path / "unknown", shelf)
+    assert there() is None, "what is damaged protects nothing"

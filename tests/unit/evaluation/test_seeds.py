@@ -44,7 +44,20 @@ def test_table_keeps_recipes_apart_and_names_them_where_there_are_several():
     x, y, b = seeds.seed_table([*rows, run("b", 1, 0.5, recipe="x")])
     assert (x.recipe, x.seeds, y.recipe, y.seeds, b.recipe) == ("x", (1, 2), "y", (1,), "")
     d = seeds.seed_difference([*rows, *(run("b", s, 0.5, recipe="z") for s in (1, 2))], "a", "b")
-    assert d.seeds == (1, 2) and d.a.mean == pytest.approx(0.65), "the recipe with most seeds, not a mixture"
+    assert d is None, "a has two recipes and b a third: which of the two would be a choice"
+
+
+def test_runs_of_one_recipe_are_compared_with_runs_of_the_same():
+    rows = [run("a", s, 0.7 + s / 1000, recipe="x") for s in (1, 2, 3)]
+    rows += [run("b", s, 0.69 + s / 1000, recipe="x") for s in (1, 2)]
+    rows += [run("a", s, 0.6, recipe="y") for s in (1, 2, 3)] + [run("b", s, 0.5, recipe="y") for s in (1, 2, 3)]
+    for order in (rows, rows[::-1]):
+        d = seeds.seed_difference(order, "a", "b")
+        assert d.seeds == (1, 2, 3) and d.difference.mean == pytest.approx(0.1), "y has more seeds in common"
+    d = seeds.seed_difference([r for r in rows if (r["model"], r["recipe"]) != ("b", "y")], "a", "b")
+    assert d.seeds == (1, 2) and d.difference.mean == pytest.approx(0.01), "never a's y with b's x"
+    own = [run("a", 1, 0.7, recipe="x"), run("c", 1, 0.4, recipe="z"), run("a", 1, 0.1, epochs=3, recipe="x")]
+    assert seeds.seed_difference(own, "a", "c").difference.mean == pytest.approx(0.3), "each by its own recipe"
 
 
 def test_a_run_without_a_seed_is_left_out_and_a_repeated_one_replaces_the_earlier():

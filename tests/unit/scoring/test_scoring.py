@@ -249,13 +249,31 @@ def test_facts_count_classes_copies_and_conflicts(tmp_path):
     assert path.is_file() and stored.read_data(tmp_path, data.name)["titles"]["test"] == "PrivateTest"
 
 
+SCORES = {"accuracy": 0.5, "macro_f1": 0.4}
+METRICS = {"data": {"name": "fer2013"}, "splits": {k: {"single": SCORES} for k in ("val", "test")}, "twin_of": None}
+
+
 def test_a_seed_row_replaces_that_of_the_same_model_seed_length_and_recipe(tmp_path):
     row = dict.fromkeys(stored.SEED_COLUMNS, "") | {"model": "a", "seed": 1, "epochs": 3, "val_accuracy": 0.5}
+    row |= {"recipe": "e", "sha256": "v"}
     add_seed_rows([row], tmp_path, "fer2013")
-    others = [{"val_accuracy": 0.6}, {"seed": 2}, {"epochs": 9}, {"recipe": "f", "sha256": "z"}]
+    others = [{"val_accuracy": 0.6, "sha256": "w"}, {"seed": 2, "sha256": "x"}, {"epochs": 9, "sha256": "y"}]
+    others.append({"recipe": "f", "sha256": "z"})
     add_seed_rows([row | other for other in others], tmp_path, "fer2013")
     kept = [(r["seed"], r["epochs"], r["recipe"], r["val_accuracy"]) for r in stored.read_seeds(tmp_path, "fer2013")]
-    assert kept == [(1, 3, "", 0.6), (1, 3, "f", 0.5), (1, 9, "", 0.5), (2, 3, "", 0.5)]
+    assert kept == [(1, 3, "e", 0.6), (1, 3, "f", 0.5), (1, 9, "e", 0.5), (2, 3, "e", 0.5)]
+
+
+def test_a_line_without_a_recipe_is_that_of_the_same_weights_and_may_be_of_any_recipe(tmp_path):
+    old = dict.fromkeys(stored.SEED_COLUMNS, "") | {"model": "attention_cnn", "seed": 1, "epochs": 3, "sha256": "a"}
+    stored.write_seeds([old], tmp_path, "fer2013")
+    run = manifest(training={"epochs": 3, "best_epoch": 2}, seed=1)
+    require_free_line(run, tmp_path, "fer2013")
+    with pytest.raises(ConfigError, match="another run of attention_cnn with seed 1"):
+        require_free_line(replace(run, weights={"sha256": "b"}), tmp_path, "fer2013")
+    add_seed_rows([seed_row(run, METRICS)], tmp_path, "fer2013")
+    (line,) = stored.read_seeds(tmp_path, "fer2013")
+    assert (line["sha256"], line["recipe"], line["best_epoch"]) == ("a", card.recipe_digest(run), 2)
 
 
 def test_seeds_of_one_recipe_share_its_digest_and_nothing_else_does():
@@ -265,6 +283,8 @@ def test_seeds_of_one_recipe_share_its_digest_and_nothing_else_does():
     elsewhere = replace(plain.recipe, teacher="/home/me/cbam_cnn4", init="runs/vgg8/2", name="best")
     assert own == card.recipe_digest(replace(plain, seed=2, recipe=elsewhere, weights={"sha256": "b"}))
     (phase,) = plain.recipe.phases
+    twin = replace(plain, model_args={"attention": False})
+    assert own == card.recipe_digest(twin), "its row has another name; the recipe is the same"
     changed = [
         replace(plain, recipe=replace(plain.recipe, init="")),
         replace(plain, recipe=replace(plain.recipe, phases=(replace(phase, lr=phase.lr / 2),))),
@@ -297,11 +317,9 @@ def test_lines_of_bundled_nets_name_their_recipe():
 
 
 def test_a_run_by_another_recipe_has_a_line_of_its_own(tmp_path):
-    scores = {"accuracy": 0.5, "macro_f1": 0.4}
-    metrics = {"data": {"name": "fer2013"}, "splits": {k: {"single": scores} for k in ("val", "test")}, "twin_of": None}
     one = manifest(training={"epochs": 3}, seed=1)
     other = replace(one, weights={"sha256": "b"}, recipe=replace(one.recipe, batch_size=7))
-    add_seed_rows([seed_row(one, metrics)], tmp_path, "fer2013")
+    add_seed_rows([seed_row(one, METRICS)], tmp_path, "fer2013")
     require_free_line(other, tmp_path, "fer2013")
     require_lines_apart({"a": one, "b": other}, "fer2013")
     again = replace(one, weights={"sha256": "c"})
