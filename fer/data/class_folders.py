@@ -43,7 +43,8 @@ def read_class_folders(
 
     Either PATH/<class>/*.jpg, dealt out to train, val and test by 70/15/15 per class (seeded, identical images on one
     side), or PATH/<split>/<class>/*.jpg with the splits as they are; where train has no val beside it, 15 % of train
-    are cut off as val in the same way. A class folder may have any known spelling ("Anger", "happiness").
+    are cut off as val in the same way. A file of train that lies in val as well (a copied or linked validation split) is
+    left out of train. A class folder may have any known spelling ("Anger", "happiness").
 
     Args:
         path: The folder.
@@ -107,6 +108,10 @@ def build(
         where[train] = cut
         titles["val"] = "val (cut from train)"
         notes |= {"val_fraction": VAL_FRACTION, "val_seed": seed}
+    else:
+        repeated = _repeated(where, keys, got.digests)
+        where[repeated] = ""
+        notes |= {"train_files_also_in_val": len(repeated)} if len(repeated) else {}
     shared = {s: set(np.array(got.digests)[where == s]) for s in SPLITS}
     for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
         if both := len(shared[a] & shared[b]):
@@ -123,6 +128,12 @@ def build(
     return Dataset(
         name, label_set, splits, {k: titles[k] for k in splits if k in titles}, notes=notes | checker.notes()
     )
+
+
+def _repeated(where: np.ndarray, keys: list[str], digests: list[bytes]) -> np.ndarray:
+    """Which files of train lie in val as well (same name, same picture): a copied or linked split would leak."""
+    held = {(keys[i], digests[i]) for i in np.flatnonzero(where == "val")}
+    return np.array([i for i in np.flatnonzero(where == "train") if (keys[i], digests[i]) in held], dtype=np.int64)
 
 
 def list_splits(root: Path, checker: RowChecker, spelled: Callable[[str], str]) -> dict[str, list[ClassFile]]:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from fer.data import open_dataset
 from fer.data.checks import RowChecker
 from fer.data.folders import read_folders
 from fer.data.splits import grouped_split, stratified_holdout
@@ -130,6 +132,19 @@ def test_the_folder_split_is_the_one_read_folders_cuts_and_can_be_undone(mode: s
     assert undo(root) == 21
     assert tree(root) == before
     assert not (root / "val").exists()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_validated_on_is_not_trained_on_whatever_the_pictures(mode: str, make_folders: Make) -> None:
+    root = make_folders({"train": 20, "test": 2})
+    for file in root.rglob("*.png"):  # no FER2013: other data take the general reader
+        Image.open(file).resize((64, 64)).save(file)
+    assert apply(plan(root), mode) == 21
+    data = open_dataset(f"folder:{root}")
+    assert (len(data["train"]), len(data["val"]), len(data["test"])) == (119, 21, 14)
+    seen = {face.tobytes() for face in data["train"].faces}
+    assert not any(face.tobytes() in seen for face in data["val"].faces)
+    assert data.notes.get("train_files_also_in_val") == (None if mode == "move" else 21)
 
 
 def test_nothing_happens_where_a_val_folder_exists(make_folders: Make) -> None:
