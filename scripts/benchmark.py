@@ -28,16 +28,21 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(description="Measure training, start-up, the live pipeline and the backends.")
-    p.add_argument("what", choices=("train", "load", "pipeline", "backends"))
+    p.add_argument(
+        "what",
+        choices=("train", "load", "pipeline", "backends"),
+        help="train: each stage of a training step; load: import, load and first answer in a fresh interpreter; pipeline: "
+        "the live pipeline's frames a second, detection included; backends: torch, ONNX Runtime and its 8-bit files",
+    )
     p.add_argument(
         "--model",
         default=None,
         help="default: attention_cnn for train, the Live page's for pipeline; for load and backends every trained model",
     )
     p.add_argument("--steps", type=int, default=20, help="training steps; frames of the pipeline are ten times as many")
-    p.add_argument("--batch-size", type=int, default=128)
-    p.add_argument("--device", default="auto")
-    p.add_argument("--threads", type=int)
+    p.add_argument("--batch-size", type=int, default=128, help="train: images per step (default: 128)")
+    p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    p.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     p.add_argument(
         "--max-share", type=float, help="fail when loading plus augmentation take more than this share of a step"
     )
@@ -47,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--amp", action="store_true", help="train: mixed precision where the device has it")
     p.add_argument("--min-fps", type=float, help="fail when the pipeline does fewer frames a second")
     p.add_argument("--save", action="store_true", help="backends: write results/speed.json")
-    p.add_argument("--json", action="store_true")
+    p.add_argument("--json", action="store_true", help="print the figures as JSON")
     return p
 
 

@@ -100,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         const=README,
         metavar="FILE",
-        help="also put the tables, and what attention bought, between the README's markers",
+        help="also renew what stands between the README's markers: tables, ensembles, seeds, levers, speed, and what attention bought",
     )
     p.add_argument(
         "--check-readme",

@@ -75,9 +75,9 @@ def parser() -> argparse.ArgumentParser:
         help="where TensorBoard logs go (default: logs/ beside runs/)",
     )
     p.add_argument("--epochs", type=int, help="epochs of every phase")
-    p.add_argument("--batch-size", type=int)
+    p.add_argument("--batch-size", type=int, help="images per step, of all processes together")
     p.add_argument("--lr", type=float, help="peak learning rate of every phase")
-    p.add_argument("--weight-decay", type=float)
+    p.add_argument("--weight-decay", type=float, help="of every phase; not applied to norms, biases and embeddings")
     p.add_argument(
         "--num-workers", type=int, default=0, help="threads that augment ahead (default 0: in the training thread)"
     )
@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="FER+ votes (fer2013new.csv) for recipes with ferplus_weight (default: the one in data/)",
     )
-    p.add_argument("--seed", type=int, default=42)
+    p.add_argument("--seed", type=int, default=42, help="of weights, order and augmentation (default: 42)")
     p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
     p.add_argument("--amp", action="store_true", help="mixed precision where the device has it")
     p.add_argument(

@@ -55,8 +55,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p.add_argument(
         "--table", metavar="FILE", help="write a CSV with one line a face and frame (with --video --headless)"
     )
-    p.add_argument("--model", default=LIVE_MODEL, metavar="NAME", help="trained model or checkpoint folder")
-    p.add_argument("--detector", default="haar", choices=[d for d in DETECTORS if d != "whole"], help="default: haar")
+    p.add_argument(
+        "--model",
+        default=LIVE_MODEL,
+        metavar="NAME",
+        help=f"trained model or checkpoint folder (default: {LIVE_MODEL})",
+    )
+    p.add_argument(
+        "--detector",
+        default="haar",
+        choices=[d for d in DETECTORS if d != "whole"],
+        help="haar (default), or yunet, whose model file FER_YUNET names or predict.py --yunet fetch has fetched",
+    )
     p.add_argument(
         "--smoothing", type=float, default=0.25, metavar="S", help="time constant in seconds (default: 0.25)"
     )

@@ -43,8 +43,8 @@ def read_class_folders(
 
     Either PATH/<class>/*.jpg, dealt out to train, val and test by 70/15/15 per class (seeded, identical images on one
     side), or PATH/<split>/<class>/*.jpg with the splits as they are; where train has no val beside it, 15 % of train
-    are cut off as val in the same way. A file of train that lies in val as well (a copied or linked validation split) is
-    left out of train. A class folder may have any known spelling ("Anger", "happiness").
+    are cut off as val in the same way. A file of train that lies in val as well (a copied or linked validation split)
+    is left out of train. A class folder may have any known spelling ("Anger", "happiness").
 
     Args:
         path: The folder.
