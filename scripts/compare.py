@@ -159,7 +159,7 @@ def print_pair(
     for key, d in over_seeds.items():
         said = f"  over {len(d.seeds)} seed{'s' if len(d.seeds) != 1 else ''}, {SHOWN[key]}: "
         said += f"{100 * d.difference.mean:+.1f} points"
-        if d.interval:
+        if d.interval and len(d.seeds) >= seeds.FEWEST:
             said += f" (95 % interval {100 * d.interval.low:+.1f} to {100 * d.interval.high:+.1f})"
         print(said)
 

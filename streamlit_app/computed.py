@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fer.evaluation import ModelResult
     from fer.evaluation.twins import TwinEffect
 
+RIGHT = 0.9  # wanted share of correct answers of a model that may decline
+
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
@@ -134,10 +136,14 @@ def curves(key: tuple, k: int, _data: Aligned) -> dict[str, dict[str, Any]]:
 
 @st.cache_data(max_entries=32, show_spinner="Measuring the confidence …")
 def confidence(key: tuple, _results: tuple[ModelResult, ...]) -> dict[str, dict[str, Any]]:
-    """Model with predictions -> reliability and its scores, with and without temperature, and risk-coverage."""
+    """Model with predictions -> reliability, its scores, risk-coverage and what a threshold from validation gives.
+
+    Without its temperature ("uncalibrated") a model is known for the single view only: the others are stored as means
+    of calibrated probabilities, from which those of the raw ones cannot be had.
+    """
     from fer.evaluation.calibration import apply_temperature
     from fer.evaluation.metrics import calibration_scores, reliability
-    from fer.evaluation.selective import coverage_at, risk_coverage
+    from fer.evaluation.selective import risk_coverage
 
     split, view = key[2], key[3]
     out = {}
@@ -145,16 +151,34 @@ def confidence(key: tuple, _results: tuple[ModelResult, ...]) -> dict[str, dict[
         if r.predictions is None:
             continue
         probs, labels = r.probs(split, view), r.labels(split)
-        raw = apply_temperature(probs, 1 / float(r.metrics["temperature"]["value"]))
         out[r.name] = {
             "calibrated": reliability(probs, labels),
-            "uncalibrated": reliability(raw, labels),
             "calibrated_scores": calibration_scores(probs, labels),
-            "uncalibrated_scores": calibration_scores(raw, labels),
             "risk": risk_coverage(probs, labels),
-            "coverage_at_90": coverage_at(probs, labels, 0.9),
+            "answered": _answered(r, split, view),
         }
+        if view == "single":
+            raw = apply_temperature(probs, 1 / float(r.metrics["temperature"]["value"]))
+            out[r.name] |= {
+                "uncalibrated": reliability(raw, labels),
+                "uncalibrated_scores": calibration_scores(raw, labels),
+            }
     return out
+
+
+def _answered(result: ModelResult, split: str, view: str) -> tuple[float, float] | None:
+    """Share answered and accuracy among these, from the confidence on that gave RIGHT on validation; None without."""
+    from fer.evaluation.selective import answered_from, threshold_at
+
+    if not on_validation(result, view):
+        return None
+    threshold = threshold_at(result.probs("val", view), result.labels("val"), RIGHT)
+    return None if threshold is None else answered_from(result.probs(split, view), result.labels(split), threshold)
+
+
+def on_validation(result: ModelResult, view: str) -> bool:
+    """Are there predictions of the validation split, with this view, to fit something on?"""
+    return result.predictions is not None and "val" in result.splits and view in result.views("val")
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -165,7 +189,7 @@ def prediction_sets(key: tuple, level: float, _results: tuple[ModelResult, ...])
     split, view = key[2], key[3]
     out = {}
     for r in _results:
-        if r.predictions is None or "val" not in r.splits or view not in r.views("val"):
+        if not on_validation(r, view):
             continue
         threshold = fit(r.probs("val", view), r.labels("val"), level)
         out[r.name] = {"threshold": threshold, "score": measure(r.probs(split, view), r.labels(split), threshold)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from fer.errors import CheckpointError
 from fer.paths import checkpoints_dir
 
 if TYPE_CHECKING:
+    from fer.evaluation import ModelResult
     from fer.inference import Predictor
 
 WIDTH_SHOWN_PX = 1024
@@ -69,6 +72,37 @@ def model_names() -> list[str]:
     return model_order(trained_models())
 
 
+def scored_here(results: Sequence[ModelResult]) -> tuple[dict[str, str], list[str]]:
+    """Which of these results are of weights that are bundled: a name alone may mean another training.
+
+    Returns:
+        Name of the result -> name of the bundled model with the weights that were scored (or with an int8 form made
+        from them), in the order of the results; and the titles of the other results.
+    """
+    from fer.checkpoint import MANIFEST, trained_models
+    from fer.evaluation.results import weights_of
+
+    root = checkpoints_dir()
+    known = _bundled(str(root), tuple((n, *_state(root / n / MANIFEST)) for n in trained_models()))
+    found = {r.name: known[sha] for r in results if (sha := weights_of(r) or "") in known}
+    return found, [r.title for r in results if r.name not in found]
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _bundled(root: str, stamp: Stamp) -> dict[str, str]:
+    """SHA-256 of weights -> bundled model that has them or was made from them; a damaged manifest is left out."""
+    from fer.checkpoint import read_manifest
+
+    found: dict[str, str] = {}
+    for name, *_ in stamp:
+        try:
+            weights = read_manifest(Path(root) / name).weights
+        except CheckpointError:
+            continue
+        found |= {weights[key]: name for key in ("sha256", "made_from") if weights.get(key)}
+    return found
+
+
 def folder_of(model: str | Path) -> Path:
     """Folder of a checkpoint: of a bundled model by its name, or any other as it is given."""
     return model if isinstance(model, Path) else checkpoints_dir() / model
@@ -89,8 +123,13 @@ def predictor(model: str | Path, backend: str = "auto") -> Predictor:
 
 
 def _stamp(folder: Path) -> Stamp:
-    files = sorted(p for p in folder.glob("*") if p.is_file())
-    return tuple((p.name, (s := p.stat()).st_mtime_ns, s.st_size) for p in files)
+    return tuple((p.name, *_state(p)) for p in sorted(folder.glob("*")) if p.is_file())
+
+
+def _state(file: Path) -> tuple[int, int]:
+    """Time and size, which change when the file does."""
+    stat = file.stat()
+    return stat.st_mtime_ns, stat.st_size
 
 
 @st.cache_resource(max_entries=12, show_spinner="Loading a model …")

@@ -40,6 +40,7 @@ class Selection:
         view: single, flip or tencrop.
         n: Faces in the split.
         results: Chosen models that were scored on split and view, in the order of every table.
+        everyone: All models of the data set, chosen or not, in that order.
         stamp: Changes when a file of the data set does.
     """
 
@@ -50,12 +51,18 @@ class Selection:
     view: str
     n: int
     results: tuple[ModelResult, ...]
+    everyone: tuple[ModelResult, ...]
     stamp: Stamp
 
     @property
     def titles(self) -> dict[str, str]:
         """Name of every chosen model -> name for people."""
         return {r.name: r.title for r in self.results}
+
+    @property
+    def all_titles(self) -> dict[str, str]:
+        """The same of every model of the data set."""
+        return {r.name: r.title for r in self.everyone}
 
     @property
     def key(self) -> tuple:
@@ -123,7 +130,7 @@ def choose(split: bool = True, view: bool = False) -> Selection:
         st.info("Choose at least one model in the side bar.", icon=":material/touch_app:")
         st.stop()
     n = max(r.metrics["splits"].get(chosen_split, {"n": 0})["n"] for r in chosen)
-    return Selection(root, data, chosen_split, titles[chosen_split], chosen_view, n, chosen, seen)
+    return Selection(root, data, chosen_split, titles[chosen_split], chosen_view, n, chosen, tuple(results), seen)
 
 
 def _view(results: list[ModelResult], split: str, data: str) -> str:

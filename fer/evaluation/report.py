@@ -8,8 +8,8 @@ title, n, single, flip and tencrop {scores; a view that was not predicted is abs
 calibrated {ece, nll, brier}, leakage {exact, near, kept, accuracy, macro_f1} (without the copies) and majority {label,
 accuracy, macro_f1} (always answering the commonest class of the training split), both null where the training split
 was not at hand; crowd (`fer.evaluation.crowd.crowd_scores`; null without FER+ votes); selective {aurc, coverage_at
-{accuracy: share}}; and of every split but val: conformal {level: {threshold, coverage, mean_size, sizes}}, fitted on
-val (null without one).
+{accuracy: share}}, whose threshold is chosen on the same faces, an optimistic figure; and of every split but val:
+conformal {level: {threshold, coverage, mean_size, sizes}}, fitted on val (null without one).
 
 Schema 1 had no tencrop, crowd, selective, conformal, twin_of and cost.
 """

@@ -38,7 +38,7 @@ def risk_coverage(probs: np.ndarray, labels: np.ndarray) -> RiskCoverage:
     >>> risk_coverage(np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), np.array([0, 1, 1])).risk.round(3).tolist()
     [0.0, 0.0, 0.333]
     """
-    answered, errors = _at_thresholds(probs, labels)
+    _, answered, errors = _at_thresholds(probs, labels)
     k = np.arange(1, answered[-1] + 1)
     risk = np.interp(k, np.concatenate([[0], answered]), np.concatenate([[0], errors])) / k
     return RiskCoverage(k / answered[-1], risk, float(risk.mean()))
@@ -47,7 +47,8 @@ def risk_coverage(probs: np.ndarray, labels: np.ndarray) -> RiskCoverage:
 def coverage_at(probs: np.ndarray, labels: np.ndarray, accuracy: float) -> float | None:
     """The largest share of faces that a threshold on the confidence can answer with at least this accuracy.
 
-    The threshold is read off the same faces: it describes them and promises nothing for others.
+    The threshold is read off the same faces: it describes them, flatters the model a little, and promises nothing for
+    others. `threshold_at` on validation and `answered_from` on the test say what to expect.
 
     Args:
         probs: (N, C) probabilities.
@@ -63,15 +64,57 @@ def coverage_at(probs: np.ndarray, labels: np.ndarray, accuracy: float) -> float
     >>> coverage_at(np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]]), np.array([0, 1, 0, 0]), 0.75)
     1.0
     """
+    threshold = threshold_at(probs, labels, accuracy)
+    return None if threshold is None else answered_from(probs, labels, threshold)[0]
+
+
+def threshold_at(probs: np.ndarray, labels: np.ndarray, accuracy: float) -> float | None:
+    """The lowest confidence such that the faces at least that sure are answered with at least this accuracy.
+
+    Args:
+        probs: (N, C) probabilities, of the *validation* split where the threshold is to hold for other faces.
+        labels: (N,) int.
+        accuracy: Wanted share of correct answers, in (0, 1].
+
+    Returns:
+        A confidence, 0..1; None where no threshold reaches the accuracy.
+
+    Raises:
+        ConfigError: the accuracy is not in (0, 1].
+
+    >>> threshold_at(np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]]), np.array([0, 0, 1, 1]), 0.6)
+    0.7
+    """
     if not 0 < accuracy <= 1:
         raise ConfigError(f"accuracy must lie in (0, 1], got {accuracy}")
-    answered, errors = _at_thresholds(probs, labels)
+    confidence, answered, errors = _at_thresholds(probs, labels)
     good = np.flatnonzero(answered - errors >= accuracy * answered - 1e-9)
-    return float(answered[good[-1]] / answered[-1]) if len(good) else None
+    return float(confidence[good[-1]]) if len(good) else None
 
 
-def _at_thresholds(probs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per distinct confidence, from the highest down: faces at least that sure, and how many of them are wrong."""
+def answered_from(probs: np.ndarray, labels: np.ndarray, threshold: float) -> tuple[float, float]:
+    """What answering only from a confidence on gives.
+
+    Args:
+        probs: (N, C) probabilities.
+        labels: (N,) int.
+        threshold: Lowest confidence that is answered, 0..1.
+
+    Returns:
+        Share of the faces answered, and share of correct answers among these (NaN where none is answered).
+
+    >>> answered_from(np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]]), np.array([0, 1, 0, 0]), 0.75)
+    (0.5, 0.5)
+    """
     probs, labels = check(probs, labels)
-    _, group = np.unique(-probs.max(axis=1), return_inverse=True)
-    return np.cumsum(np.bincount(group)), np.cumsum(np.bincount(group, weights=probs.argmax(axis=1) != labels))
+    sure = probs.max(axis=1) >= threshold
+    right = probs.argmax(axis=1)[sure] == labels[sure]
+    return float(sure.mean()), float(right.mean()) if len(right) else float("nan")
+
+
+def _at_thresholds(probs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct confidences from the highest down; faces at least that sure, and how many of them are wrong."""
+    probs, labels = check(probs, labels)
+    negative, group = np.unique(-probs.max(axis=1), return_inverse=True)
+    wrong = np.bincount(group, weights=probs.argmax(axis=1) != labels)
+    return -negative, np.cumsum(np.bincount(group)), np.cumsum(wrong)

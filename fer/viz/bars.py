@@ -9,7 +9,7 @@ import numpy as np
 
 from fer.errors import ConfigError
 from fer.labels import COLORS, LabelSet, canonical
-from fer.viz.style import INK, SPARE_COLORS, dress, model_color, model_order, shown, with_emoji
+from fer.viz.style import INK, SPARE_COLORS, dress, model_color, model_order, shown, variant, with_emoji
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -59,7 +59,7 @@ def per_class_bars(
     titles: Mapping[str, str] | None = None,
     intervals: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
 ) -> Figure:
-    """Grouped bars: one group per class, one bar per model.
+    """Grouped bars: one group per class, one bar per model, hatched for a variant of a model.
 
     Args:
         values: {model: {class: value in 0..1}}; a class that a model lacks is left out of its bars.
@@ -79,7 +79,7 @@ def per_class_bars(
             x=[with_emoji(c) for c in classes],
             y=[mine.get(c) for c in classes],
             error_y=_error_bars([mine.get(c) for c in classes], [bars.get(c) for c in classes]) if bars else None,
-            marker_color=model_color(model),
+            marker={"color": model_color(model), "pattern": _pattern(variant(model))},
             customdata=[("" if c not in bars else f" ({bars[c][0]:.1%} to {bars[c][1]:.1%})") for c in classes],
             hovertemplate=f"{name}<br>%{{x}}: %{{y:.1%}}%{{customdata}}<extra></extra>",
         )

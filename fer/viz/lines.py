@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer.viz.style import INK, dress, model_color, model_dash, model_marker, model_order, shown
+from fer.viz.style import INK, dress, model_color, model_dash, model_marker, model_order, shown, variant
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -22,7 +22,10 @@ def history_figure(
     height: int = 420,
     titles: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Training curves: one panel per metric, validation drawn solid, training dotted.
+    """Training curves: one panel per metric, validation drawn solid, training dotted, variants with open markers.
+
+    The training loss of a net is what was minimised, whatever its recipe adds; the validation loss is one against the
+    labels alone. Say so beside the figure: the two do not compare, nor do the training losses of two models.
 
     Args:
         histories: {model: one record per epoch}, records as in history.jsonl (epoch, train_loss, val_accuracy, ...).
@@ -44,11 +47,13 @@ def history_figure(
                     go.Scatter(
                         x=[p[0] for p in points],
                         y=[p[1] for p in points],
-                        mode="lines+markers" if len(points) == 1 else "lines",
+                        # dashes say what is training: markers tell a variant from its model of the same colour
+                        mode="lines+markers" if len(points) == 1 or (part == "val" and variant(model)) else "lines",
                         name=f"{shown(model, titles)} ({'validation' if part == 'val' else 'training'})",
                         legendgroup=f"{model} {part}",
                         showlegend=column == 1,
                         line={"color": model_color(model), "dash": dash, "width": width},
+                        marker={"symbol": model_marker(model), "size": 6},
                         hovertemplate="epoch %{x}: %{y:.3f}",
                     ),
                     row=1,
@@ -132,12 +137,14 @@ def reliability_figure(
     title: str = "",
     height: int = 440,
     titles: Mapping[str, str] | None = None,
+    fewest: int = 1,
 ) -> Figure:
-    """Accuracy against confidence, bin by bin, and below it how many faces each bin holds.
+    """Accuracy against confidence, bin by bin, and below it the share of all faces that each bin holds.
 
     Args:
         curves: {model: (mean confidence, accuracy, number of faces)} per bin; an empty bin holds NaN and 0.
         titles: {model: name for people}.
+        fewest: Bins with fewer faces are not drawn; their faces count in the shares all the same.
     """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
@@ -152,7 +159,7 @@ def reliability_figure(
     )  # fmt: skip
     for model in model_order(curves):
         confidence, accuracy, counts = (np.asarray(v, dtype=np.float64) for v in curves[model])
-        keep, total = counts > 0, max(counts.sum(), 1)
+        keep, total = counts >= max(fewest, 1), max(counts.sum(), 1)
         look = {"color": model_color(model), "dash": model_dash(model), "width": 2}
         fig.add_trace(
             go.Scatter(

@@ -1,5 +1,8 @@
 """What all figures share: one colour, marker and dash per model, one ink, one look.
 
+A name with an "@" is a variant of the model before it ("attention_cnn@no_attention", "vit_tiny@fer2013"). It has the
+colour of that model, an open marker and another dash.
+
 Every figure has a transparent ground and mid-tone ink, so that it reads in a light and in a dark theme. Colours come
 from Okabe and Ito (2008), lightened or darkened until they hold on both grounds; models keep one order, one marker and
 one dash everywhere, so no figure depends on colour alone. Plotly is imported on first use.
@@ -62,23 +65,37 @@ def model_order(names: Iterable[str]) -> list[str]:
 
 
 def model_color(name: str) -> str:
-    """Hex colour of a model; a model outside `MODEL_COLORS` gets a fixed spare one that depends on its name only."""
-    return MODEL_COLORS.get(name) or SPARE_COLORS[_number(name) % len(SPARE_COLORS)]
+    """Hex colour of a model and its variants; one outside `MODEL_COLORS` gets a spare one that depends on its name."""
+    return MODEL_COLORS.get(_model(name)) or SPARE_COLORS[_number(name) % len(SPARE_COLORS)]
 
 
 def model_marker(name: str) -> str:
-    """Plotly's name of a model's marker: the same in every figure."""
-    return MARKERS[_number(name) % len(MARKERS)]
+    """Plotly's name of a model's marker, open for a variant: the same in every figure."""
+    return MARKERS[_number(name) % len(MARKERS)] + ("-open" if variant(name) else "")
 
 
 def model_dash(name: str) -> str:
     """Plotly's name of a model's line style: the same in every figure."""
-    return DASHES[_number(name) % len(DASHES)]
+    return DASHES[(_number(name) + variant(name)) % len(DASHES)]
+
+
+def variant(name: str) -> int:
+    """0 for a model, 1 to 5 for a variant of it; depends on what follows the "@" only.
+
+    >>> variant("vit_tiny"), variant("vit_tiny@fer2013"), variant("attention_cnn@no_attention")
+    (0, 1, 4)
+    """
+    suffix = name.partition("@")[2]
+    return 1 + sum(suffix.encode()) % (len(DASHES) - 1) if suffix else 0
+
+
+def _model(name: str) -> str:
+    return name.partition("@")[0]
 
 
 def _number(name: str) -> int:
-    known = list(MODEL_COLORS)
-    return known.index(name) if name in known else sum(name.encode())
+    known, model = list(MODEL_COLORS), _model(name)
+    return known.index(model) if model in known else sum(model.encode())
 
 
 def shown(name: str, titles: Mapping[str, str] | None) -> str:

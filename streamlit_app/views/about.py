@@ -13,8 +13,8 @@ WORDS = {
     "the first, every choice is made on the second, the third is touched once per finished model; "
     "exceptions are told below the leaderboard.",
     "Accuracy": "Share of faces whose likeliest class is the label.",
-    "95 % interval": "Where the accuracy would lie in 95 of 100 test sets drawn like this one (bootstrap; "
-    "for single expressions Wilson's interval). With 3,589 faces it is about ±1.5 points.",
+    "95 % interval": "Made this way (bootstrap; for single expressions Wilson's interval), it holds the accuracy on "
+    "all such faces in 95 of 100 test sets. With 3,589 faces it is about ±1.5 points.",
     "Recall, precision, F1": "Of the faces that are sad, how many were called sad; of those called sad, how many are; "
     "the harmonic mean of both.",
     "Macro-F1, balanced accuracy": "Mean F1 and mean recall of the classes: the 55 disgusted faces count as much as "

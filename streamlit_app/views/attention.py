@@ -23,8 +23,9 @@ HELP = {
     "mouth (%)": "Share of the heat inside the box of the mouth.",
     "both boxes (%)": "Share of the heat in both boxes; compare it with the area they cover.",
     "their area (%)": "Share of the face that both boxes cover: what a map without any preference would give.",
-    "sanity": "Rank correlation with the map of the same net with random weights: near 0 the map depends on what was "
-    "learned, near 1 it does not.",
+    "sanity": "Mean absolute rank correlation with the maps of the same net with random weights; near 1 the map does "
+    "not depend on what was learned. Smaller is better, but it is a mean without sign: coarse maps that have nothing "
+    "to do with each other stay well above 0 too.",
     "time (ms)": "Per face.",
 }
 RANDOM = "The same for a random map, as smooth as the nets' own: what knowing nothing gives."
@@ -141,13 +142,16 @@ def _faithfulness(chosen: Selection, facts: dict[str, dict[str, Any]]) -> None:
 
 def _one_face(chosen: Selection) -> None:
     st.subheader("One face under every model and method")
-    trained = [m for m in live.model_names() if m in chosen.titles]
-    if not trained:
+    bundled, absent = live.scored_here(chosen.results)
+    if not bundled:
         st.info(
-            "None of the chosen models has a checkpoint here. `python scripts/train.py --promote` keeps one.",
+            "None of the chosen models has a checkpoint here with the weights that were scored. "
+            "`python scripts/train.py --promote` keeps one.",
             icon=":material/model_training:",
         )
         return
+    if absent:
+        st.caption(f"Left out, the weights that were scored are not here: {', '.join(absent)}.")
     picture = choose_picture(SOURCES, "attention")
     if picture is None:
         return
@@ -164,15 +168,15 @@ def _one_face(chosen: Selection) -> None:
         right.caption("The models run when you ask them: seconds per model, occlusion longest. The answers are kept.")
         return
     with right:
-        for model in trained:
+        for model, checkpoint in bundled.items():
             try:
-                _row(model, chosen.titles[model], face)
+                _row(checkpoint, chosen.titles[model], face)
             except FerError as error:
                 st.error(f"{model}: {error}", icon=":material/error:")
 
 
 def _row(model: str, title: str, face: np.ndarray) -> None:
-    """One model: its answer and one overlay per method."""
+    """One bundled model: its answer and one overlay per method."""
     with st.spinner(f"Asking {title} …"):
         opinion, methods = live.ask(model, face), live.methods(model)
         heat = {name: live.heatmap(model, face, name) for name in methods}

@@ -13,6 +13,10 @@ from streamlit_app import charts
 from streamlit_app.selection import Selection, choose, marks
 
 DECADES = 4
+ALT = {
+    "accuracy": "Lines: accuracy of every model in training and validation over the epochs.",
+    "loss": "Lines: what every model minimised in training, and its loss on validation, over the epochs.",
+}
 COLUMNS = (
     "phase",
     "epoch",
@@ -41,21 +45,27 @@ def main() -> None:
     if not histories:
         return
     st.caption(
-        "Solid: validation, dotted: training. Training is measured on augmented pictures, while the weights still "
-        "move, so it may lie below validation."
+        "Solid: validation, dotted: training. Training accuracy is measured on augmented pictures, while the weights "
+        "still move, so it may lie below validation."
+    )
+    st.caption(
+        "The training loss of a net is what was minimised, with all that its recipe asks for: smoothed or mixed "
+        "labels, class weights, a teacher, votes. It compares neither with the validation loss nor with that of "
+        "another model. The validation loss is against the labels alone: cross-entropy in nats, or focal loss where "
+        "the recipe minimised that."
     )
     data = pd.DataFrame(
         [{"model": n} | {c: e.get(c) for c in COLUMNS if c in e} for n, entries in histories.items() for e in entries]
     )
     for metric, column in zip(("accuracy", "loss"), st.columns(2, gap="large"), strict=True):
         with column:
-            st.subheader(metric.capitalize() + (" (nats)" if metric == "loss" else ""))
+            st.subheader(metric.capitalize())
             columns = [c for c in ("model", "epoch", f"train_{metric}", f"val_{metric}") if c in data]
             charts.show(
                 _figure(histories, metric, {r.name: r.title for r in chosen.results}),
                 data[columns],
                 f"{chosen.data}_{metric}_curves",
-                f"Lines: {metric} of every model in training and validation over the epochs.",
+                ALT[metric],
             )
     _rates(chosen, histories)
     st.subheader("In numbers")

@@ -190,19 +190,21 @@ def _detail(
 
 def _overlays(chosen: Selection, face: np.ndarray) -> None:
     """Where each model looked, side by side; models run only once this is switched on."""
-    trained = [m for m in chosen.titles if m in live.model_names()]
-    if not trained:
-        st.caption("No checkpoint of these models is here, so none can show where it looked.")
+    bundled, absent = live.scored_here(chosen.results)
+    if not bundled:
+        st.caption("The weights that were scored are not here, so no model can show where it looked.")
         return
     if not st.toggle("Show where the models looked", key="errors_overlays", help="Runs the models on this face."):
         return
-    st.caption("Each by its own method, for the expression it answered; bright is where it looked.")
-    for start in range(0, len(trained), PER_ROW):
-        for model, column in zip(trained[start : start + PER_ROW], st.columns(PER_ROW), strict=False):
+    without = f" Left out, the weights that were scored are not here: {', '.join(absent)}." if absent else ""
+    st.caption(f"Each by its own method, for the expression it answered; bright is where it looked.{without}")
+    names = list(bundled)
+    for start in range(0, len(names), PER_ROW):
+        for model, column in zip(names[start : start + PER_ROW], st.columns(PER_ROW), strict=False):
             with column:
                 try:
                     with st.spinner(f"Asking {chosen.titles[model]} …"):
-                        opinion = live.ask(model, face)
+                        opinion = live.ask(bundled[model], face)
                 except FerError as error:
                     st.error(f"{model}: {error}", icon=":material/error:")
                     continue

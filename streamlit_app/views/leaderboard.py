@@ -153,8 +153,9 @@ def _dots(chosen: Selection) -> None:
         f" Always answering “{majority['label']}” would give {100 * majority['accuracy']:.1f} %." if majority else ""
     )
     st.caption(
-        f"Accuracy on {chosen.title}; the bars are 95 % intervals: where it would lie in 95 of 100 such test sets. "
-        "Overlapping bars do not mean that two models are equal; “Compare” tests that on the same faces." + floor
+        f"Accuracy on {chosen.title}; the bars are 95 % intervals: made this way, they hold the accuracy on all such "
+        "faces in 95 of 100 test sets. Overlapping bars do not mean that two models are equal; “Compare” tests that on "
+        "the same faces." + floor
     )
     charts.show(
         viz.interval_dots(lines, "accuracy (% of the faces)"),
@@ -174,7 +175,7 @@ def _ensembles(chosen: Selection) -> None:
         "The first row, best there, is the one to quote: the others were tried as well. "
         f"Test: {chosen.title}."
     )
-    titles, marked = chosen.titles, _marked(chosen)
+    titles, marked = chosen.all_titles, _marked(chosen)
     table = pd.DataFrame(
         [
             {
@@ -210,7 +211,7 @@ def _seeds(chosen: Selection) -> None:
     for summary in runs:
         if len(summary.seeds) < 2:
             continue
-        title = chosen.titles.get(summary.model, summary.model)
+        title = chosen.all_titles.get(summary.model, summary.model)
         title += f", recipe {summary.recipe}" if summary.recipe else ""
         line = {"model": title, "epochs": summary.epochs}
         line["runs"] = len(summary.seeds)
@@ -263,7 +264,7 @@ def _levers(chosen: Selection) -> None:
             for r in rows
         ]
         title = get_model(model).SPEC.title if model in MODELS else model
-        st.markdown(f"**{chosen.titles.get(model, title)}, {epochs} epochs**")
+        st.markdown(f"**{chosen.all_titles.get(model, title)}, {epochs} epochs**")
         charts.table(
             pd.DataFrame(lines),
             f"{chosen.data}_levers_{model}_{epochs}",
@@ -285,7 +286,8 @@ def _interval(change: SeedDifference | None) -> str:
 
 
 def _marked(chosen: Selection) -> dict[str, str]:
-    return {r.name: marks(r) for r in chosen.results}
+    """Marks of all models: tables of ensembles and seeds list those that were not chosen too."""
+    return {r.name: marks(r) for r in chosen.everyone}
 
 
 def _number(value: object, factor: float = 1) -> float | int | None:

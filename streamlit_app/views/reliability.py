@@ -39,19 +39,20 @@ def main() -> None:
 
 def _calibration(chosen: Selection, found: dict[str, dict[str, Any]]) -> None:
     st.subheader("Does it know how sure it may be?")
+    single = chosen.view == "single"
     kinds = {"calibrated": "with the temperature fitted on validation", "uncalibrated": "as the net says it"}
-    kind = st.segmented_control(
-        "Confidence", list(kinds), default="calibrated", required=True, format_func=kinds.get, key="temperature"
-    )
+    kind, note = "calibrated", " What the net itself says is known for one view alone: this is the mean of several."
+    if single:
+        note = ""
+        kind = st.segmented_control(
+            "Confidence", list(kinds), default=kind, required=True, format_func=kinds.get, key="temperature"
+        )
     st.caption(
         "Above the dotted line a model is right more often than it says, below it is too sure of itself. The lower "
-        f"panel shows how many faces got that confidence. Bins with fewer than {FEW} faces are not drawn."
+        f"panel shows which share of all faces got that confidence. Bins with fewer than {FEW} faces are not "
+        f"drawn.{note}"
     )
-    curves = {
-        m: (r.confidence, r.accuracy, np.where(r.counts >= FEW, r.counts, 0))
-        for m, f in found.items()
-        for r in [f[kind]]
-    }
+    curves = {m: (r.confidence, r.accuracy, r.counts) for m, f in found.items() for r in [f[kind]]}
     frame = pd.concat(
         pd.DataFrame(
             {"model": m, "bin_low": r.edges[:-1], "bin_high": r.edges[1:], "faces": r.counts,
@@ -61,7 +62,7 @@ def _calibration(chosen: Selection, found: dict[str, dict[str, Any]]) -> None:
         for r in [f[kind]]
     )  # fmt: skip
     charts.show(
-        viz.reliability_figure(curves, titles=chosen.titles),
+        viz.reliability_figure(curves, titles=chosen.titles, fewest=FEW),
         frame,
         f"{chosen.data}_{chosen.split}_{chosen.view}_reliability",
         f"Lines: share of right answers on {chosen.title} against the confidence, one line per model.",
@@ -70,24 +71,17 @@ def _calibration(chosen: Selection, found: dict[str, dict[str, Any]]) -> None:
     for r in chosen.results:
         if r.name not in found:
             continue
-        raw, calibrated = found[r.name]["uncalibrated_scores"], found[r.name]["calibrated_scores"]
-        lines.append(
-            {
-                "model": r.title,
-                "marks": marks(r),
-                "temperature": float(r.metrics["temperature"]["value"]),
-                "ECE as it is (%)": 100 * raw["ece"],
-                "ECE calibrated (%)": 100 * calibrated["ece"],
-                "NLL as it is (nats)": raw["nll"],
-                "NLL calibrated (nats)": calibrated["nll"],
-                "Brier calibrated": calibrated["brier"],
-            }
-        )
+        line = {"model": r.title, "marks": marks(r), "temperature": float(r.metrics["temperature"]["value"])}
+        for key, words in (("uncalibrated_scores", "as it is"), ("calibrated_scores", "calibrated")):
+            if scores := found[r.name].get(key):
+                line |= {f"ECE {words} (%)": 100 * scores["ece"], f"NLL {words} (nats)": scores["nll"]}
+        lines.append(line | {"Brier calibrated": found[r.name]["calibrated_scores"]["brier"]})
     three = st.column_config.NumberColumn(format="%.3f")
     charts.table(
         pd.DataFrame(lines),
         f"{chosen.data}_{chosen.split}_{chosen.view}_calibration",
-        "One row per model: calibration error, log-likelihood and Brier score, before and after temperature scaling.",
+        "One row per model: calibration error, log-likelihood and Brier score"
+        + (", before and after temperature scaling." if single else "."),
         {
             "temperature": st.column_config.NumberColumn(
                 format="%.2f", help="Above 1: the net was too sure of itself."
@@ -101,7 +95,11 @@ def _calibration(chosen: Selection, found: dict[str, dict[str, Any]]) -> None:
 
 def _selective(chosen: Selection, found: dict[str, dict[str, Any]]) -> None:
     st.subheader("Answering only when sure")
-    st.caption("Wrong answers among the surest faces. The area under the curve (AURC) sums it up; smaller is better.")
+    fitted_on = next((r.split_title("val") for r in chosen.results if computed.on_validation(r, chosen.view)), "")
+    st.caption(
+        "Wrong answers among the surest faces. The area under the curve (AURC) sums it up; smaller is better."
+        + (_about_the_threshold(chosen, fitted_on) if fitted_on else "")
+    )
     lines = {m: (f["risk"].coverage, f["risk"].risk) for m, f in found.items()}
     frame = pd.concat(
         pd.DataFrame({"model": m, "coverage": c[::10], "error": r[::10]}).round(6) for m, (c, r) in lines.items()
@@ -115,20 +113,30 @@ def _selective(chosen: Selection, found: dict[str, dict[str, Any]]) -> None:
         f"Lines: share of wrong answers on {chosen.title} when only the surest faces are answered.",
     )
     by_name = {r.name: r for r in chosen.results}
+    rows = []
+    for m, f in found.items():
+        share, right = f["answered"] or (np.nan, np.nan)
+        row = {"model": chosen.titles[m], "AURC (%)": 100 * f["risk"].aurc}
+        if fitted_on:
+            row |= {"answered (%)": 100 * share, "right among them (%)": 100 * right}
+        rows.append(row | {"marks": marks(by_name[m])})
     charts.table(
-        pd.DataFrame(
-            [
-                {
-                    "model": chosen.titles[m],
-                    "AURC (%)": 100 * f["risk"].aurc,
-                    "answered at 90 % right (%)": None if f["coverage_at_90"] is None else 100 * f["coverage_at_90"],
-                    "marks": marks(by_name[m]),
-                }
-                for m, f in found.items()
-            ]
-        ),
+        pd.DataFrame(rows),
         f"{chosen.data}_{chosen.split}_{chosen.view}_selective",
-        "One row per model: area under the risk-coverage curve and share of faces answered at 90 % accuracy.",
+        "One row per model: area under the risk-coverage curve"
+        + ("; share of faces answered from a threshold on, and of right answers among them." if fitted_on else "."),
+    )
+
+
+def _about_the_threshold(chosen: Selection, fitted_on: str) -> str:
+    """Where the threshold of the table comes from, for the caption."""
+    wanted = f"{100 * computed.RIGHT:.0f} %"
+    note = " These are the faces that it was chosen on, so both are optimistic." if chosen.split == "val" else ""
+    return (
+        f" In the table each model has a threshold: the lowest confidence that gave {wanted} right answers on "
+        f"{fitted_on} (validation). Shown are the share of {chosen.title} at least that sure, and how many of these "
+        "answers are right."
+        f"{note} Empty: no confidence gave {wanted}, no face is that sure, or validation is not stored."
     )
 
 

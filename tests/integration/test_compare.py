@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from fer.evaluation import stored
 from fer.evaluation.results import read_result
 from tests.small_checkpoints import script
 from tests.stand_in_results import MODELS, write_stand_in
@@ -48,6 +49,20 @@ def test_the_verdict_is_one_sentence_with_the_numbers_of_the_predictions(ask, ro
     assert f"both wrong {100 * (~a & ~b).mean():.1f} %" in out
     assert "Holm" not in said, "one pair needs no correction"
     assert "over 3 seeds, test accuracy" in out
+
+
+def test_an_interval_over_seeds_takes_three(compare, tmp_path, capsys):
+    root = write_stand_in(tmp_path, n=40, models=dict([*MODELS.items()][:2]))
+    argv = ["attention_cnn", "baseline_cnn", "--results", str(root)]
+
+    def over_seeds():
+        assert compare.main(argv) == 0
+        return next(line for line in capsys.readouterr().out.splitlines() if "test accuracy" in line)
+
+    assert "over 3 seeds" in (three := over_seeds()) and "95 % interval" in three
+    rows = [r for r in stored.read_seeds(root, "fer2013") if r["seed"] != 42]
+    stored.write_seeds(rows, root, "fer2013")
+    assert "over 2 seeds, test accuracy" in (two := over_seeds()) and two.endswith(" points")
 
 
 def test_several_models_are_corrected_together_and_marked(ask):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fer.labels import FER7
-from tests.lab_driver import charts, encoded, messages, numbers, open_page, scene, table
-from tests.stand_in_results import MODELS
+from tests.lab_driver import captions, charts, encoded, helps, messages, numbers, open_page, scene, score, sound, table
+from tests.stand_in_results import MODELS, sha256
 
 pytest.importorskip("streamlit", reason="streamlit is not installed")
 pytest_plugins = ("tests.lab_fixtures",)
@@ -69,6 +69,7 @@ def test_scores_and_curves_are_those_of_explanation_json(results):
         assert line["deletion"] == m["deletion"] and line["insertion"] == m["insertion"]
         assert line["both boxes (%)"] == pytest.approx(100 * m["pointing"])
         assert line["sanity"] == m["sanity"] or (m["sanity"] is None and np.isnan(line["sanity"]))
+    assert helps(app, "sanity").startswith("Mean absolute rank correlation") and "near 0" not in helps(app, "sanity")
     app.pills(key="curves_of").set_value("occlusion").run()
     deletion, insertion = charts(app)[1:3]
     for figure, kind in ((deletion, "deletion"), (insertion, "insertion")):
@@ -79,6 +80,7 @@ def test_scores_and_curves_are_those_of_explanation_json(results):
 def test_models_run_only_when_asked_and_show_every_method(results, checkpoints):
     from fer.explain import methods_for
 
+    score(results, checkpoints, {m: m for m in MODELS})
     app = open_page("attention")
     assert len(app.image) == 1, "the drawn face alone"
     app.button(key="ask_all").click().run()
@@ -91,14 +93,49 @@ def test_models_run_only_when_asked_and_show_every_method(results, checkpoints):
     assert len(app.image) == 1, "another face: ask again"
 
 
+def test_a_result_is_answered_by_the_weights_that_were_scored(results, checkpoints):
+    from fer.explain import methods_for
+
+    score(results, checkpoints, {"attention_cnn": "baseline_cnn"})
+    app = open_page("attention")
+    assert "not here: Baseline CNN, ViT-Tiny." in captions(app)
+    sound(app.button(key="ask_all").click().run())
+    assert [m.value.split("**")[1] for m in app.markdown if m.value.startswith("**")] == ["Attention CNN"]
+    asked, namesake = (len(methods_for(checkpoints / m)) for m in ("baseline_cnn", "attention_cnn"))
+    assert len(app.image) == 1 + asked and asked != namesake
+
+
+def test_bundled_weights_are_known_by_their_checksum_or_what_they_were_made_from(results, checkpoints, monkeypatch):
+    from fer import checkpoint
+    from fer.evaluation import read_results
+    from streamlit_app import live
+
+    titles = {r.name: r.title for r in read_results(results)}
+    found, absent = live.scored_here(read_results(results))
+    assert found == {} and absent == list(titles.values()), "the names alone say nothing"
+    score(results, checkpoints, {"baseline_cnn": "vit_tiny"})
+    config = checkpoints / "attention_cnn" / "config.json"
+    int8 = json.loads(config.read_text())
+    int8["weights"]["made_from"] = sha256("attention_cnn")
+    config.write_text(json.dumps(int8))
+    expected = {"baseline_cnn": "vit_tiny", "attention_cnn": "attention_cnn"}, [titles["vit_tiny"]]
+    assert live.scored_here(read_results(results)) == expected
+    with monkeypatch.context() as m:
+        m.setattr(checkpoint, "read_manifest", lambda path: pytest.fail("read again though nothing changed"))
+        assert live.scored_here(read_results(results)) == expected
+    config.write_text("{oops")
+    assert live.scored_here(read_results(results))[0] == {"baseline_cnn": "vit_tiny"}
+
+
 def test_an_uploaded_face_takes_the_place_of_the_drawn_one(results, checkpoints):
+    score(results, checkpoints, {"vit_tiny": "vit_tiny"})
     app = open_page("attention")
     app.segmented_control(key="attention_source").set_value("Upload").run()
     assert not app.image
     app.file_uploader[0].set_value(("me.png", encoded(scene(["fear"])), "image/png")).run()
-    assert len(app.image) == 1 and not app.exception
+    assert len(sound(app).image) == 1
     app.file_uploader[0].set_value(("me.png", b"nonsense", "image/png")).run()
-    assert "not a picture" in messages(app) and not app.exception
+    assert "not a picture" in messages(sound(app))
 
 
 def test_without_checkpoints_the_stored_part_still_shows(results):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.lab_driver import charts, numbers, open_page
+from tests.lab_driver import captions, charts, numbers, open_page
 
 pytest.importorskip("streamlit", reason="streamlit is not installed")
 pytest_plugins = ("tests.lab_fixtures",)
@@ -26,6 +26,9 @@ def test_curves_are_the_lines_of_history_jsonl(results):
     positive = [e for e in epochs if e["lr"] > 0]
     assert numbers(named["ViT-Tiny"]["y"]) == pytest.approx([e["lr"] for e in positive])
     assert rates["layout"]["yaxis"]["type"] == "log"
+    told = captions(app)
+    assert "training loss of a net is what was minimised" in told and "compares neither with" in told
+    assert "Loss" in (titles := [s.value for s in app.subheader]) and not any("nats" in t for t in titles)
     facts = app.dataframe[0].value.set_index("model").loc["ViT-Tiny"]
     assert facts["best validation (%)"] == pytest.approx(100 * max(e["val_accuracy"] for e in epochs))
     assert facts["epochs"] == len(epochs) and facts["marks"] == "distilled from attention_cnn"

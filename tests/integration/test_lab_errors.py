@@ -10,7 +10,7 @@ import pytest
 
 from fer.data.dataset import Dataset, Split, save
 from fer.labels import FER7, FERPLUS8
-from tests.lab_driver import charts, messages, numbers, open_page, table
+from tests.lab_driver import captions, charts, messages, numbers, open_page, picture_captions, score, table
 from tests.stand_in_results import MODELS
 
 pytest.importorskip("streamlit", reason="streamlit is not installed")
@@ -111,11 +111,30 @@ def test_with_the_pictures_the_faces_and_the_votes_show(pictures):
     assert named["contempt"] == pytest.approx(0.75) and named["neutral"] == pytest.approx(0.25)
 
 
-def test_overlays_come_on_demand_one_per_model_with_a_checkpoint(pictures, checkpoints):
+def test_overlays_come_on_demand_one_per_model_with_a_checkpoint(pictures, results, checkpoints):
+    score(results, checkpoints, {m: m for m in MODELS})
     app = open_page("errors")
     assert len(app.image) == 1
     app.toggle(key="errors_overlays").set_value(True).run()
     assert len(app.image) == 1 + len(MODELS) and not app.error
+
+
+def test_the_weights_that_were_scored_are_asked_and_no_namesake(pictures, results, checkpoints):
+    from fer.explain import METHODS, methods_for
+
+    score(results, checkpoints, {"baseline_cnn": "vit_tiny"})
+    path = results / "fer2013" / "baseline_cnn" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "vit_tiny@elsewhere", "title": "ViT there"}))
+    app = open_page("errors")
+    app.toggle(key="errors_overlays").set_value(True).run()
+    first, other = (METHODS[methods_for(checkpoints / m)[0]].title for m in ("vit_tiny", "baseline_cnn"))
+    assert picture_captions(app)[1:] == [f"ViT there: {first}"] and first != other and not app.error
+    assert "not here: Attention CNN, ViT-Tiny." in captions(app), "bundled are other weights of those names"
+
+
+def test_without_the_weights_that_were_scored_nothing_is_asked(pictures, checkpoints):
+    app = open_page("errors")
+    assert not app.toggle and "weights that were scored are not here" in captions(app)
 
 
 def test_other_pictures_than_those_scored_are_not_shown(pictures, results):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import numpy as np
 import pytest
 
 from fer.evaluation import ablations
-from tests.lab_driver import charts, messages, metrics, numbers, open_page, table
+from tests.lab_driver import captions, charts, messages, metrics, numbers, open_page, table
 from tests.stand_in_results import MODELS, TITLES
 
 pytest.importorskip("streamlit", reason="streamlit is not installed")
@@ -60,6 +61,7 @@ def test_cards_and_dots_show_the_accuracy_of_the_chosen_split(results):
     assert [numbers(d["x"])[0] for d in dots] == pytest.approx([accuracy[m] for m in best_first])
     low, _ = metrics(results, best_first[0])["splits"]["test"]["single"]["accuracy_interval"]
     assert numbers(dots[0]["error_x"]["arrayminus"])[0] == pytest.approx(accuracy[best_first[0]] - low)
+    assert "they hold the accuracy on all such faces in 95 of 100 test sets" in captions(app)
 
 
 def test_ensembles_and_seeds_are_those_of_their_files(results):
@@ -69,12 +71,21 @@ def test_ensembles_and_seeds_are_those_of_their_files(results):
     shown = table(app, "members")
     assert shown["test (%)"].tolist() == pytest.approx([100 * e["test_accuracy"] for e in stored])
     assert shown["members"][1] == "Baseline CNN (50%) + Attention CNN (50%)"
-    lines = [line.split(",") for line in (results / "fer2013" / "seeds.csv").read_text().splitlines()[1:]]
-    runs = [float(line[5]) for line in lines if line[0] == "vit_tiny"]
+    lines = csv.DictReader((results / "fer2013" / "seeds.csv").read_text().splitlines())
+    runs = [float(line["test_accuracy"]) for line in lines if line["model"] == "vit_tiny"]
     seeds = table(app, "runs").set_index("model").loc["ViT-Tiny"]
     assert seeds["runs"] == len(runs) == 3
     assert seeds["test, mean (%)"] == pytest.approx(100 * np.mean(runs))
     assert seeds["test, deviation (%)"] == pytest.approx(100 * np.std(runs, ddof=1))
+
+
+def test_models_that_were_not_chosen_keep_their_titles_and_marks_in_tables_that_list_them(results):
+    app = open_page()
+    app.sidebar.pills[0].set_value(["baseline_cnn"]).run()
+    assert app.dataframe[0].value["model"].tolist() == ["Baseline CNN"]
+    first = table(app, "members").iloc[0]
+    assert "ViT-Tiny" in first["members"] and first["marks"] == "distilled from attention_cnn"
+    assert table(app, "runs").set_index("model").loc["ViT-Tiny", "marks"] == "distilled from attention_cnn"
 
 
 def test_levers_are_compared_with_the_plain_recipe(results):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,12 @@ from fer import viz
 from fer.errors import ConfigError
 from fer.viz.lines import thin
 from fer.viz.style import model_dash, model_marker
+from tests.stand_in_results import MODELS, TWINS
 
 NAMES = ["angry", "disgust", "fear"]
 A = np.array([[3, 1, 0], [0, 0, 0], [2, 2, 4]])
 B = np.array([[1, 1, 2], [0, 0, 0], [0, 0, 5]])
+RESULTS = Path(viz.__file__).parents[2] / "results"
 
 
 def test_mistakes_alone_leave_the_diagonal_out_and_set_the_scale():
@@ -63,6 +67,29 @@ def test_every_model_has_one_marker_and_one_look_of_line_everywhere():
     assert fig.layout.xaxis.title.text == "x (%)" and fig.layout.yaxis.tickformat == ".0%"
 
 
+def test_all_models_with_results_look_different():
+    stored: dict[str, set[str]] = {"the table": set(viz.MODEL_COLORS), "stand-ins": {*MODELS, *TWINS}}
+    for path in RESULTS.glob("*/*/metrics.json"):
+        stored.setdefault(path.parts[-3], set()).add(path.parent.name)
+    for names in stored.values():
+        assert len({(viz.model_color(m), model_dash(m)) for m in names}) == len(names)
+        assert len({(viz.model_color(m), model_marker(m)) for m in names}) == len(names)
+    everywhere = set().union(*stored.values(), ["cbam_cnn4@fer2013", "baseline_cnn4@fer2013"])
+    assert len({(viz.model_color(m), model_dash(m), model_marker(m)) for m in everywhere}) == len(everywhere)
+
+
+def test_a_variant_looks_like_its_model_and_is_told_from_it_in_every_kind_of_figure():
+    twins = ("attention_cnn", "attention_cnn@no_attention")
+    assert len({viz.model_color(m) for m in twins}) == 1
+    assert [model_marker(m) for m in twins] == ["square", "square-open"]
+    records = [{"epoch": e, "val_loss": 1 / e, "train_loss": 2 / e} for e in (1, 2)]
+    plain, _, variant, training = viz.history_figure({m: records for m in twins}, ("loss",)).data
+    assert (plain.mode, variant.mode, training.mode) == ("lines", "lines+markers", "lines")
+    assert variant.marker.symbol == "square-open" and variant.line.dash == "solid"
+    plain, variant = viz.per_class_bars({m: {"happy": 0.5} for m in twins}).data
+    assert not plain.marker.pattern.shape and variant.marker.pattern.shape
+
+
 def test_thinning_keeps_both_ends_and_the_shape():
     x = np.linspace(0, 1, 5000)
     y = np.where(x < 0.5, 0.0, 1.0)
@@ -84,6 +111,8 @@ def test_reliability_leaves_empty_bins_out_and_shares_the_faces():
     line, faces = fig.data[1], fig.data[2]
     assert list(line.x) == [0.1, 0.9] and list(line.y) == [0.2, 0.8]
     assert list(faces.y) == [0.75, 0.25]
+    line, faces = viz.reliability_figure({"a": ([0.1, 0.5, 0.9], [0.2, 0.5, 0.8], [30, 4, 6])}, fewest=5).data[1:]
+    assert list(line.x) == [0.1, 0.9] and list(faces.y) == [0.75, 0.15], "those in a bin that is left out count"
 
 
 def test_stacked_shares_are_told_apart_by_hatching_too():

@@ -56,6 +56,11 @@ def look(name: str, position: int, colors: Mapping[str, str] | None) -> tuple[st
     return (colors or {}).get(name, BLUE), MARKERS[position % len(MARKERS)]
 
 
+def line_style(name: str) -> str:
+    """Line style of a model: broken for a variant ("attention_cnn@no_attention"), which has its model's colour."""
+    return "--" if "@" in name else "-"
+
+
 def blank(size: tuple[float, float], head_inches: float = 0.62) -> Figure:
     """An empty figure that keeps room for the headline."""
     from matplotlib.figure import Figure
@@ -73,7 +78,7 @@ def titled(size: tuple[float, float], title: str, caption: str) -> tuple[Figure,
 
 
 def headline(figure: Figure, title: str, caption: str) -> None:
-    """Title and, below it, one line that says what is drawn."""
+    """Title and, below it, what is drawn: one line, or more where `blank` left room for them."""
     inch = 1 / figure.get_figheight()
     figure.text(0.02, 1 - 0.12 * inch, title, fontsize=14, fontweight="bold", color=INK, va="top")
     figure.text(0.02, 1 - 0.42 * inch, caption, fontsize=9, color=SOFT, va="top")

@@ -18,6 +18,7 @@ from fer.evaluation.figures.canvas import (
     headline,
     legend_below,
     legend_inches,
+    line_style,
     look,
     subtitle,
 )
@@ -207,7 +208,9 @@ def robustness(
             values = content["accuracy"].get(kind, [])
             x = [0, *content["strengths"]][: len(values) + 1]
             y = [100 * v for v in (content["clean"], *values)]
-            axes.plot(x, y, marker=marker, markersize=4.5, color=color, linewidth=1.6, label=labels[i])
+            axes.plot(
+                x, y, line_style(name), marker=marker, markersize=4.5, color=color, linewidth=1.6, label=labels[i]
+            )
         subtitle(axes, "JPEG" if kind == "jpeg" else kind.replace("_", " ").capitalize())
         grid(axes, "y")
     for axes in panes[len(kinds) :]:

@@ -109,6 +109,10 @@ def per_class(result: ModelResult, split: str = "test") -> Figure:
 def history(result: ModelResult) -> Figure:
     """Loss, accuracy and learning rate over the epochs, with the best epoch marked.
 
+    A net's training loss is what was minimised (smoothed or mixed labels, a teacher, votes), its validation loss one
+    against the labels alone: the pane says that they do not compare. A model with a learning rate of 0 was fitted at
+    once and scored on training faces as they are.
+
     Raises:
         DataError: no history stored.
     """
@@ -125,14 +129,20 @@ def history(result: ModelResult) -> Figure:
     said = (
         f"Best validation accuracy {percent(val[best])} % after epoch {x[best]} of {x[-1]}." if best is not None else ""
     )
-    headline(figure, f"Training of {result.title}", f"{said} Training figures are of augmented faces.".strip())
+    in_steps = any(_number(h.get("lr")) != 0 for h in epochs)
+    if in_steps:
+        said = f"{said} Training figures are of augmented faces.".strip()
+    headline(figure, f"Training of {result.title}", said)
     dots = "o" if len(x) < 4 else None
-    for key, factor in (("loss", 1), ("accuracy", 100)):
+    plain = ("training", "validation")
+    losses = ("Loss (the two do not compare)", "training, as minimised", "validation, labels alone")
+    told = {"loss": losses if in_steps else ("Loss", *plain), "accuracy": ("Accuracy, per cent", *plain)}
+    for key, (title, *sides) in told.items():
         axes = panes[key]
-        for side, color, dash, title in (("train", SOFT, (0, (4, 2)), "training"), ("val", BLUE, "-", "validation")):
-            y = [factor * _number(h.get(f"{side}_{key}")) for h in epochs]
-            axes.plot(x, y, color=color, linestyle=dash, linewidth=1.9, marker=dots, label=title)
-        subtitle(axes, "Loss" if key == "loss" else "Accuracy, per cent")
+        for side, color, dash, label in zip(("train", "val"), (SOFT, BLUE), ((0, (4, 2)), "-"), sides, strict=True):
+            y = [(100 if key == "accuracy" else 1) * _number(h.get(f"{side}_{key}")) for h in epochs]
+            axes.plot(x, y, color=color, linestyle=dash, linewidth=1.9, marker=dots, label=label)
+        subtitle(axes, title)
         axes.legend(frameon=False, fontsize=9)
     if best is not None:
         panes["accuracy"].plot(x[best], 100 * val[best], "o", color=VERMILION, markersize=7, zorder=3)

@@ -122,6 +122,26 @@ def test_risk_coverage_names_what_can_be_answered(stored):
         assert line.get_ydata()[-1] == pytest.approx(100 * (1 - r.scores()["accuracy"]), abs=1e-3)
 
 
+def test_the_share_that_can_be_answered_is_called_optimistic(stored):
+    assert "chosen on these same faces, so the share is optimistic" in texts(figures.risk_coverage_curves(stored))
+
+
+def test_the_losses_of_a_net_are_not_called_one_quantity(stored):
+    r = stored[0]
+    said = texts(figures.history(r))
+    assert "Loss (the two do not compare)" in said and "nats" not in said
+    assert "training, as minimised" in said and "validation, labels alone" in said
+    at_once = [{"epoch": 1, "train_loss": 0.3, "val_loss": 1.1, "train_accuracy": 0.9, "val_accuracy": 0.6, "lr": 0.0}]
+    said = texts(figures.history(ModelResult(r.name, r.title, r.metrics, None, at_once)))
+    assert "minimised" not in said and "augmented" not in said and "do not compare" not in said
+
+
+def test_a_variant_has_a_broken_line(stored):
+    found = [ModelResult(n, n, stored[0].metrics, stored[0].predictions) for n in ("baseline_cnn", "baseline_cnn@run")]
+    _, plain, variant = figures.risk_coverage_curves(found).axes[0].get_lines()
+    assert (plain.get_linestyle(), variant.get_linestyle()) == ("-", "--")
+
+
 def test_cost_panes_are_those_that_were_measured_and_the_front_leaves_out_who_is_beaten(stored):
     figure = figures.accuracy_cost(stored)
     assert [a.get_title("left") for a in figure.axes] == [

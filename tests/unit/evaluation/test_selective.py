@@ -57,6 +57,19 @@ def test_coverage_at_cannot_split_faces_of_equal_confidence():
     assert selective.coverage_at(*case, 2 / 3) == 1.0
 
 
+def test_a_threshold_of_some_faces_is_measured_on_others():
+    chosen_on = binary([0.95, 0.9, 0.8, 0.7, 0.6], [1, 1, 1, 0, 0])
+    others = binary([0.99, 0.85, 0.8, 0.75], [1, 0, 1, 1])
+    threshold = selective.threshold_at(*chosen_on, 0.75)
+    assert threshold == 0.7
+    assert selective.answered_from(*others, threshold) == (1, 0.75)
+    assert selective.answered_from(*others, selective.threshold_at(*chosen_on, 1.0)) == (0.75, pytest.approx(2 / 3))
+    assert selective.answered_from(*chosen_on, threshold)[0] == selective.coverage_at(*chosen_on, 0.75) == 0.8
+    share, right = selective.answered_from(*others, 0.999)
+    assert share == 0 and np.isnan(right)
+    assert selective.threshold_at(*binary([0.9, 0.8], [0, 1]), 0.9) is None
+
+
 @pytest.mark.parametrize("accuracy", [0, -0.1, 1.1, float("nan")])
 def test_an_accuracy_outside_0_to_1_is_refused(accuracy):
     with pytest.raises(ConfigError, match="accuracy must lie"):

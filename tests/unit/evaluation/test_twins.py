@@ -126,7 +126,7 @@ def test_in_words_says_what_was_measured(pair):
     assert f"{100 * effect.difference:+.1f} points (95 % interval {100 * effect.interval.low:+.1f} to" in first
     assert "exact McNemar test p < 0.001), so in this run attention helped." in second
     assert "after Holm's correction" in third and f"{effect.calibration.nll:+.3f} nats" in fourth
-    assert "one seed" in fifth
+    assert fifth == twins.in_words(effect)[4] and fifth.startswith("There are no three seeds")
 
 
 def test_words_for_chance_harm_an_unequal_pair_and_seeds(pair):
@@ -149,6 +149,10 @@ def test_words_for_chance_harm_an_unequal_pair_and_seeds(pair):
         "Over 3 seeds, trained for 20 epochs each, the difference is +2.7 points"
     )
     assert twins.in_words(seeded)[4].endswith("from +1.0 to +4.0.")
+    for left_out in (1, 2):  # the attention net keeps its three runs
+        (fewer,) = twins.attention_effect([pair], seed_rows=rows[:-left_out])
+        assert len(fewer.seeds.seeds) == 3 - left_out
+        assert twins.in_words(fewer)[4].startswith("There are no three seeds that both were trained with")
 
 
 def test_pairs_that_cannot_be_compared_are_refused(pair):
