@@ -56,7 +56,8 @@ def model_comparison(
     if any(r.class_names != names for r in results):
         raise DataError("these models were scored on different classes; they cannot share a figure")
     height = max(3.6, 1.5 + 0.52 * len(results), 1.5 + 0.42 * len(names))
-    figure = blank((10.4, height))
+    width = 10.4
+    figure = blank((width, height + legend_inches([r.title for r in results], width)))
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.15])
     title = results[0].split_title(split)
     headline(figure, f"{len(results)} models on {results[0].metrics['data']['name']}", _caption(results, split))
@@ -98,9 +99,7 @@ def model_comparison(
     right.set_ylim(len(names) - 0.5, -0.5)
     right.set_xlim(max(0, np.floor(values.min() / 10) * 10 - 5), 102)
     subtitle(right, f"F1 per class on {title}, per cent")
-    right.legend(
-        frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.3 / height), ncols=min(len(results), 4)
-    )
+    legend_below(figure, right)
     for axes in (left, right):
         grid(axes, "x")
     return figure
@@ -109,7 +108,10 @@ def model_comparison(
 def _caption(results: Sequence[ModelResult], split: str) -> str:
     text = f"Bars: 95 % bootstrap interval, {results[0].scores(split)['n']:,} faces."
     if split != "val" and any("val" in r.splits for r in results):
-        text += f" Hollow: {results[0].split_title('val')}, on which training chose."
+        home = results[0].metrics["data"]["name"]
+        foreign = any((r.metrics.get("trained") or {}).get("data") not in (None, "", home) for r in results)
+        chose = "on which training chose" + ", of those trained on these data" * foreign
+        text += f" Hollow: {results[0].split_title('val')}, {chose}."
     return text
 
 

@@ -136,6 +136,19 @@ def test_the_losses_of_a_net_are_not_called_one_quantity(stored):
     assert "minimised" not in said and "augmented" not in said and "do not compare" not in said
 
 
+def test_many_long_names_stay_inside_the_comparison(stored):
+    metrics = stored[0].metrics | {"trained": {"data": "elsewhere"}}
+    found = [ModelResult(f"m{i}", f"Net number {i} (without attention)", metrics, None) for i in range(9)]
+    figure = figures.model_comparison(found)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box, whole = legend.get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0
+    assert all(axes.get_position().width > 0.2 for axes in figure.axes), "the panes keep their room"
+    assert "of those trained on these data" in texts(figure)
+    assert "of those trained on these data" not in texts(figures.model_comparison(stored))
+
+
 def test_a_variant_has_a_broken_line(stored):
     found = [ModelResult(n, n, stored[0].metrics, stored[0].predictions) for n in ("baseline_cnn", "baseline_cnn@run")]
     _, plain, variant = figures.risk_coverage_curves(found).axes[0].get_lines()
