@@ -7,6 +7,7 @@ import streamlit as st
 
 from fer import viz
 from fer.evaluation import ModelResult, ablations
+from fer.evaluation.results import weights_of
 from fer.evaluation.seeds import FEWEST, SeedDifference, seed_table
 from fer.evaluation.stored import read_ensembles, read_notes, read_robustness, read_seeds
 from fer.models import MODELS, get_model
@@ -124,9 +125,11 @@ def _table(chosen: Selection) -> None:
         {k: v for k, v in config.items() if k in table},
     )
     notes = stored(read_notes, chosen.root, chosen.data) or {}
-    for result in chosen.results:
-        if note := notes.get((result.metrics.get("checkpoint") or {}).get("sha256", "")):
-            st.caption(f"**{result.title}**: {note}")
+    told = {r.title: notes[sha] for r in chosen.results if (sha := weights_of(r)) in notes}
+    if told:
+        with st.expander("How these were trained, and how often they were scored", icon=":material/info:"):
+            for title, note in told.items():
+                st.caption(f"**{title}**: {note}")
 
 
 def _measured_on(result: ModelResult) -> str:
