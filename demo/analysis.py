@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("fer.demo")
 MOST_CARDS = 40
 DISPLAY_PX = 1280
-SEARCH_PX = 896  # twice as fine as for moving pictures: a group has small faces
+SEARCH_PX = 896  # finer than for moving pictures (320): a group has small faces
 SMALLEST = 32  # of the longest side, times a face
 NO_MODEL = (
     "There is no trained model yet. Train one (python scripts/train.py --model attention_cnn --promote) "
@@ -212,11 +212,14 @@ def open_upload(upload: dict[str, Any] | None, folder: str | Path) -> np.ndarray
         folder: Where uploads lie. A request may name any path, so nothing outside is opened.
 
     Raises:
-        ImageError: nothing uploaded, or no picture; the message names the visitor's file, not the server's.
+        ImageError: nothing uploaded, no longer here, or no picture; the message names the visitor's file, not the
+            server's.
     """
     path = (upload or {}).get("path")
     if not path or not Path(path).resolve().is_relative_to(Path(folder).resolve()):
         raise ImageError("no picture was uploaded; send it as a file")
+    if not Path(path).is_file():
+        raise ImageError("the picture is no longer here: uploads are not kept; choose it again")
     name = (upload or {}).get("orig_name") or "the picture"
     try:
         return read_image(path)

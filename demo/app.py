@@ -1,7 +1,7 @@
 """The Gradio demo: a picture in, every face boxed, named and explained.
 
 python demo/app.py
-python demo/app.py --port 8000 --checkpoint runs/attention_cnn/LATEST
+python demo/app.py --port 8000 --checkpoint runs/attention_cnn/20260131-120000
 python demo/app.py --mcp                    # the endpoints as tools for language models, too
 """
 
@@ -25,13 +25,24 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]  # as a Space, `fer` lies beside th
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 # Gradio summarises its last requests after each one: of ten thousand of them that would cost more than the answer.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
-# A folder for uploads and results that is this process's alone; it is gone when the process ends.
-OWN_FOLDER = Path(tempfile.gettempdir()) / f"fer-demo-{os.getpid()}"
-os.environ.setdefault("GRADIO_TEMP_DIR", str(OWN_FOLDER))
-atexit.register(shutil.rmtree, OWN_FOLDER, ignore_errors=True)
+if not os.environ.get("GRADIO_TEMP_DIR"):
+    # A folder for uploads and results that is this user's and this process's alone; it is gone when the process ends.
+    os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="fer-demo-")
+    atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 
-with contextlib.suppress(ImportError):  # on Hugging Face's ZeroGPU machines this must come before torch
-    import spaces  # noqa: F401
+try:  # on Hugging Face's ZeroGPU machines this must come before torch
+    import spaces
+except ImportError:
+    pass
+else:
+
+    @spaces.GPU
+    def _on_the_gpu() -> None:
+        """Never called: a Space does not start there without such a function, and the nets run on the CPU.
+
+        Whatever one is called with is pickled for another process, which a loaded model cannot be.
+        """
+
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -125,7 +136,8 @@ def build_app(models: Models | None = None, limits: Limits | None = None) -> gr.
 
 
 def _on_leave(request: gr.Request) -> None:
-    """A visitor closed the page: their uploads go, their film is no longer worked on."""
+    """A visitor closed the page: their uploads and results go, their film is no longer worked on."""
+    photo.leave(request.session_hash)
     video.leave(request.session_hash)
     KEPT.left(str(request.session_hash))
 
@@ -153,7 +165,7 @@ def launch_options(limits: Limits | None = None, mcp: bool = False) -> dict[str,
         "footer_links": ["api", "settings"],
         "app_kwargs": {
             "middleware": [Middleware(Gate, limits=limits, kept=KEPT)],
-            "lifespan": sweeper(limits.kept_s),
+            "lifespan": sweeper(limits.kept_s, KEPT),
         },
         "mcp_server": mcp,
     }
@@ -180,6 +192,25 @@ def main(argv: list[str] | None = None) -> int:
     if args.per_minute < 1:
         parser.error(f"--per-minute must be at least 1, got {args.per_minute}")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    _end_as_with_ctrl_c()
+    try:
+        return _serve(args)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _end_as_with_ctrl_c() -> None:
+    """Let SIGTERM, and SIGHUP where there is one, clean up before the process ends."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is None or signal.getsignal(number) is signal.SIG_IGN:  # nohup has it ignored
+            continue
+        with contextlib.suppress(ValueError):  # not in the main thread: then somebody else minds the signals
+            signal.signal(number, signal.default_int_handler)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    """Serve until Ctrl-C, which is raised; returns 2 when it could not start."""
     try:
         models = Models(args.checkpoint)
         limits = Limits(per_minute=args.per_minute, burst=max(Limits.burst, args.per_minute // 3))
@@ -207,12 +238,8 @@ def main(argv: list[str] | None = None) -> int:
     if not models:
         print("no trained model found; the page says how to get one", flush=True)
     models.warm_up()
-    with contextlib.suppress(ValueError):  # not in the main thread: then somebody else minds the signals
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app.block_thread()
-    except KeyboardInterrupt:
-        pass
     finally:
         app.close(verbose=False)
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 import icons
+import marks
 from analysis import Models
 from fer.labels import COLORS, EMOJI, FER7
 from limits import sender_of
@@ -131,4 +132,4 @@ def smoothing_choice(page: str) -> gr.Slider:
 @functools.cache
 def _assets() -> dict[str, Any]:
     emoji = {name: icons.picture(name, EMOJI_PX) for name in EMOJI}
-    return {"emoji": emoji, "colors": dict(COLORS), "usual": list(FER7.names)}
+    return {"emoji": emoji, "colors": dict(COLORS), "usual": list(FER7.names), "unsureBelow": marks.UNSURE_BELOW}

@@ -1,7 +1,8 @@
 """What one visitor may ask of the demo, and the gate that says no politely before any work is done.
 
 The gate stands before Gradio: it counts requests per address, refuses requests whose size is not told or too large,
-and tells `uploads` which file belongs to which visitor. It keeps nothing of what passes through it.
+and tells `uploads` which file belongs to which visitor and whose page is open. It keeps nothing of what passes
+through it.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class Limits:
         waiting: Requests that may wait in the queue, of all visitors. at_once: Pictures looked at side by side.
         per_minute: Requests of one address in the long run. burst: As many may come together.
         frames_per_minute: Frames of a camera of one address; a class of twelve at thirty a second comes from one.
-        kept_mb: Uploads that lie here at one time, of all visitors.
-        kept_s: Results, and uploads whose visitor did not say goodbye, are deleted after this time.
+        kept_mb: Uploads that lie here or are on their way at one time, of all visitors.
+        kept_s: Results, and uploads that no open page shows, are deleted after this time.
     """
 
     upload_mb: int = 64
@@ -150,6 +151,9 @@ class Gate:
         if not kind:
             await self._app(scope, receive, send)
             return
+        if kind == "page":
+            await self._page(scope, receive, send)
+            return
         if kind == "frame":
             await self._frame(scope, receive, send)
             return
@@ -159,32 +163,57 @@ class Gate:
         elif wait_s:
             await _refuse_for_now(send, wait_s)
         elif kind == "tool":
-            # A file comes as text in the request, a third longer than itself.
-            if await self._sized(scope, send, "request", 2 * self._limits.upload_mb):
-                await self._app(scope, receive, send)
+            await self._tool(scope, receive, send)
         elif kind == "cancel":
             await self._cancel(scope, receive, send)
         else:
             await self._upload(scope, receive, send)
 
+    async def _page(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Gradio's page keeps one connection for as long as it is open."""
+        visitor = scope["path"].rstrip("/").rsplit("/", 1)[1]
+        self._kept.opened(visitor)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._kept.closed(visitor)
+
+    async def _tool(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        # A file comes as text in the request, a third longer than itself.
+        size = await self._sized(scope, send, "request", 2 * self._limits.upload_mb)
+        if size is None:
+            return
+        if not await self._reserved(send, size):
+            return
+        # Gradio writes the file to the disk itself, where it lies until it is swept away.
+        asyncio.get_running_loop().call_later(self._limits.kept_s + uploads.SWEEP_S, self._kept.release, size)
+        await self._app(scope, receive, send)
+
+    async def _reserved(self, send: Send, size: int) -> bool:
+        """Whether there is room for a file of so many bytes, which is reserved then; refuses it where not."""
+        if self._kept.reserve(size, self._limits.kept_mb * MB):
+            return True
+        await _refuse_for_now(send, 60.0, "The demo holds as many files as it can")
+        return False
+
     async def _frame(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if not await self._sized(scope, send, "frame", self._limits.json_mb):
+        if await self._sized(scope, send, "frame", self._limits.json_mb) is None:
             return
         if wait_s := self._frames.take(address_of(scope)):
             await _refuse_for_now(send, wait_s)
         else:
             await self._app(scope, receive, send)
 
-    async def _sized(self, scope: MutableMapping[str, Any], send: Send, what: str, most_mb: int) -> bool:
-        """Whether a request tells its size and is small enough; refuses it where not."""
+    async def _sized(self, scope: MutableMapping[str, Any], send: Send, what: str, most_mb: int) -> int | None:
+        """Bytes of a request that tells its size and is small enough; refuses it where not, and gives None."""
         size = dict(scope["headers"]).get(b"content-length", b"")
         if not size.isdigit():
             await _refuse(send, 411, f"Say how long the {what} is (Content-Length).")
         elif int(size) > most_mb * MB:
             await _refuse(send, 413, f"The {what} is too large: at most {most_mb} MB.")
         else:
-            return True
-        return False
+            return int(size)
+        return None
 
     async def _upload(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         size = dict(scope["headers"]).get(b"content-length", b"")
@@ -195,8 +224,7 @@ class Gate:
         if int(size) > most * MB + 64 * 1024:  # the file and what is wrapped around it
             await _refuse(send, 413, f"The file is too large: at most {most} MB are taken.")
             return
-        if self._kept.size() + int(size) > self._limits.kept_mb * MB:
-            await _refuse_for_now(send, 60.0, "The demo holds as many files as it can")
+        if not await self._reserved(send, int(size)):
             return
         answer, status = bytearray(), 0
 
@@ -212,6 +240,7 @@ class Gate:
         finally:
             paths = _json(answer) if status == 200 else None
             self._kept.end([p for p in paths if isinstance(p, str)] if isinstance(paths, list) else [])
+            self._kept.release(int(size))
 
     async def _ask(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, wait_s: float) -> None:
         body = await self._read(receive, send)
@@ -295,10 +324,14 @@ def _names_addresses(question: Any) -> bool:
 
 
 def _kind(scope: MutableMapping[str, Any]) -> str:
-    """ "upload", "frame" of a camera, "ask", "cancel", "tool" (MCP), or nothing for what is not counted."""
-    if scope["type"] != "http" or scope["method"] != "POST":
+    """ "upload", "frame" of a camera, "ask", "cancel", "tool" (MCP), "page", or nothing for what is let through."""
+    if scope["type"] != "http":
         return ""
     path = scope["path"].rstrip("/")
+    if scope["method"] == "GET" and "/gradio_api/heartbeat/" in path:
+        return "page"
+    if scope["method"] != "POST":
+        return ""
     if path.endswith(("/upload", "/process_recording")):
         return "upload"
     if path.endswith("/component_server"):

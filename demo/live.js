@@ -4,9 +4,8 @@ function liveView(root) {
   const $ = (name) => root.querySelector(`.lv-${name}`);
   const SECONDS = 30;
   const RATE_HZ = 10;
-  const NOT_SURE = 0.45;
   const MINI_PX = 92; // room for the bars beside a face
-  let tools = { emoji: {}, colors: {} };
+  let tools = { emoji: {}, colors: {}, unsureBelow: 0 };
   let labels = [];
   let chosen = null; // number of a face
   let drawn = 0;
@@ -110,7 +109,7 @@ function liveView(root) {
       image.src = tools.emoji[name];
     }
     $("label").textContent = face ? face.label : "Nobody yet";
-    $("sure").textContent = face ? share(p) + (p < NOT_SURE ? ", not sure" : "") + (face.calibrated ? ", calibrated" : "") : "";
+    $("sure").textContent = face ? share(p) + (p < tools.unsureBelow ? ", not sure" : "") + (face.calibrated ? ", calibrated" : "") : "";
     [...$("bars").children].forEach((line, i) => {
       line.classList.toggle("lv-first", Boolean(face) && labels[i] === face.label);
       line.querySelector(".lv-fill").style.transform = `scaleX(${face ? face.probs[i] : 0})`;

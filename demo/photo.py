@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import shutil
+import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-try:  # on Hugging Face's ZeroGPU machines only
-    import spaces
-except ImportError:
-    spaces = None
-
 import gradio as gr
 from gradio.utils import get_upload_folder
+from PIL import Image
 
 import cards
 import compare
@@ -50,9 +49,9 @@ SCROLL = """
 }
 """
 
-
-if spaces is not None:
-    find_faces = spaces.GPU(find_faces)
+# Of each visitor who is here, by Gradio's session_hash: the folder of the picture with boxes that they see.
+_shown: dict[str, Path | None] = {}
+_lock = threading.Lock()
 
 
 def build(models: Models) -> None:
@@ -92,7 +91,6 @@ def build(models: Models) -> None:
                 interactive=False,
                 visible=False,
                 buttons=["download", "fullscreen"],
-                format="jpeg",
                 elem_id="fer-boxed",
             )
             with gr.Row(visible=False) as look:
@@ -102,14 +100,18 @@ def build(models: Models) -> None:
 
     shown = [status, take_whole, boxed, look, method, faces, whole, facts]
 
-    def on_picture(upload: dict | None, model: str | None, method: str | None, every: bool) -> dict:
-        return _show(models, shown, upload, model, method, whole=False, every=bool(every))
+    def on_picture(
+        upload: dict | None, model: str | None, method: str | None, every: bool, request: gr.Request
+    ) -> dict:
+        return _show(models, shown, str(request.session_hash), upload, model, method, whole=False, every=bool(every))
 
-    def on_choice(upload: dict | None, model: str | None, method: str | None, every: bool, whole: bool) -> dict:
-        return _show(models, shown, upload, model, method, bool(whole), bool(every))
+    def on_choice(
+        upload: dict | None, model: str | None, method: str | None, every: bool, whole: bool, request: gr.Request
+    ) -> dict:
+        return _show(models, shown, str(request.session_hash), upload, model, method, bool(whole), bool(every))
 
-    def on_whole(upload: dict | None, model: str | None, method: str | None, every: bool) -> dict:
-        return _show(models, shown, upload, model, method, whole=True, every=bool(every))
+    def on_whole(upload: dict | None, model: str | None, method: str | None, every: bool, request: gr.Request) -> dict:
+        return _show(models, shown, str(request.session_hash), upload, model, method, whole=True, every=bool(every))
 
     # preprocess=False hands over the file itself: fer.images opens it and says what is wrong with it.
     quiet: dict[str, Any] = {
@@ -128,6 +130,29 @@ def build(models: Models) -> None:
     take_whole.click(on_whole, asked, **quiet)
     opacity.change(None, [opacity], js="(v) => { document.documentElement.style.setProperty('--fer-opacity', v); }")
     _api(models)
+
+
+def leave(session: str | None) -> None:
+    """A visitor closed the page or asks anew: the picture with boxes is deleted."""
+    with _lock:
+        folder = _shown.pop(session or "", None)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(boxed: np.ndarray, session: str) -> str | None:
+    """A file for Gradio to hand out, which goes with the visitor; None where they have left meanwhile."""
+    folder = Path(tempfile.mkdtemp(prefix="photo-", dir=get_upload_folder()))
+    path = folder / "faces.jpg"
+    Image.fromarray(boxed).save(path)
+    with _lock:
+        here = session in _shown
+        old = _shown[session] if here else folder
+        if here:
+            _shown[session] = folder
+    if old:
+        shutil.rmtree(old, ignore_errors=True)
+    return str(path) if here else None
 
 
 def _examples(picture: gr.Image) -> None:
@@ -161,6 +186,7 @@ def _facts(models: Models, name: str | None) -> str:
 def _show(
     models: Models,
     shown: list,
+    session: str,
     upload: dict | None,
     model: str | None,
     method: str | None,
@@ -177,8 +203,10 @@ def _show(
         whole_box: whole,
         facts: _facts(models, model),
     }
+    leave(session)
     if not upload:
         return cleared | {status: cards.EMPTY, whole_box: False}
+    _shown.setdefault(session, None)
     try:
         image, predictor = open_upload(upload, get_upload_folder()), models.predictor(model)
         results = find_faces(image, predictor, whole)
@@ -187,6 +215,9 @@ def _show(
         sets = models.sets(model)
         seen, possible, used = look_closer(image, results, predictor, method or "auto", whole, sets)
         opinions = compare.ask_all(models, [face.crop for face in seen]) if every else []
+        drawn = None
+        if not whole:
+            drawn = _write(shrink(draw_faces(image, results, numbers=len(results) > 1)), session)
     except FerError as e:
         gr.Warning(str(e), title="This did not work")
         return cleared | {status: cards.message(str(e), "problem")}
@@ -197,7 +228,7 @@ def _show(
     count = "1 face" if len(results) == 1 else f"{len(results)} faces"
     return cleared | {
         status: cards.message(f"{count} found" if not whole else "The whole picture, taken as one face"),
-        boxed: gr.update(value=shrink(draw_faces(image, results, numbers=len(results) > 1)), visible=not whole),
+        boxed: gr.update(value=drawn, visible=not whole),
         look: gr.update(visible=bool(possible)),
         methods: gr.update(choices=possible, value=used),
         faces: "".join(

@@ -1,5 +1,7 @@
 """Uploads are deleted as soon as nobody needs them: a program's with its answer, a visitor's when they leave.
 
+What nobody let go of is deleted by its age, unless a page that is still open shows it.
+
 Gradio names an upload after its content, so two visitors who send the same picture share one file. It is therefore
 counted how often each file was sent, and it goes when as many are done with it.
 """
@@ -22,6 +24,8 @@ import gradio as gr
 from gradio.context import LocalContext
 from gradio.utils import get_upload_folder
 
+SWEEP_S = 60.0
+
 
 class Uploads:
     """Who holds which upload.
@@ -32,13 +36,16 @@ class Uploads:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._arriving = 0
+        self._reserved = 0
         self._held: Counter[str] = Counter()
         self._nobodys: Counter[str] = Counter()
         self._visitors: dict[str, dict[int, str]] = {}
+        self._pages: Counter[str] = Counter()  # open ones, by visitor
         self._events: dict[str, list[str]] = {}  # of programs: request -> its files, until it has ended
         self._over: deque[str] = deque(maxlen=4096)  # requests that ended lately
         self._free: set[str] = set()
         self._gradios: set[str] = set()
+        self._file_sets: list[set[str]] = []
         self._examples: set[str] = set()
 
     def __len__(self) -> int:
@@ -46,15 +53,26 @@ class Uploads:
         with self._lock:
             return len(self._held)
 
-    def size(self) -> int:
-        """Bytes of the files that somebody holds."""
+    def reserve(self, size: int, most: int) -> bool:
+        """Make room for bytes that are on their way, until `release`.
+
+        Returns:
+            False where they and all files that somebody holds, or is about to, are more than `most` bytes.
+        """
         with self._lock:
-            paths = list(self._held)
-        total = 0
-        for path in paths:
-            with contextlib.suppress(OSError):
-                total += os.path.getsize(path)
-        return total
+            total = self._reserved + size
+            for path in self._held:
+                with contextlib.suppress(OSError):
+                    total += os.path.getsize(path)
+            if total > most:
+                return False
+            self._reserved += size
+            return True
+
+    def release(self, size: int) -> None:
+        """Give back what was reserved: the bytes are here and held, or gone."""
+        with self._lock:
+            self._reserved -= size
 
     def begin(self) -> None:
         """An upload is on its way: until it is there, nothing is deleted, for it may be the same file."""
@@ -100,6 +118,40 @@ class Uploads:
                 self._visitors[visitor] = mine
             self._nobodys += Counter()  # forget those at 0
             self._delete_free()
+
+    def opened(self, visitor: str) -> None:
+        """A visitor's page has connected: what it shows is spared until `closed`."""
+        with self._lock:
+            self._pages[visitor] += 1
+
+    def closed(self, visitor: str) -> None:
+        """The connection has ended."""
+        with self._lock:
+            self._pages[visitor] -= 1
+            self._pages += Counter()
+
+    def all_closed(self) -> None:
+        """The server ends."""
+        with self._lock:
+            self._pages.clear()
+
+    def spared(self) -> set[str]:
+        """Files that open pages show: they are not too old."""
+        with self._lock:
+            return {path for visitor in self._pages for path in self._visitors.get(visitor, {}).values()}
+
+    def forget_deleted(self) -> None:
+        """Files that were deleted by their age are nobody's any more."""
+        for files in self._file_sets:
+            files -= {path for path in files if not os.path.exists(path)}
+        with self._lock:
+            gone = {path for path in self._held if not os.path.exists(path)}
+            for path in gone:
+                del self._held[path]
+                self._nobodys.pop(path, None)
+            left = {v: {c: p for c, p in mine.items() if p not in gone} for v, mine in self._visitors.items()}
+            self._visitors = {visitor: mine for visitor, mine in left.items() if mine}
+            self._events = {e: [p for p in files if p not in gone] for e, files in self._events.items()}
 
     def left(self, visitor: str) -> None:
         """A visitor has closed the page.
@@ -165,8 +217,8 @@ class Uploads:
 
     def release_with_answers(self, blocks: gr.Blocks) -> None:
         """Let every public endpoint of an app let go of its uploads when it has answered."""
-        _steady(blocks)
-        self._gradios = blocks.upload_file_set
+        _steady(blocks, self.spared)
+        self._gradios, self._file_sets = blocks.upload_file_set, blocks.temp_file_sets
         self._examples = examples_of(blocks)
         for fn in blocks.fns.values():
             if fn.api_visibility == "public" and fn.fn is not None:
@@ -213,15 +265,24 @@ class Uploads:
 
 
 class Steady(set[str]):
-    """A set that may change while somebody goes through it: they see it as it was when they began."""
+    """A set that may change while somebody goes through it: they see it as it was when they began.
+
+    Args:
+        files: Its members.
+        spared: Gives those that are passed over.
+    """
+
+    def __init__(self, files: Iterable[str], spared: Callable[[], set[str]]) -> None:
+        super().__init__(files)
+        self._spared = spared
 
     def __iter__(self) -> Iterator[str]:
-        return iter(frozenset(self))  # made without asking this method, and in one step
+        return iter(frozenset(self) - self._spared())  # made without asking this method, and in one step
 
 
-def _steady(blocks: gr.Blocks) -> None:
+def _steady(blocks: gr.Blocks, spared: Callable[[], set[str]]) -> None:
     """Gradio's clean-up goes through its sets of files in a thread and fails for good where a request changes them."""
-    steady = {id(files): Steady(files) for files in blocks.temp_file_sets}
+    steady = {id(files): Steady(files, spared) for files in blocks.temp_file_sets}
     blocks.temp_file_sets = [steady[id(files)] for files in blocks.temp_file_sets]
     blocks.upload_file_set = steady[id(blocks.upload_file_set)]
     for block in blocks.blocks.values():
@@ -251,7 +312,7 @@ def sweep(folder: Path, older_than_s: float, keep: Iterable[str] = ()) -> int:
     Gradio deletes its own files by age; this finds those it does not count, as the ones that an MCP client sends.
 
     Args:
-        keep: Files that stay, as the examples of the page.
+        keep: Files that stay, as the examples of the page and what open pages show.
 
     Returns:
         Files deleted.
@@ -270,7 +331,7 @@ def sweep(folder: Path, older_than_s: float, keep: Iterable[str] = ()) -> int:
     return count
 
 
-def sweeper(older_than_s: float, every_s: float = 60.0) -> Callable[[Any], Any]:
+def sweeper(older_than_s: float, kept: Uploads, every_s: float = SWEEP_S) -> Callable[[Any], Any]:
     """A lifespan (an asynchronous context manager) for the server: sweeps Gradio's folder as long as it runs."""
 
     @contextlib.asynccontextmanager
@@ -278,14 +339,16 @@ def sweeper(older_than_s: float, every_s: float = 60.0) -> Callable[[Any], Any]:
         async def work() -> None:
             while True:
                 await asyncio.sleep(every_s)
-                keep = examples_of(server.get_blocks())
+                keep = examples_of(server.get_blocks()) | kept.spared()
                 await asyncio.to_thread(sweep, Path(get_upload_folder()), older_than_s, keep)
+                await asyncio.to_thread(kept.forget_deleted)
 
         task = asyncio.create_task(work())
         try:
             yield
         finally:
             task.cancel()
+            kept.all_closed()  # Gradio deletes its files now, and none is to be spared
 
     return lifespan
 

@@ -122,10 +122,12 @@ def stop(session: str | None) -> None:
 
 
 def leave(session: str | None) -> None:
-    """A visitor closed the page or has no more use for their last film: nothing of it is kept."""
-    stop(session)
+    """A visitor closed the page or has no more use for their last film: nothing of it is kept, nor worked on."""
     with _lock:
+        job = _running.pop(session or "", None)
         folder = _shown.pop(session or "", None)
+    if job:
+        job.discard()
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -150,7 +152,7 @@ def _show(
     if not upload:
         yield _cleared(shown, cards.message("Choose a film first."))
         return
-    job = None
+    job, kept = None, False
     leave(session)
     try:
         source, name = find_upload(upload, get_upload_folder())
@@ -161,20 +163,32 @@ def _show(
             _running[session] = job
         yield _cleared(shown, _progress(job), running=True)
         while not job.wait(POLL_S):
+            if not _wanted(session, job):
+                return
             yield {shown[0]: _progress(job)}
-        if job.result:
-            with _lock:
-                _shown[session] = job.result.film.parent
+        with _lock:
+            if _running.get(session) is not job:
+                return
+            if job.result:
+                _shown[session], kept = job.result.film.parent, True
         yield _done(shown, job.result)
     except Exception as e:  # the outer edge: a visitor never sees a traceback
-        yield _cleared(shown, cards.message(message_of(e, OOPS), "problem"))
+        text = message_of(e, OOPS)
+        if job is None or _wanted(session, job):
+            yield _cleared(shown, cards.message(text, "problem"))
     finally:  # also when Gradio closes the generator because the visitor is gone
         if job:
-            if _shown.get(session) is None:
+            if not kept:
                 job.discard()
             with _lock:
                 if _running.get(session) is job:
                     del _running[session]
+
+
+def _wanted(session: str, job: Job) -> bool:
+    """Whether a visitor still waits for a film: they may have left, or chosen another."""
+    with _lock:
+        return _running.get(session) is job
 
 
 def _done(shown: list, result: Result | None) -> dict[Any, Any]:

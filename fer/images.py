@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import logging
 import struct
 import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fer.errors import ImageError
 from fer.files import replacing
@@ -25,7 +24,16 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
 _READS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 _BROKEN = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
-_log = logging.getLogger(__name__)
+# How a picture has to be turned for each value of EXIF's Orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_image(source: ImageSource) -> np.ndarray:
@@ -127,13 +135,21 @@ def _from_pil(picture: Image.Image, what: str) -> np.ndarray:
     except (*_BROKEN, Image.DecompressionBombError, MemoryError) as e:
         raise ImageError(f"{what}: truncated or damaged picture ({_reason(e)})") from e
     try:
-        picture = ImageOps.exif_transpose(picture)
-    except _BROKEN as e:  # a picture with a broken EXIF block is still a picture
-        _log.warning("%s: EXIF block cannot be read, orientation left as it is (%s)", what, e)
-    try:
-        return _to_rgb(picture)
+        return _to_rgb(_upright(picture))
     except (*_BROKEN, MemoryError) as e:
         raise ImageError(f"{what}: colour mode {picture.mode} cannot be converted ({_reason(e)})") from e
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF block says.
+
+    `ImageOps.exif_transpose` would write the block again, and fails where any other tag in it is damaged.
+    """
+    try:
+        turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except _BROKEN:  # a picture with a broken EXIF block is still a picture
+        return picture
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _to_rgb(picture: Image.Image) -> np.ndarray:

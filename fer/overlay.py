@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _PLAIN = "#FFFFFF"
 _LEAST_PX_WITH_BARS = 64
+_MOST_EMOJI_PX = 512  # as far as `emoji_picture` goes
 
 
 def draw_faces(image: np.ndarray, results: Sequence[FaceResult | Face], numbers: bool = False) -> np.ndarray:
@@ -99,7 +100,7 @@ def _bars(drawn: np.ndarray, face: LiveFace, box: Box) -> None:
     panel[:] = panel // 3
     for i, name in enumerate(face.labels.names):
         part = panel[i * row : (i + 1) * row]
-        tile = emoji_picture(name, min(row - gap, 512))[: len(part), : part.shape[1]]
+        tile = emoji_picture(name, min(row - gap, _MOST_EMOJI_PX))[: len(part), : part.shape[1]]
         clear = tile[..., 3:].astype(np.float32) / 255
         under = part[: tile.shape[0], : tile.shape[1]]
         under[:] = (tile[..., :3] * clear + under * (1 - clear)).astype(np.uint8)
@@ -115,7 +116,9 @@ def _color(result: FaceResult | Face) -> str:
 def _tag(picture: Image.Image, result: FaceResult, thick: int, before: str = "") -> None:
     """The label: above the box where there is room, else inside its upper edge; never outside the picture."""
     left, top, right, _ = result.box
-    high = int(np.clip((right - left) * 0.16, max(picture.height * 0.026, 11), max(picture.height * 0.06, 12)))
+    side = min(picture.height, 2 * picture.width)  # beside a tall strip, a share of its height would be wider than it
+    high = int(np.clip((right - left) * 0.16, max(side * 0.026, 11), max(side * 0.06, 12)))
+    high = min(high, _MOST_EMOJI_PX)
     text = f"{before}{result.label} {result.confidence:.0%}"
     font = ImageFont.load_default(size=high * 0.8)
     emoji = _emoji(result.label, high)

@@ -304,6 +304,7 @@ def one(
             say(f"{job.model}: no unfinished run in {args.out / job.model}; starting anew")
         if budget_s is not None and earlier:
             job = as_begun(earlier, job)
+            say(f"{job.model}: {folder} goes on to the end of its {job.recipe.epochs} epochs, whatever the budget")
         elif budget_s is not None:
             asked, ensemble = job.recipe.epochs, job.recipe.snapshots
             job, seconds = shortened(job, data, budget_s, args.device, args.amp, open_data, votes)

@@ -7,6 +7,7 @@ const $ = (id) => document.getElementById(id);
 const LONGEST_PHOTO_PX = 1280;
 const LONGEST_FRAME_PX = 640;
 const FIND_EVERY_MS = 250;
+const UNSURE_BELOW = 0.5; // as in ../marks.py
 // The largest faces are read: as many as a slow device can follow, and as a photo's reading takes a moment for.
 const MOST_IN_CAMERA = 6;
 const MOST_IN_PHOTO = 40;
@@ -89,7 +90,7 @@ function showReading(face) {
   const name = face ? state.about.labels[face.shown] : "neutral";
   if (!$("emoji").src.endsWith(`/${name}.png`)) $("emoji").src = `emoji/${name}.png`;
   $("label").textContent = face ? name : "Nobody yet";
-  $("share").textContent = face ? percent(face.probs[face.shown]) + (face.probs[face.shown] < 0.45 ? ", not sure" : "") : "";
+  $("share").textContent = face ? percent(face.probs[face.shown]) + (face.probs[face.shown] < UNSURE_BELOW ? ", not sure" : "") : "";
   speak(face ? name : "");
 }
 

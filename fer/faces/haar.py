@@ -3,7 +3,8 @@
 Two steps. The *search* runs the frontal and profile cascades with loose settings over a reduced frame and gathers
 candidates. The *trial* cuts each candidate out at a fixed size, lets every cascade vote on it at many scales and turns
 the votes into one score, so that a score means the same for a small face as for a large one, and a texture that fools
-one cascade is voted down by the others. Eyes add to the score; sunglasses only forgo the gain.
+one cascade is voted down by the others. Eyes that are found add to the score. Dark glasses cost more than that gain:
+the frontal cascades look for the eyes, too, and a face behind them may be missed.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer.errors import ConfigError
+from fer.errors import ConfigError, unknown_name
 from fer.faces import DETECTORS, crop, detect
 from fer.images import read_image
 from fer.inference.neutral import NeutralCollector, NeutralOffset
@@ -65,7 +65,10 @@ class LiveOptions:
             raise ConfigError(
                 f"detect_every and most_classified must be at least 1, got {self.detect_every}, {self.most_classified}"
             )
+        if self.detector not in DETECTORS:
+            raise unknown_name("detector", self.detector, DETECTORS)
         check_smoothing(self.time_constant_s, self.hysteresis)
+        Timeline(self.timeline_s)  # refuses an impossible one
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,14 +165,11 @@ class LivePipeline:
     """
 
     def __init__(self, model: str | Path | Predictor = LIVE_MODEL, options: LiveOptions | None = None):
-        from fer.errors import unknown_name
         from fer.inference.predictor import load
 
         self.predictor = load(model, backend="fastest") if isinstance(model, (str, Path)) else model
         self.labels = self.predictor.labels
         self._options = options or LiveOptions()
-        if self._options.detector not in DETECTORS:
-            raise unknown_name("detector", self._options.detector, DETECTORS)
         self._lock = threading.Lock()
         self._newest_s = -np.inf
         self.reset()
@@ -189,11 +189,15 @@ class LivePipeline:
     def configure(self, **changes: Any) -> None:
         """Change settings while the stream runs, for example `configure(time_constant_s=0.5)`.
 
+        They hold from the next frame on. A longer timeline fills up; what it has forgotten does not come back.
+
         Raises:
             ConfigError: an impossible value.
         """
         with self._lock:
             self._options = replace(self._options, **changes)
+            self._tracker.options = self._options.tracker
+            self.timeline.seconds = self._options.timeline_s
             for person in self._people.values():
                 person.smoother.time_constant_s = self._options.time_constant_s
                 person.smoother.hysteresis = self._options.hysteresis

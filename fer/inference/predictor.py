@@ -129,11 +129,17 @@ def _onnx_int8(folder: Path, device: str, threads: int | None) -> Predictor:
     return _onnx(folder, device, threads, "int8")
 
 
-def _auto(folder: Path, device: str, threads: int | None) -> Predictor:
-    if device == "auto":
-        from fer.device import pick_device
+def _found(device: str) -> str:
+    """The device that "auto" stands for on this machine; any other name as it is."""
+    if device != "auto":
+        return device
+    from fer.device import pick_device
 
-        device = pick_device(device).type
+    return pick_device(device).type
+
+
+def _auto(folder: Path, device: str, threads: int | None) -> Predictor:
+    device = _found(device)
     if device != "cpu" or checkpoint.read_manifest(folder).classical:
         return _torch(folder, device, threads)
     from fer.inference.onnx import load_onnx
@@ -150,6 +156,7 @@ def _fastest(folder: Path, device: str, threads: int | None) -> Predictor:
     """The 8-bit file where one is there, on the CPU; else as "auto"."""
     from fer import export
 
+    device = _found(device)
     if device == "cpu" and (folder / export.file_name(export.INT8)).is_file():
         try:
             return _onnx_int8(folder, device, threads)
@@ -177,7 +184,8 @@ def load(
     Args:
         name_or_path: Name from `fer.list_models()` with a checkpoint, path of a checkpoint, or "hf:NAME/repo" on the
             Hugging Face Hub, with "@revision" behind it for a branch, tag or commit.
-        device: cpu (default), cuda, mps or auto. `hog_svm` always runs on the CPU.
+        device: cpu (default), cuda, mps or auto (an accelerator where there is one, else the CPU). `hog_svm` always
+            runs on the CPU.
         backend: "torch" (`hog_svm`: scikit-learn), "onnx" (ONNX Runtime on the CPU, probabilities within 1e-4 of
             torch's; the export is made and cached on first use), "onnx-int8" (a bundled export; faster still, at most
             0.3 points of accuracy lost on validation) or "auto": "onnx" on the CPU for bundled and published models and

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 import json
+import os
+import pickle
 import shutil
+import signal
+import stat
+import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 import numpy as np
@@ -208,13 +215,13 @@ def page(demo, trained, monkeypatch):
     warnings: list[str] = []
     monkeypatch.setattr(demo["photo"].gr, "Warning", lambda text, **_: warnings.append(text))
 
-    def show(path, model="attention_cnn", method=None, whole=False, every=False):
+    def show(path, model="attention_cnn", method=None, whole=False, every=False, session="anna"):
         upload = None
         if path is not None:
             upload = {"path": str(trained / "uploads" / Path(path).name), "orig_name": Path(path).name}
             (trained / "uploads").mkdir(exist_ok=True)
             shutil.copyfile(path, upload["path"])
-        out = demo["photo"]._show(models, components, upload, model, method, whole, every)
+        out = demo["photo"]._show(models, components, session, upload, model, method, whole, every)
         return {name: out.get(c) for name, c in zip(names, components, strict=True)} | {"warnings": list(warnings)}
 
     return show
@@ -235,10 +242,31 @@ def test_a_face_gets_a_card_with_seven_bars_a_crop_and_a_heat_map(page):
         "layer_cam",
         "integrated_gradients",
     ]
-    boxed = out["boxed"]["value"]
-    assert out["boxed"]["visible"] and isinstance(boxed, np.ndarray) and boxed.dtype == np.uint8
-    with Image.open(ONE) as picture:
-        assert not np.array_equal(boxed, np.asarray(picture)), "the box is drawn"
+    with Image.open(out["boxed"]["value"]) as boxed, Image.open(ONE) as picture:
+        assert out["boxed"]["visible"] and boxed.format == "JPEG" and boxed.size == picture.size
+        difference = np.abs(np.asarray(boxed).astype(int) - np.asarray(picture)).max(axis=2)
+        assert 0.01 < (difference > 60).mean() < 0.2, "the box is drawn"
+
+
+def test_the_picture_with_boxes_goes_when_it_is_replaced_or_cleared_and_with_the_visitor(page, demo, trained):
+    first = Path(page(ONE)["boxed"]["value"])
+    others = Path(page(ONE, session="ben")["boxed"]["value"])
+    second = Path(page(ONE, model="baseline_cnn")["boxed"]["value"])
+    assert second.is_file() and not first.parent.exists()
+    page(None)
+    assert not second.parent.exists()
+    third = Path(page(ONE)["boxed"]["value"])
+    demo["photo"].leave("anna")
+    assert not third.parent.exists() and others.is_file()
+    demo["photo"].leave("ben")
+    assert list((trained / "uploads").glob("photo-*")) == [] and demo["photo"]._shown == {}
+
+
+def test_who_leaves_while_a_picture_is_looked_at_leaves_no_picture_with_boxes(page, demo, trained, monkeypatch):
+    draw = demo["photo"].draw_faces
+    monkeypatch.setattr(demo["photo"], "draw_faces", lambda *a, **k: demo["photo"].leave("anna") or draw(*a, **k))
+    assert page(ONE)["boxed"]["value"] is None
+    assert list((trained / "uploads").glob("photo-*")) == [] and demo["photo"]._shown == {}
 
 
 def test_the_method_follows_the_model(page):
@@ -267,6 +295,31 @@ def test_a_fault_of_ours_is_logged_and_admitted(page, demo, monkeypatch, caplog)
     monkeypatch.setattr(demo["photo"], "find_faces", lambda *_: 1 / 0)
     out = page(ONE)
     assert demo["cards"].OOPS in out["status"] and "ZeroDivisionError" in caplog.text
+
+
+def test_on_zero_gpu_a_space_can_start_and_no_model_is_handed_to_another_process(demo, page, trained, monkeypatch):
+    stub, decorated = ModuleType("spaces"), []
+
+    def gpu(task):
+        decorated.append(task)
+
+        @functools.wraps(task)
+        def in_a_worker(*args, **options):
+            pickle.dumps((args, options))
+            return task(*args, **options)
+
+        return in_a_worker
+
+    stub.GPU = gpu
+    monkeypatch.setitem(sys.modules, "spaces", stub)
+    for name in ("app", "photo"):
+        monkeypatch.delitem(sys.modules, name)
+    photo = importlib.import_module("app").photo
+    assert decorated and photo is not demo["photo"], "a Space is refused without such a function"
+    with pytest.raises(TypeError, match="pickle"):
+        pickle.dumps(demo["analysis"].Models().predictor(None))
+    monkeypatch.setitem(demo, "photo", photo)
+    assert "1 face found" in page(ONE)["status"]
 
 
 def test_clearing_the_picture_clears_the_page(page):
@@ -375,6 +428,40 @@ def test_an_impossible_port_is_told_in_words(demo, port, capsys):
     with pytest.raises(SystemExit) as ended:
         demo["app"].main(["--port", port])
     assert ended.value.code == 2 and "--port must be 1..65535" in capsys.readouterr().err
+
+
+ENDS = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+import app
+folder = os.environ["GRADIO_TEMP_DIR"]
+def launch(*args, **options):
+    os.makedirs(folder, exist_ok=True)
+    open(os.path.join(folder, "upload.jpg"), "w").close()
+    print(folder, oct(os.stat(folder).st_mode), flush=True)
+    os.kill(os.getpid(), int(sys.argv[2]))
+    time.sleep(60)
+app.gr.Blocks.launch = launch
+sys.exit(app.main([]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_the_folder_of_uploads_is_private_and_goes_however_the_process_is_ended(name, tmp_path):
+    env = {k: v for k, v in os.environ.items() if k != "GRADIO_TEMP_DIR"}
+    env |= {"FER_CHECKPOINTS": str(tmp_path / "none"), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", ENDS, str(ROOT / "demo"), str(int(getattr(signal, name)))]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240)
+    folder, mode = done.stdout.split()
+    assert done.returncode == 0, done.stderr
+    assert not Path(folder).exists() and Path(folder).parent == tmp_path
+    assert stat.S_IMODE(int(mode, 8)) == 0o700
+
+
+def test_an_upload_that_was_deleted_is_told_as_what_it_is(demo, tmp_path):
+    with pytest.raises(ImageError, match=r"no longer here.*choose it again"):
+        demo["analysis"].open_upload({"path": str(tmp_path / "gone.jpg"), "orig_name": "gone.jpg"}, tmp_path)
 
 
 def test_uploads_outside_the_folder_are_refused(demo, tmp_path):

@@ -205,6 +205,56 @@ def test_files_of_all_visitors_together_have_a_limit(demo, knock, tmp_path):
     assert status == 503 and headers[b"retry-after"] == b"60" and b"as many files as it can" in text
 
 
+def test_uploads_that_arrive_together_do_not_pass_the_limit(demo, knock):
+    answers = []
+
+    class Slow(Inside):
+        async def __call__(self, scope, receive, send):
+            if not answers:  # the first one is on its way as the second knocks
+                answers.append(None)
+                other = threading.Thread(target=lambda: answers.append(knock(gate, "/gradio_api/upload", b"x" * 2**20)))
+                other.start()
+                await asyncio.to_thread(other.join)
+            await super().__call__(scope, receive, send)
+
+    inside = Slow()
+    gate = gate_of(demo, inside, kept_mb=1)
+    assert knock(gate, "/gradio_api/upload", b"x" * 2**19)[0] == 200
+    status, _, text = answers[1]
+    assert status == 503 and b"as many files as it can" in text
+    assert len(inside.seen) == 1
+    assert knock(gate, "/gradio_api/upload", b"x" * 2**20)[0] == 200, "nothing was kept of the first"
+
+
+def test_files_of_tools_count_until_they_are_swept_away(demo, knock, monkeypatch):
+    monkeypatch.setattr(demo.uploads, "SWEEP_S", 0.0)
+    inside = Inside()
+    later = []
+    monkeypatch.setattr(asyncio.BaseEventLoop, "call_later", lambda loop, *given, **_: later.append(given))
+    gate = gate_of(demo, inside, kept_mb=1, kept_s=900)
+    assert knock(gate, "/gradio_api/mcp/", b"x" * 2**19)[0] == 200
+    for path in ("/gradio_api/mcp/", "/gradio_api/upload"):
+        status, _, text = knock(gate, path, b"x" * (2**19 + 1))
+        assert status == 503 and b"as many files as it can" in text
+    assert len(inside.seen) == 1
+    ((delay, release, *args),) = later
+    release(*args)
+    assert delay == 900 and knock(gate, "/gradio_api/upload", b"x" * 2**20)[0] == 200
+
+
+def test_a_page_is_open_as_long_as_its_connection(demo, knock):
+    seen = []
+
+    class Page(Inside):
+        async def __call__(self, scope, receive, send):
+            seen.append(dict(gate._kept._pages))
+            await super().__call__(scope, receive, send)
+
+    gate = gate_of(demo, Page())
+    assert knock(gate, "/gradio_api/heartbeat/anna", method="GET")[0] == 200
+    assert seen == [{"anna": 1}] and not gate._kept._pages
+
+
 # --- the whole --------------------------------------------------------------------------------------------------------
 
 
@@ -322,6 +372,33 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back(running):
     assert [r.status_code for r in replies] == [200, 200, 503]
     assert int(replies[2].headers["retry-after"]) <= 10 and "try again" in replies[2].json()["detail"]
     assert httpx.get(address, timeout=60).status_code == 200, "the page can still be opened"
+
+
+def test_a_visitors_files_stay_while_the_page_is_open_and_go_with_it(demo, running):
+    """As a page does it: a connection for as long as it is open, an upload, a question."""
+    address, _ = running()
+    url, kept = address.rstrip("/") + "/gradio_api", demo.uploads.KEPT
+    config = httpx.get(f"{address}config", timeout=60).json()
+    ids = {c["props"].get("elem_id"): c["id"] for c in config["components"]}
+    dependency = next(d for d in config["dependencies"] if [ids["fer-picture"], "change"] in d["targets"])
+    with httpx.stream("GET", f"{url}/heartbeat/anna", timeout=60) as page:
+        beats = page.iter_lines()
+        assert "ALIVE" in next(beats)
+        (upload,) = httpx.post(f"{url}/upload", files={"files": ("mine.jpg", ONE.read_bytes() + b"x")}).json()
+        data = [{"path": upload, "meta": {"_type": "gradio.FileData"}}, "baseline_cnn", None, False]
+        question = {"data": data, "fn_index": dependency["id"], "session_hash": "anna"}
+        assert httpx.post(f"{url}/queue/join", json=question, timeout=60).status_code == 200
+        with httpx.stream("GET", f"{url}/queue/data?session_hash=anna", timeout=60) as events:
+            end = next(line for line in events.iter_lines() if "process_completed" in line)
+        answer = json.loads(end.removeprefix("data:"))["output"]["data"]
+        boxed = answer[dependency["outputs"].index(ids["fer-boxed"])]["value"]
+        assert httpx.get(f"{url}/file={boxed['path']}", timeout=60).headers["content-type"] == "image/jpeg"
+        assert Path(upload).is_file() and kept.spared() == {upload}
+    end = time.monotonic() + 30
+    while (Path(upload).exists() or Path(boxed["path"]).exists()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert time.monotonic() < end, "a file outlives the page that showed it"
+    assert kept.spared() == set() and demo.photo._shown == {}
 
 
 def test_an_upload_that_is_too_large_is_refused(running, tmp_path):

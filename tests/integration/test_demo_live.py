@@ -385,6 +385,8 @@ def test_frames_arrive_through_the_server_with_the_address_of_their_sender(demo,
     import gradio as gr
     import httpx
 
+    from marks import UNSURE_BELOW
+
     models = Models()
     with gr.Blocks() as blocks:
         demo[page].build(models)
@@ -398,6 +400,9 @@ def test_frames_arrive_through_the_server_with_the_address_of_their_sender(demo,
             return httpx.post(f"{address}gradio_api/component_server/", json=body, timeout=60).json()
 
         assert set(ask("assets", {})["emoji"]) >= set(FER7.names)
+        assert ask("assets", {})["unsureBelow"] == UNSURE_BELOW, "one and the same on every page"
+        static = (ROOT / "demo" / "static" / "app.js").read_text(encoding="utf-8")
+        assert f"const UNSURE_BELOW = {UNSURE_BELOW};" in static
         frame = {"picture": clip[0], "time": 0.0}
         answer = ask("look", frame)
         assert answer["faces"][0]["label"] == "happy"

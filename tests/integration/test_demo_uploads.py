@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import sys
@@ -175,6 +176,59 @@ def test_what_lies_too_long_is_swept_away(demo, tmp_path):
     demo.uploads.sweep(tmp_path, 0.02, keep)
     assert not (tmp_path / "old").exists(), "empty folders go as well"
     assert demo.uploads.sweep(tmp_path / "absent", 0) == 0
+
+
+def test_what_an_open_page_shows_is_spared_and_other_deleted_files_are_nobodys(demo, kept, tmp_path):
+    import gradio as gr
+    from gradio.route_utils import delete_files_created_by_app
+
+    with gr.Blocks() as blocks:
+        gr.Image()
+    kept.uploads.release_with_answers(blocks)
+    shown, forgotten, waiting, new = (kept.send(name) for name in ("shown", "forgotten", "waiting", "new"))
+    blocks.upload_file_set.update(map(str, (shown, forgotten, waiting)))
+    kept.uploads.opened("anna")
+    kept.uploads.opened("anna")  # a page that connects again before its first connection has ended
+    kept.uploads.closed("anna")
+    kept.ask("anna", shown)
+    kept.ask("ben", forgotten)  # his page is gone without a goodbye
+    kept.waits("event", waiting)
+    assert kept.uploads.spared() == {str(shown)}
+    delete_files_created_by_app(blocks, -1)
+    demo.uploads.sweep(tmp_path, -1, kept.uploads.spared() | {str(new)})
+    kept.uploads.forget_deleted()
+    assert shown.exists() and new.exists() and not forgotten.exists() and not waiting.exists()
+    assert len(kept.uploads) == 2 and blocks.upload_file_set == {str(shown)}
+    assert kept.send("forgotten") == forgotten and kept.send("waiting") == waiting, "somebody else's, the same pictures"
+    kept.uploads.left("ben")
+    kept.uploads.ended("event", [])
+    assert forgotten.exists() and waiting.exists(), "who lost theirs cannot take them away"
+    kept.uploads.closed("anna")
+    assert kept.uploads.spared() == set()
+
+
+def test_the_end_of_the_server_spares_nothing(demo, kept):
+    shown = kept.send("shown")
+    kept.uploads.opened("anna")
+    kept.ask("anna", shown)
+
+    async def live_and_end():
+        async with demo.uploads.sweeper(60, kept.uploads)(SimpleNamespace()):
+            assert kept.uploads.spared() == {str(shown)}
+
+    asyncio.run(live_and_end())
+    assert kept.uploads.spared() == set()
+    kept.uploads.closed("anna")
+    kept.uploads.left("anna")
+    assert not shown.exists()
+
+
+def test_room_is_given_once(demo, kept):
+    kept.send("a")  # seven bytes
+    uploads = kept.uploads
+    assert uploads.reserve(3, most=10) and not uploads.reserve(1, most=10)
+    uploads.release(3)
+    assert uploads.reserve(3, most=10)
 
 
 def test_gradios_own_clean_up_survives_uploads_that_come_meanwhile(demo, tmp_path):

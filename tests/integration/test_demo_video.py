@@ -301,6 +301,30 @@ def test_a_visitor_who_goes_in_the_middle_leaves_nothing(page, at_work, tmp_path
     assert len(list(tmp_path.glob("film-*"))) == 1, "only the second visitor's"
 
 
+@pytest.mark.parametrize("ends", ["done", "fails", "later"])
+def test_a_film_that_is_replaced_in_the_middle_leaves_nothing_and_says_nothing(demo, page, at_work, tmp_path, ends):
+    go, begun = threading.Event(), threading.Event()
+
+    def pause():
+        begun.set()
+        go.wait(60)
+        assert ends != "fails"
+
+    at_work.model.pause = pause
+    steps = page()
+    assert 'role="progressbar"' in next(steps)["status"] and begun.wait(60)
+    demo.video.leave("anna")  # another film was chosen: its page is cleared by then
+    working = [t for t in threading.enumerate() if t.name == "film"]
+    if ends != "later":
+        go.set()
+        [t.join(60) for t in working]
+    assert list(steps) == [], "the page belongs to the next film"
+    go.set()
+    [t.join(60) for t in working]
+    assert list(tmp_path.glob("film-*")) == []
+    assert "anna" not in demo.video._shown and "anna" not in demo.video._running
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_page_says_what_is_wrong_with_a_film(page, name):
     last = list(page(name))[-1]

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fer.errors import ImageError
 from fer.images import MAX_PIXELS, read_image, save_image
@@ -42,18 +42,44 @@ def test_formats_come_back_as_rgb(kind, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("orientation", "corner"), [(1, (250, 0, 0)), (3, (250, 250, 250)), (6, (0, 0, 250)), (8, (0, 250, 0))]
+    ("orientation", "corner"),
+    [
+        (1, (250, 0, 0)),
+        (2, (0, 250, 0)),
+        (3, (250, 250, 250)),
+        (4, (0, 0, 250)),
+        (5, (250, 0, 0)),
+        (6, (0, 0, 250)),
+        (7, (250, 250, 250)),
+        (8, (0, 250, 0)),
+        (9, (250, 0, 0)),
+    ],
 )
 def test_exif_orientation_is_applied(orientation, corner):
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = read_image(encoded(quadrants(), "JPEG", exif=exif, quality=95))
-    assert image.shape == ((40, 60, 3) if orientation in (1, 3) else (60, 40, 3))
+    assert image.shape == ((60, 40, 3) if 5 <= orientation <= 8 else (40, 60, 3))
     assert near(image[5, 5], corner)
+    with Image.open(io.BytesIO(encoded(quadrants(), "JPEG", exif=exif, quality=95))) as picture:
+        assert np.array_equal(image, np.asarray(ImageOps.exif_transpose(picture)))
 
 
 def test_broken_exif_is_no_reason_to_refuse():
     assert read_image(encoded(quadrants(), "JPEG", exif=b"Exif\0\0II*\0" + b"\xff" * 30)).shape == (40, 60, 3)
+
+
+def test_the_orientation_counts_whatever_else_is_wrong_in_the_exif_block(tmp_path, caplog):
+    turned = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    unit_as_text = struct.pack("<HHI4s", 0x0128, 2, 4, b"two")
+    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + turned + unit_as_text + bytes(4)
+    path = tmp_path / "private.jpg"
+    path.write_bytes(encoded(quadrants(), "JPEG", exif=block, quality=95))
+    with Image.open(path) as picture, pytest.raises((TypeError, ValueError, struct.error)):
+        ImageOps.exif_transpose(picture)
+    image = read_image(path)
+    assert image.shape == (60, 40, 3) and near(image[5, 5], (0, 0, 250))
+    assert "private" not in caplog.text
 
 
 def test_cmyk_is_converted():

@@ -12,6 +12,7 @@ from fer.data.drawn_clip import AT_REST, Shot, draw_clip, draw_person, paint_peo
 from fer.errors import ConfigError, ImageError
 from fer.inference.live import STAGES, LiveOptions, LivePipeline, NewestFrame
 from fer.inference.smoothing import Smoother
+from fer.inference.tracking import TrackerOptions
 from fer.labels import FER7, LabelSet
 
 W, H = 320, 240
@@ -188,6 +189,26 @@ def test_the_timeline_reaches_back_thirty_seconds_and_no_further(one_face):
     assert len(live.timeline) <= before + 1, "at most ten moments a second"
 
 
+def test_settings_change_while_the_stream_runs(one_face):
+    live = LivePipeline(Says(), LiveOptions(detect_every=20))
+    for k in range(40):
+        live.process(one_face, k / 4)
+    assert live.timeline.of(1)[0][0] == 0.0
+    live.configure(timeline_s=2.0, tracker=TrackerOptions(hide_s=0.0, remember_s=0.0))
+    assert live.timeline.of(1)[0][0] == 0.0, "what was seen stays, until the next frame"
+    live.process(one_face, 10.0)
+    assert live.timeline.of(1)[0].min() == pytest.approx(8.0)
+    for k in range(12):
+        live.process(EMPTY, 10.25 + k / 4)
+    back = [live.process(one_face, 13.5 + k / 4).faces for k in range(3)][-1]
+    assert [face.id for face in back] == [2], "a face that left gets a new number"
+    before = live.options
+    for wrong in ({"timeline_s": 0}, {"detector": "hare"}, {"timeline_s": 5.0, "detect_every": 0}):
+        with pytest.raises(ConfigError):
+            live.configure(**wrong)
+    assert live.options == before and live.timeline.seconds == 2.0, "all or nothing"
+
+
 def test_the_newest_frame_waits_alone():
     slot = NewestFrame()
     for k in range(5):
@@ -272,6 +293,19 @@ def test_bars_stand_beside_the_face_and_never_on_another_one():
     other = (150, 80, 250, 180)
     both = draw_live(ground, seen_at((40, 80, 140, 180), other))
     assert (both[110:175, 155:245] == 120).all(), "the neighbour's face stays free"
+
+
+@pytest.mark.parametrize(("size", "box"), [((20000, 200), (20, 40, 180, 240)), ((8600, 4300), (100, 900, 4000, 4800))])
+def test_a_tall_strip_is_drawn_on_and_its_label_fits(size, box):
+    from fer.overlay import draw_faces
+
+    (face,) = seen_at(box).faces
+    drawn = draw_faces(np.full((*size, 3), 120, np.uint8), [face])
+    assert drawn.shape == (*size, 3)
+    above = (drawn[: box[1]] != 120).any(axis=2)
+    rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
+    assert 10 < len(rows) < size[1] / 5, "a label, not a sheet"
+    assert columns[-1] < size[1] - 1, "none of it is cut off"
 
 
 def test_a_calibration_under_way_is_a_growing_line_under_the_box():

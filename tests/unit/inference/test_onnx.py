@@ -132,7 +132,9 @@ def test_a_stale_export_is_ignored_with_a_line(folder, cache, caplog, precision)
     assert "model." + precision + ".onnx is ignored: stale" in caplog.text
 
 
-def test_the_fastest_is_int8_where_it_fits_and_moving_pictures_take_it(folder, cache, caplog):
+def test_the_fastest_is_int8_where_it_fits_and_moving_pictures_take_it(folder, cache, caplog, monkeypatch):
+    import torch
+
     from fer.inference.live import LivePipeline
 
     assert fer.load(folder, backend="fastest").runtime == "torch", "nothing was exported"
@@ -140,6 +142,8 @@ def test_the_fastest_is_int8_where_it_fits_and_moving_pictures_take_it(folder, c
     export.write(data, info, folder / export.file_name("int8"))
     assert fer.load(folder, backend="fastest").file.name == "model.int8.onnx"
     assert LivePipeline(folder).predictor.file.name == "model.int8.onnx"
+    monkeypatch.setattr("fer.device.pick_device", lambda name: torch.device("cpu"))
+    assert fer.load(folder, device="auto", backend="fastest").file.name == "model.int8.onnx", "a machine without a GPU"
     assert fer.load(folder).runtime == "torch", "never unasked"
     decided(folder)
     with caplog.at_level(logging.WARNING):
