@@ -164,7 +164,7 @@ def launch_options(limits: Limits | None = None, mcp: bool = False) -> dict[str,
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
         "app_kwargs": {
-            "middleware": [Middleware(Gate, limits=limits, kept=KEPT)],
+            "middleware": [Middleware(Gate, limits=limits, kept=KEPT, tools=mcp)],
             "lifespan": sweeper(limits.kept_s, KEPT),
         },
         "mcp_server": mcp,

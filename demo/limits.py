@@ -45,6 +45,7 @@ class Limits:
         per_minute: Requests of one address in the long run. burst: As many may come together.
         frames_per_minute: Frames of a camera of one address; a class of twelve at thirty a second comes from one.
         kept_mb: Uploads that lie here or are on their way at one time, of all visitors.
+        coming_mb: Uploads of one address that are on their way at one time.
         kept_s: Results, and uploads that no open page shows, are deleted after this time.
     """
 
@@ -61,6 +62,7 @@ class Limits:
     burst: int = 120
     frames_per_minute: int = 21_600
     kept_mb: int = 2048
+    coming_mb: int = 512
     kept_s: int = 900
 
 
@@ -137,10 +139,11 @@ class Gate:
         app: What stands behind it.
         limits: What is allowed.
         kept: Who holds which upload.
+        tools: Whether the endpoints are MCP tools as well.
     """
 
-    def __init__(self, app: Any, limits: Limits, kept: uploads.Uploads):
-        self._app = app
+    def __init__(self, app: Any, limits: Limits, kept: uploads.Uploads, tools: bool = False):
+        self._app, self._tools = app, tools
         self._limits = limits
         self._kept = kept
         self._allowance = Allowance(limits.per_minute, limits.burst)
@@ -183,15 +186,32 @@ class Gate:
         size = await self._sized(scope, send, "request", 2 * self._limits.upload_mb)
         if size is None:
             return
-        if not await self._reserved(send, size):
+        if not self._tools:
+            await self._app(scope, receive, send)  # which knows no such path
             return
-        # Gradio writes the file to the disk itself, where it lies until it is swept away.
-        asyncio.get_running_loop().call_later(self._limits.kept_s + uploads.SWEEP_S, self._kept.release, size)
-        await self._app(scope, receive, send)
+        address, status = address_of(scope), 0
+        if not await self._reserved(send, size, address):
+            return
 
-    async def _reserved(self, send: Send, size: int) -> bool:
+        async def listen(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, listen)
+        finally:
+            if (
+                200 <= status < 300
+            ):  # Gradio has written the file to the disk itself, where it lies until it is swept away
+                self._kept.arrived(size, address)
+                asyncio.get_running_loop().call_later(self._limits.kept_s + uploads.SWEEP_S, self._kept.release, size)
+            else:
+                self._kept.release(size, address)
+
+    async def _reserved(self, send: Send, size: int, address: str) -> bool:
         """Whether there is room for a file of so many bytes, which is reserved then; refuses it where not."""
-        if self._kept.reserve(size, self._limits.kept_mb * MB):
+        if self._kept.reserve(size, self._limits.kept_mb * MB, address, self._limits.coming_mb * MB):
             return True
         await _refuse_for_now(send, 60.0, "The demo holds as many files as it can")
         return False
@@ -224,7 +244,8 @@ class Gate:
         if int(size) > most * MB + 64 * 1024:  # the file and what is wrapped around it
             await _refuse(send, 413, f"The file is too large: at most {most} MB are taken.")
             return
-        if not await self._reserved(send, int(size)):
+        address = address_of(scope)
+        if not await self._reserved(send, int(size), address):
             return
         answer, status = bytearray(), 0
 
@@ -240,7 +261,7 @@ class Gate:
         finally:
             paths = _json(answer) if status == 200 else None
             self._kept.end([p for p in paths if isinstance(p, str)] if isinstance(paths, list) else [])
-            self._kept.release(int(size))
+            self._kept.release(int(size), address)
 
     async def _ask(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, wait_s: float) -> None:
         body = await self._read(receive, send)

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import math
 import os
 import threading
 import time
@@ -36,7 +37,7 @@ class Uploads:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._arriving = 0
-        self._reserved = 0
+        self._reserved: Counter[str] = Counter()  # bytes, by address
         self._held: Counter[str] = Counter()
         self._nobodys: Counter[str] = Counter()
         self._visitors: dict[str, dict[int, str]] = {}
@@ -53,26 +54,36 @@ class Uploads:
         with self._lock:
             return len(self._held)
 
-    def reserve(self, size: int, most: int) -> bool:
+    def reserve(self, size: int, most: int, address: str = "", each: float = math.inf) -> bool:
         """Make room for bytes that are on their way, until `release`.
 
         Returns:
-            False where they and all files that somebody holds, or is about to, are more than `most` bytes.
+            False where they and all files that somebody holds, or is about to, are more than `most` bytes, or this
+            address alone has more than `each` on their way.
         """
         with self._lock:
-            total = self._reserved + size
+            total = self._reserved.total() + size
+            if self._reserved[address] + size > each:
+                return False
             for path in self._held:
                 with contextlib.suppress(OSError):
                     total += os.path.getsize(path)
             if total > most:
                 return False
-            self._reserved += size
+            self._reserved[address] += size
             return True
 
-    def release(self, size: int) -> None:
+    def release(self, size: int, address: str = "") -> None:
         """Give back what was reserved: the bytes are here and held, or gone."""
         with self._lock:
-            self._reserved -= size
+            self._reserved[address] -= size
+            self._reserved += Counter()  # none for addresses that have nothing on their way
+
+    def arrived(self, size: int, address: str) -> None:
+        """The bytes lie here, held by nobody: they count until `release(size)`, and no longer for the address."""
+        with self._lock:
+            self._reserved[""] += size
+        self.release(size, address)
 
     def begin(self) -> None:
         """An upload is on its way: until it is there, nothing is deleted, for it may be the same file."""

@@ -57,9 +57,11 @@ def fits(history: Sequence[Mapping[str, Any]], training: Mapping[str, Any], tole
     False
     """
     best, accuracy = training.get("best_epoch"), training.get("val_accuracy")
-    if accuracy is None or len(history) != training.get("epochs"):
+    # rows of what was trained before may be missing, so a row says itself which epoch it is of
+    epochs = [row.get("epoch", number) for number, row in enumerate(history, start=1)]
+    if accuracy is None or not epochs or epochs[-1] != training.get("epochs"):
         return False
-    rows = history if best is None else history[best - 1 : best]
+    rows = [row for epoch, row in zip(epochs, history, strict=True) if best in (None, epoch)]
     return any(abs(row.get("val_accuracy", -1.0) - accuracy) <= tolerance for row in rows)
 
 

@@ -84,9 +84,10 @@ def require_improvement(manifest: checkpoint.Manifest, target: Path) -> None:
     old, new = ({m.weights.get(k) for k in ("sha256", "made_from")} - {None} for m in (there, manifest))
     if old & new:
         return
-    data = there.data.get("name"), manifest.data.get("name")
-    if data[0] != data[1] or there.labels != manifest.labels:
-        what = f"is another net, trained on {data[0] or 'data without a name'} ({len(there.labels)} classes)"
+    names, prints = ([m.data.get(k) for m in (there, manifest)] for k in ("name", "fingerprint"))
+    if names[0] != names[1] or there.labels != manifest.labels or (all(prints) and prints[0] != prints[1]):
+        other = "other pictures of " if names[0] == names[1] and there.labels == manifest.labels else ""
+        what = f"is another net, trained on {other}{names[0] or 'data without a name'} ({len(there.labels)} classes)"
     else:
         scores = [m.training.get("val_accuracy") for m in (there, manifest)]
         if scores[0] is None or (scores[1] is not None and scores[1] >= scores[0]):

@@ -192,7 +192,7 @@ def _t_interval(values: np.ndarray) -> Interval | None:
 
 
 def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int | None, str], dict[int, Mapping[str, Any]]]:
-    """(model, epochs, recipe) -> seed -> run."""
+    """(model, epochs, recipe) -> seed -> run; runs whose recipe is not known count to the only one that is."""
     out: dict[tuple[str, int | None, str], dict[int, Mapping[str, Any]]] = {}
     for number, row in enumerate(rows, start=1):
         if not row.get("model"):
@@ -201,6 +201,10 @@ def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int | None, s
         if seed is not None:
             key = str(row["model"]), None if epochs is None else int(epochs), str(row.get("recipe") or "")
             out.setdefault(key, {})[int(seed)] = row
+    for model, length, recipe in list(out):
+        known = [k for k in out if k[:2] == (model, length) and k[2]]
+        if not recipe and len(known) == 1:  # one that is not known may be any: here there is but one
+            out[known[0]] = out.pop((model, length, "")) | out[known[0]]
     return out
 
 

@@ -19,7 +19,7 @@ SPEC = ModelSpec(
 )
 
 # shared with cbam_cnn4, so that the comparison is one of nets; batch, smoothing and augmentation are those of the last
-# epochs of the bundled pair, which was trained in three stages (README)
+# epochs of the bundled pair, which was trained in three stages (docs/training.md)
 RECIPE = Recipe(
     phases=(Phase(epochs=28, optimizer="adamw", lr=1e-3, weight_decay=2e-2, schedule="one_cycle"),),
     batch_size=64,

@@ -105,8 +105,8 @@ def knock(demo):
     return ask
 
 
-def gate_of(demo, inside, **limits):
-    return demo.limits.Gate(inside, demo.limits.Limits(**limits), demo.uploads.Uploads())
+def gate_of(demo, inside, tools=False, **limits):
+    return demo.limits.Gate(inside, demo.limits.Limits(**limits), demo.uploads.Uploads(), tools)
 
 
 def test_too_many_requests_are_refused_politely_and_before_gradio(demo, knock):
@@ -231,7 +231,7 @@ def test_files_of_tools_count_until_they_are_swept_away(demo, knock, monkeypatch
     inside = Inside()
     later = []
     monkeypatch.setattr(asyncio.BaseEventLoop, "call_later", lambda loop, *given, **_: later.append(given))
-    gate = gate_of(demo, inside, kept_mb=1, kept_s=900)
+    gate = gate_of(demo, inside, tools=True, kept_mb=1, kept_s=900)
     assert knock(gate, "/gradio_api/mcp/", b"x" * 2**19)[0] == 200
     for path in ("/gradio_api/mcp/", "/gradio_api/upload"):
         status, _, text = knock(gate, path, b"x" * (2**19 + 1))
@@ -240,6 +240,39 @@ def test_files_of_tools_count_until_they_are_swept_away(demo, knock, monkeypatch
     ((delay, release, *args),) = later
     release(*args)
     assert delay == 900 and knock(gate, "/gradio_api/upload", b"x" * 2**20)[0] == 200
+
+
+@pytest.mark.parametrize(("tools", "status"), [(False, 404), (True, 404), (True, 500)])
+def test_requests_that_leave_no_file_hold_no_room(demo, knock, tools, status):
+    class Refusing(Inside):
+        async def __call__(self, scope, receive, send):
+            if "mcp" not in scope["path"]:
+                return await super().__call__(scope, receive, send)
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    gate = gate_of(demo, Refusing(), tools=tools, kept_mb=1)
+    assert [knock(gate, "/gradio_api/mcp/", b"x" * 2**20)[0] for _ in range(3)] == [status] * 3
+    assert knock(gate, "/gradio_api/upload", b"x" * 2**20)[0] == 200
+
+
+def test_one_address_cannot_take_all_the_room_for_what_never_comes(demo, knock):
+    answers = []
+
+    class Stalled(Inside):
+        async def __call__(self, scope, receive, send):
+            if not answers:  # the first one stalls while others knock
+                answers.append(None)
+                for address in ("1.2.3.4", "5.6.7.8"):
+                    ask = lambda a=address: answers.append(knock(gate, "/gradio_api/upload", b"x" * 2**20, address=a))  # noqa: E731
+                    other = threading.Thread(target=ask)
+                    other.start()
+                    await asyncio.to_thread(other.join)
+            await super().__call__(scope, receive, send)
+
+    gate = gate_of(demo, Stalled(), kept_mb=9, coming_mb=1)
+    assert knock(gate, "/gradio_api/upload", b"x" * 2**20, address="1.2.3.4")[0] == 200
+    assert [answer[0] for answer in answers[1:]] == [503, 200]
 
 
 def test_a_page_is_open_as_long_as_its_connection(demo, knock):

@@ -197,6 +197,10 @@ def test_a_better_net_or_one_for_other_data_is_not_replaced(folder, tmp_path):
     for name, changes in (("data", {"data": {"name": "others"}}), ("classes", swapped)):
         with pytest.raises(ConfigError, match=r"another net, trained on faces \(7 classes\)"):
             promote(run(name, 0.9, **changes), shelf)
+    marked = checkpoint.read_manifest(shelf / "baseline_cnn")
+    checkpoint.write_manifest(shelf / "baseline_cnn", replace(marked, data={"name": "faces", "fingerprint": "a"}))
+    with pytest.raises(ConfigError, match=r"trained on other pictures of faces"):
+        promote(run("pictures", 0.9, data={"name": "faces", "fingerprint": "b"}), shelf)
     assert there() == 0.6
     promote(run("better", 0.61), shelf)
     assert there() == 0.61

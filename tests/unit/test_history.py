@@ -46,6 +46,12 @@ def test_one_without_its_best_epoch_and_one_of_a_net_without_attention_are_found
     assert promoted_history("vgg8", "fer2013", TRAINING) == twin / HISTORY
 
 
+def test_rows_of_what_was_trained_before_may_be_missing(home):
+    (home / HISTORY).write_text("".join(json.dumps(r) + "\n" for r in ROWS[1:]))
+    assert promoted_history("vgg8", "fer2013", TRAINING) == home / HISTORY
+    assert promoted_history("vgg8", "fer2013", TRAINING | {"epochs": 2}) is None
+
+
 def test_a_damaged_one_is_nobodys(home):
     (home / HISTORY).write_text("{\n" + json.dumps(ROWS[1]) + "\n")
     assert promoted_history("vgg8", "fer2013", TRAINING) is None

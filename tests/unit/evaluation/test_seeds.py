@@ -60,6 +60,13 @@ def test_runs_of_one_recipe_are_compared_with_runs_of_the_same():
     assert seeds.seed_difference(own, "a", "c").difference.mean == pytest.approx(0.3), "each by its own recipe"
 
 
+def test_a_recipe_that_is_not_known_is_the_only_one_there_is():
+    rows = [run("a", 1, 0.5, recipe="x"), run("a", 2, 0.6), run("a", 1, 0.1, recipe=""), run("a", 3, 0.7, epochs=9)]
+    a, other = seeds.seed_table(rows)
+    assert (a.seeds, a.recipe, a.test_accuracy.mean, other.epochs) == ((1, 2), "", pytest.approx(0.55), 9)
+    assert [s.seeds for s in seeds.seed_table([*rows, run("a", 5, 0.5, recipe="y")])] == [(1,), (1, 2), (3,), (5,)]
+
+
 def test_a_run_without_a_seed_is_left_out_and_a_repeated_one_replaces_the_earlier():
     rows = [run("a", None, 0.1), run("a", "", 0.2), run("a", 7, 0.3), run("a", 7, 0.4)]
     (a,) = seeds.seed_table(rows)
