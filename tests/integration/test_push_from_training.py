@@ -108,7 +108,7 @@ def test_what_else_fails_while_publishing_does_not_fail_the_training(train, hub,
         argv = ["--model", "baseline_cnn,custom_cnn", "--epochs", "1", "--data", data, "--push-to-hub", USER]
         answer = client(RUN, script=script, argv=[*argv, "--out", str(tmp_path / "runs")])
     assert answer.value == 3 and "notes.json" in answer.said, answer.traceback
-    assert "2 of 2 models trained, but not published: baseline_cnn, custom_cnn" in answer.said
+    assert "2 of 2 models trained, but not promoted or published: baseline_cnn, custom_cnn" in answer.said
     assert "failed" not in answer.said and len(list((tmp_path / "runs").glob("*/*/model.safetensors"))) == 2
     assert ("model", PUBLISHED) not in hub.repos
 
