@@ -286,7 +286,7 @@ def test_what_a_line_was_counted_from_outlives_the_weights_in_the_models_folder(
     lines = lambda: [r for r in stored.read_seeds(place / "results", "fer2013") if r["model"] == "baseline_cnn"]  # noqa: E731
     kept = lambda: sorted(p.name for p in (folder.parent / results.SEED_RUNS / "baseline_cnn").glob("*"))  # noqa: E731
     old, (line,) = read(place, "baseline_cnn"), lines()
-    history = [{"epoch": e, "val_accuracy": line["val_accuracy"]} for e in range(line["epochs"])]
+    history = [{"epoch": e + 1, "val_accuracy": line["val_accuracy"]} for e in range(line["epochs"])]
     (folder / HISTORY).write_text("".join(json.dumps(e) + "\n" for e in history))
     bundle(place / "checkpoints", "baseline_cnn", seed=5, bold=2.0)
     assert evaluate.main(["--model", "baseline_cnn"]) == 0
@@ -313,7 +313,7 @@ def test_what_a_line_was_counted_from_outlives_the_weights_in_the_models_folder(
 def test_promotion_keeps_the_history_behind_a_line(place, evaluate, monkeypatch):
     folder = place / "results" / "fer2013" / "baseline_cnn"
     (line,) = [r for r in stored.read_seeds(place / "results", "fer2013") if r["model"] == "baseline_cnn"]
-    history = [{"epoch": e, "val_accuracy": line["val_accuracy"]} for e in range(line["epochs"])]
+    history = [{"epoch": e + 1, "val_accuracy": line["val_accuracy"]} for e in range(line["epochs"])]
     (folder / HISTORY).write_text("".join(json.dumps(e) + "\n" for e in history))
     keep_superseded("baseline_cnn", checkpoint.read_manifest("baseline_cnn"), place / "results", "fer2013")
     kept = stored.seed_run(line, place / "results", "fer2013")
