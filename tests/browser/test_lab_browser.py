@@ -98,6 +98,7 @@ def test_every_page_draws_its_charts_and_fits_the_screen(chromium, address, them
     context.close()
 
 
+@pytest.mark.slow
 def test_the_sections_of_compare_draw_when_they_are_opened(chromium, address):
     context = chromium.new_context(viewport={"width": 1400, "height": 900})
     page = context.new_page()
@@ -124,6 +125,7 @@ def test_the_numbers_of_a_chart_can_be_taken_away(chromium, address):
     context.close()
 
 
+@pytest.mark.slow
 def test_a_drawn_face_gets_an_answer_from_every_model(chromium, address):
     context = chromium.new_context(viewport={"width": 390, "height": 900})
     page = context.new_page()

@@ -119,6 +119,7 @@ def test_a_training_step_is_shared_out_and_fails_above_the_asked_share(place, be
     assert "more than 0%" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_loop_is_measured_against_bare_passes(place, benchmark, capsys, monkeypatch):
     argv = ["train", "--model", "baseline_cnn", "--steps", "3", "--batch-size", "16", "--device", "cpu", "--json"]
     slow, real = 0.3, Stepper.step

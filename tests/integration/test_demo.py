@@ -446,6 +446,7 @@ sys.exit(app.main([]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_the_folder_of_uploads_is_private_and_goes_however_the_process_is_ended(name, tmp_path):
