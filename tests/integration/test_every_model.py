@@ -162,7 +162,8 @@ def test_every_method_explains(trained):
     np.testing.assert_array_equal(heat, fer.explain(predictor, face))
 
 
-@every_large_ones_slow
+# one net of each kind in every run of the suite
+@models_with(*(set(list_models()) - {"baseline_cnn", "attention_cnn", "vit_tiny", "hog_svm"}))
 def test_the_evaluation_script_scores_it(trained, data, tmp_path, capsys):
     packed = dataset.save(data, tmp_path / "blobs.npz")
     out = tmp_path / "results"
