@@ -89,12 +89,19 @@ def require_improvement(manifest: checkpoint.Manifest, target: Path) -> None:
         other = "other pictures of " if names[0] == names[1] and there.labels == manifest.labels else ""
         what = f"is another net, trained on {other}{names[0] or 'data without a name'} ({len(there.labels)} classes)"
     else:
-        scores = [m.training.get("val_accuracy") for m in (there, manifest)]
-        if scores[0] is None or (scores[1] is not None and scores[1] >= scores[0]):
+        if not (better := better_by(there, manifest)):
             return
-        own = "not known" if scores[1] is None else f"{scores[1]:.2%}"
-        what = f"is better on the validation split ({scores[0]:.2%}, this one: {own})"
+        what = f"is {better}"
     raise ConfigError(f"{target} {what}; it was left as it is. --force-promote replaces it all the same")
+
+
+def better_by(there: checkpoint.Manifest, manifest: checkpoint.Manifest) -> str:
+    """By how much a net is better on the validation split than another, in words; "" where it is not."""
+    old, new = (m.training.get("val_accuracy") for m in (there, manifest))
+    if old is None or (new is not None and new >= old):
+        return ""
+    own = "not known" if new is None else f"{new:.2%}"
+    return f"better on the validation split ({old:.2%}, this one: {own})"
 
 
 def promote_run(run: str | Path, data: Dataset, force: bool = False) -> Path:

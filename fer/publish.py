@@ -24,6 +24,7 @@ from fer.hub import Plan, Sent
 from fer.hub.pull import parse
 from fer.model_card import headline_split, repo_name, write_card
 from fer.models import get_model
+from fer.promotion import better_by
 from fer.terms import LICENSE, license_text, terms_of
 from fer.timm_form import TIMM_WEIGHTS, timm_form
 
@@ -136,11 +137,9 @@ def require_improvement(manifest: checkpoint.Manifest, repo: str, revision: str 
         if names[0] != names[1] or there.labels != manifest.labels:
             what = f"another net ({names[0]} with {len(there.labels)} classes)"
         else:
-            scores = [m.training.get("val_accuracy") for m in (there, manifest)]
-            if scores[0] is None or (scores[1] is not None and scores[1] >= scores[0]):
+            if not (better := better_by(there, manifest)):
                 return
-            mine = "not known" if scores[1] is None else f"{scores[1]:.2%}"
-            what = f"a net that is better on the validation split ({scores[0]:.2%}, this one: {mine})"
+            what = f"a net that is {better}"
     except (CheckpointError, ConfigError) as e:
         what = f"something else than a published net of this project ({' '.join(str(e).split())[:200]})"
     branch = "" if revision in (None, MAIN) else f", branch {revision},"
