@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from fer import hub, packing, specs
+from fer import hub, packing, settings
 from fer.errors import CheckpointError, ConfigError, unknown_name
 from fer.files import replacing
 from fer.hub.pull import NESTED
@@ -88,7 +88,7 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, with format and schema version."""
-        return {"format": FORMAT, "schema": SCHEMA} | specs.to_dict(self)
+        return {"format": FORMAT, "schema": SCHEMA} | settings.to_dict(self)
 
     @property
     def classical(self) -> bool:
@@ -172,7 +172,7 @@ def read_manifest(name_or_path: str | Path) -> Manifest:
         raise CheckpointError(f"{file}: schema {schema} is newer than {SCHEMA}, which this version reads; update fer")
     body = {k: v for k, v in raw.items() if k not in ("format", "schema")}
     try:
-        manifest = specs.from_dict(Manifest, body)
+        manifest = settings.from_dict(Manifest, body)
         if manifest.model not in MODELS:
             raise unknown_name("model", manifest.model, MODELS, "See scripts/train.py --list.")
         manifest.classes  # noqa: B018  (checks the names)

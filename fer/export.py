@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer import checkpoint, specs
+from fer import checkpoint, settings
 from fer.errors import ConfigError, ExportError
 from fer.judge import Judge
 from fer.specs import InputSpec
@@ -70,7 +70,7 @@ class ExportInfo:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, with format and schema version."""
-        return {"format": FORMAT, "schema": SCHEMA} | specs.to_dict(self)
+        return {"format": FORMAT, "schema": SCHEMA} | settings.to_dict(self)
 
     def fits(self, manifest: checkpoint.Manifest) -> bool:
         """Whether the file was made from the checkpoint with this manifest, as it is now."""
@@ -92,7 +92,7 @@ def read_info(text: str | None) -> ExportInfo:
         raw = json.loads(text or "")
         if raw.pop("format") != FORMAT or raw.pop("schema") > SCHEMA:
             raise ExportError("the file's metadata are of another kind or of a newer version of fer")
-        return specs.from_dict(ExportInfo, raw)
+        return settings.from_dict(ExportInfo, raw)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ConfigError) as e:
         raise ExportError(f"the file's metadata are not those of an export of fer ({e})") from e
 

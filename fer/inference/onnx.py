@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fer import checkpoint, export, models, specs
+from fer import checkpoint, export, models, settings
 from fer.errors import CheckpointError, ConfigError, ExportError
 from fer.paths import cache_dir
 from fer.transforms import Faces, prepare
@@ -149,7 +149,7 @@ def load_onnx(folder: Path, precision: str, threads: int | None = None, make: bo
 
 def cache_path(manifest: checkpoint.Manifest) -> Path:
     """Where the float32 export of a checkpoint is kept: elsewhere for other weights, and for other code of the nets."""
-    made_from = [export.SCHEMA, manifest.weights.get("sha256"), manifest.model_args, specs.to_dict(manifest.input)]
+    made_from = [export.SCHEMA, manifest.weights.get("sha256"), manifest.model_args, settings.to_dict(manifest.input)]
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode())
     for file in sorted(Path(str(models.__file__)).parent.glob("*.py")):
         digest.update(file.read_bytes())

@@ -14,7 +14,8 @@ from fer.evaluation.results import ModelResult
 from fer.models import get_model, get_preset
 from fer.scoring.answers import OWN_CALIBRATION
 from fer.scoring.facts import majority_of
-from fer.specs import InputSpec, Phase, Recipe, to_dict
+from fer.settings import to_dict
+from fer.specs import InputSpec, Phase, Recipe
 
 # a model that is the attention-off twin of another by its architecture -> that other
 TWINS = {"baseline_cnn4": "cbam_cnn4"}

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fer.data.dataset import Dataset
-from fer.specs import Recipe, from_dict
+from fer.settings import from_dict
+from fer.specs import Recipe
 from fer.training.job import RUN, Job, differences, is_finished, read_description, same_request, shortened_to
 
 

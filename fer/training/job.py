@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fer import checkpoint, specs
+from fer import checkpoint, settings, specs
 from fer.data.dataset import Dataset
 from fer.errors import CheckpointError, ConfigError
 from fer.models import get_model
@@ -69,14 +69,14 @@ class Job:
         return {
             "model": self.model,
             "model_args": self.model_args,
-            "recipe": specs.to_dict(self.recipe),
+            "recipe": settings.to_dict(self.recipe),
             "seed": self.seed,
-            "input": specs.to_dict(self.spec),
+            "input": settings.to_dict(self.spec),
             "data": {"name": data.name, "fingerprint": data.fingerprint},
             "phase_data": [s.fingerprint for s in sets if s is not data],
             "teacher_sha256": ",".join(map(_sha256, self.recipe.teachers)),
             "init_sha256": _sha256(self.recipe.init),
-        } | ({"asked_recipe": specs.to_dict(self.asked), "budget_s": self.budget_s} if self.asked else {})
+        } | ({"asked_recipe": settings.to_dict(self.asked), "budget_s": self.budget_s} if self.asked else {})
 
 
 def _sha256(name: str) -> str:
@@ -100,7 +100,9 @@ def read_description(run: str | Path) -> dict[str, Any]:
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
         recipes = {
-            k: specs.to_dict(specs.from_dict(specs.Recipe, raw[k])) for k in ("recipe", "asked_recipe") if k in raw
+            k: settings.to_dict(settings.from_dict(specs.Recipe, raw[k]))
+            for k in ("recipe", "asked_recipe")
+            if k in raw
         }
         return {"model": raw["model"], **raw, **recipes}
     except (OSError, ValueError, KeyError, TypeError, ConfigError) as e:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fer.errors import ConfigError
-from fer.specs import Phase, Recipe, override
+from fer.settings import override
+from fer.specs import Phase, Recipe
 
 
 def resolve(

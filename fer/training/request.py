@@ -12,7 +12,8 @@ from fer.data import open_dataset
 from fer.data.dataset import Dataset
 from fer.errors import ConfigError, DataError, unknown_name
 from fer.models import RECIPES, get_model, get_preset, list_models
-from fer.specs import Recipe, override, parse_value
+from fer.settings import override, parse_value
+from fer.specs import Recipe
 from fer.training.job import Job, build, read_description
 from fer.training.recipes import resolve, without_phases
 

@@ -16,7 +16,7 @@ from fer.errors import CheckpointError
 from fer.explain import methods_for
 from fer.labels import FER7
 from fer.models import MODELS, get_model, get_preset, list_models
-from fer.specs import override
+from fer.settings import override
 from fer.training import Job, train
 from fer.training.events import EpochEnded, RunEnded, RunStarted, StepEnded
 

@@ -12,7 +12,8 @@ from fer.errors import ConfigError
 from fer.evaluation.ensemble import average
 from fer.inference import load
 from fer.scoring.answers import answers, mirrored, validation_accuracy
-from fer.specs import Augment, Phase, Recipe, override
+from fer.settings import override
+from fer.specs import Augment, Phase, Recipe
 from fer.training import Job, train
 from fer.training.budget import fit
 from fer.training.events import EpochEnded

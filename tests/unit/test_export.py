@@ -16,7 +16,7 @@ from fer.data.dataset import Dataset, save
 from fer.errors import ExportError
 from fer.labels import FER7
 from fer.models import get_model
-from fer.specs import override
+from fer.settings import override
 from fer.training import Job, train
 from tests.conftest import blobs
 

@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 
 from fer.errors import ConfigError
-from fer.specs import Augment, InputSpec, Phase, Recipe, from_dict, override, to_dict
+from fer.settings import from_dict, override, to_dict
+from fer.specs import Augment, InputSpec, Phase, Recipe
 
 
 def test_a_recipe_survives_json():

@@ -13,7 +13,8 @@ from fer.labels import FER7
 from fer.models import get_model, get_preset, list_models
 from fer.models.ablation import changed_by, require_own_net
 from fer.promotion import promote
-from fer.specs import InputSpec, from_dict
+from fer.settings import from_dict
+from fer.specs import InputSpec
 
 BUNDLED = sorted((Path(fer.__file__).parents[1] / "checkpoints").glob("*/config.json"))
 

@@ -12,7 +12,8 @@ from fer.errors import ConfigError
 from fer.models import RECIPES, get_model, get_preset, list_models
 from fer.models.layers import RowNorm, SelfAttention, SpatialGate
 from fer.models.resnet18_transfer import timm_weights
-from fer.specs import InputSpec, Preset, from_dict, to_dict
+from fer.settings import from_dict, to_dict
+from fer.specs import InputSpec, Preset
 from fer.torchvision_repair import import_repaired
 from fer.transforms import normalise, prepare
 

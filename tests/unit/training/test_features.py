@@ -10,7 +10,8 @@ from scipy import stats
 from torch import nn
 
 from fer.errors import ConfigError
-from fer.specs import Augment, InputSpec, Phase, Recipe, override
+from fer.settings import override
+from fer.specs import Augment, InputSpec, Phase, Recipe
 from fer.training.budget import fit, parse_budget
 from fer.training.losses import cross_entropy, focal
 from fer.training.mixing import mix
