@@ -16,7 +16,7 @@ PACKAGE = ROOT / "fer"
 FLOORS = [
     {"errors", "paths", "files", "provenance"},
     {"labels", "command_line", "history"},
-    {"specs", "images", "device", "torchvision_repair", "hub"},
+    {"specs", "settings", "images", "device", "torchvision_repair", "hub"},
     {"transforms", "corruptions", "emoji", "judge", "packing"},
     {"data", "models", "faces"},
     {"checkpoint"},
