@@ -206,9 +206,15 @@ def test_list_names_every_model(capsys):
     assert all(name in out for name in list_models())
 
 
-def test_promote_puts_checkpoint_and_history_in_place(packed, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """Where promotion puts checkpoints; histories go to tmp_path / "results"."""
     monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "shelf"
+
+
+def test_promote_puts_checkpoint_and_history_in_place(packed, tmp_path, capsys, shelf):
     main = script("train").main
     options = ["--model", "baseline_cnn", "--data", str(packed), "--epochs", "1", "--out", str(tmp_path / "runs")]
     assert main([*options, "--promote"]) == 0
@@ -227,15 +233,13 @@ def test_promote_puts_checkpoint_and_history_in_place(packed, tmp_path, monkeypa
     assert [e["epoch"] for e in read_history(capsys.readouterr().out.strip())] == [2]
 
 
-def test_a_better_bundled_net_stays_and_the_run_says_so(packed, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
-    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+def test_a_better_bundled_net_stays_and_the_run_says_so(packed, tmp_path, capsys, shelf):
     main = script("train").main
     options = ["--model", "baseline_cnn", "--data", str(packed), "--epochs", "1", "--out", str(tmp_path / "runs")]
     assert main([*options, "--promote"]) == 0
     better = checkpoint.read_manifest("baseline_cnn")
     better = replace(better, training=better.training | {"val_accuracy": 1.5})
-    checkpoint.write_manifest(tmp_path / "shelf" / "baseline_cnn", better)
+    checkpoint.write_manifest(shelf / "baseline_cnn", better)
     before = (tmp_path / "results/blobs/baseline_cnn" / HISTORY).read_bytes()
     capsys.readouterr()
     assert main([*options, "--promote", "--seed", "7"]) == 3
@@ -246,9 +250,7 @@ def test_a_better_bundled_net_stays_and_the_run_says_so(packed, tmp_path, monkey
     assert checkpoint.read_manifest("baseline_cnn").seed == 7
 
 
-def test_a_finished_run_is_promoted_with_its_own_data_alone(packed, blob_data, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
-    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+def test_a_finished_run_is_promoted_with_its_own_data_alone(packed, blob_data, tmp_path, capsys, shelf):
     main = script("train").main
     options = ["--model", "baseline_cnn", "--epochs", "1", "--out", str(tmp_path / "runs")]
     assert main([*options, "--data", str(packed)]) == 0
@@ -259,26 +261,22 @@ def test_a_finished_run_is_promoted_with_its_own_data_alone(packed, blob_data, t
     again = [*options, "--resume", run, "--promote"]
     assert main([*again, "--data", str(tmp_path / "other.npz")]) == 2
     assert "not on blobs" in capsys.readouterr().err
-    assert (Path(run) / "config.json").read_bytes() == before and not (tmp_path / "shelf").exists()
+    assert (Path(run) / "config.json").read_bytes() == before and not shelf.exists()
     # other options have nothing left to change, and are named
     assert main([*again, "--data", str(packed), "--lr", "0.5"]) == 0
     assert "recipe.phases" in capsys.readouterr().err and checkpoint.trained_models() == ["baseline_cnn"]
 
 
-def test_a_net_without_attention_leaves_its_history_to_its_own_row(packed, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
-    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+def test_a_net_without_attention_leaves_its_history_to_its_own_row(packed, tmp_path, capsys, shelf):
     options = ["--model", "attention_cnn", "--data", str(packed), "--epochs", "1", "--out", str(tmp_path / "runs")]
     assert script("train").main([*options, "--model-arg", "attention=false", "--force-promote"]) == 0
     assert [p.name for p in (tmp_path / "results/blobs").iterdir()] == ["attention_cnn@no_attention"]
 
 
-def test_promote_measures_int8_on_the_validation_split(packed, blob_data, tmp_path, monkeypatch, capsys):
+def test_promote_measures_int8_on_the_validation_split(packed, blob_data, tmp_path, monkeypatch, capsys, shelf):
     """A model whose SPEC asks for int8; the run keeps half precision."""
     from fer.models import get_model
 
-    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "shelf"))
-    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
     entry = get_model("baseline_cnn")
     monkeypatch.setattr(entry, "SPEC", replace(entry.SPEC, bundle_dtype="int8"))
     monkeypatch.setattr("fer.packing.MAX_LOSS", 1.0)  # one epoch on blobs is near chance: a face more or less
