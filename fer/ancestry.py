@@ -110,6 +110,15 @@ def scored_data(name: str, split: str, n: int) -> str:
     return name if n in known else f"{_UNLIKE}{name}"
 
 
+def same_published_data(a: Manifest, b: Manifest) -> bool:
+    """Whether two nets learnt from copies of one published data set, by its name and counts.
+
+    Copies can differ in a few labels and pictures, so their fingerprints do not tell.
+    """
+    names = {own_data(m)[:1] for m in (a, b)}
+    return len(names) == 1 and all(n and base_name(n[0]) in _PROOF and not is_unlike(n[0]) for n in names)
+
+
 def is_unlike(name: str) -> bool:
     """Whether `own_data` found that a data set has the form of a known one and not its counts."""
     return name.startswith(_UNLIKE)

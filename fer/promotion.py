@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from fer import checkpoint, packing
+from fer.ancestry import same_published_data
 from fer.data import Dataset
 from fer.errors import CheckpointError, ConfigError
 from fer.files import replacing
 from fer.history import HISTORY
+from fer.inference import load
 from fer.judge import Judge
 from fer.models import get_model
 from fer.models.ablation import require_own_net
@@ -56,7 +59,7 @@ def promote(run: str | Path, root: str | Path | None = None, force: bool = False
             about = checkpoint.manifest_bytes(checkpoint.with_weights(manifest, name, weights, packing.INT8, **more))
     target = (Path(root) if root else checkpoints_dir()) / manifest.model
     if not force:
-        require_improvement(manifest, target)
+        require_improvement(manifest, target, judge)
     target.mkdir(parents=True, exist_ok=True)
     # both files are complete before either is put in place; only a power cut between two renames could part them
     with replacing(target / checkpoint.MANIFEST) as manifest_part, replacing(target / name) as weights_part:
@@ -65,34 +68,47 @@ def promote(run: str | Path, root: str | Path | None = None, force: bool = False
     return target
 
 
-def require_improvement(manifest: checkpoint.Manifest, target: Path) -> None:
+def require_improvement(manifest: checkpoint.Manifest, target: Path, judge: Judge | None = None) -> None:
     """Refuse to put a net in the place of a better one, or of one for other data.
 
-    The validation accuracy, which chose their epochs, decides.
+    The validation accuracy, which chose their epochs, decides. Of two nets that learnt from different copies of one
+    published data set the judge's faces decide.
 
     Args:
         manifest: Of the net that is to be promoted.
         target: Folder of the one that would be replaced.
+        judge: The validation faces of the net that is to be promoted.
 
     Raises:
-        ConfigError: what is there, and how to replace it.
+        ConfigError: what is there, and how to replace it; or it cannot be read.
     """
+    if not (target / checkpoint.MANIFEST).exists():
+        return
     try:
         there = checkpoint.read_manifest(target / checkpoint.MANIFEST)
-    except CheckpointError:
-        return  # absent or damaged
-    old, new = ({m.weights.get(k) for k in ("sha256", "made_from")} - {None} for m in (there, manifest))
-    if old & new:
-        return
-    names, prints = ([m.data.get(k) for m in (there, manifest)] for k in ("name", "fingerprint"))
-    if names[0] != names[1] or there.labels != manifest.labels or (all(prints) and prints[0] != prints[1]):
-        other = "other pictures of " if names[0] == names[1] and there.labels == manifest.labels else ""
-        what = f"is another net, trained on {other}{names[0] or 'data without a name'} ({len(there.labels)} classes)"
-    else:
-        if not (better := better_by(there, manifest)):
+        old, new = ({m.weights.get(k) for k in ("sha256", "made_from")} - {None} for m in (there, manifest))
+        if old & new:
             return
-        what = f"is {better}"
-    raise ConfigError(f"{target} {what}; it was left as it is. --force-promote replaces it all the same")
+        what = other_net(there, manifest)
+        if what and judge and there.labels == manifest.labels and same_published_data(there, manifest):
+            right = load(target, backend="torch").predict_proba(judge.faces).argmax(axis=1) == judge.labels
+            there = replace(there, training=there.training | {"val_accuracy": float(right.mean())})
+            what = ""
+        what = what or better_by(there, manifest)
+    except CheckpointError as e:
+        what = f"not to be read ({e})"
+    if what:
+        raise ConfigError(f"{target} is {what}; it was left as it is. --force-promote replaces it all the same")
+
+
+def other_net(there: checkpoint.Manifest, manifest: checkpoint.Manifest) -> str:
+    """What makes a net one for other data than another, in words; "" where nothing does."""
+    names, prints = ([m.data.get(k) for m in (there, manifest)] for k in ("name", "fingerprint"))
+    same = names[0] == names[1] and there.labels == manifest.labels
+    if same and not (all(prints) and prints[0] != prints[1]):
+        return ""
+    other = "other pictures of " if same else ""
+    return f"another net, trained on {other}{names[0] or 'data without a name'} ({len(there.labels)} classes)"
 
 
 def better_by(there: checkpoint.Manifest, manifest: checkpoint.Manifest) -> str:

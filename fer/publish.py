@@ -24,7 +24,7 @@ from fer.hub import Plan, Sent
 from fer.hub.pull import parse
 from fer.model_card import headline_split, repo_name, write_card
 from fer.models import get_model
-from fer.promotion import better_by
+from fer.promotion import better_by, other_net
 from fer.terms import LICENSE, license_text, terms_of
 from fer.timm_form import TIMM_WEIGHTS, timm_form
 
@@ -134,9 +134,9 @@ def require_improvement(manifest: checkpoint.Manifest, repo: str, revision: str 
         if there.weights.get("sha256") == manifest.weights.get("sha256"):
             return
         names = repo_name(there), repo_name(manifest)
-        if names[0] != names[1] or there.labels != manifest.labels:
+        if names[0] != names[1]:
             what = f"another net ({names[0]} with {len(there.labels)} classes)"
-        else:
+        elif not (what := other_net(there, manifest)):
             if not (better := better_by(there, manifest)):
                 return
             what = f"a net that is {better}"

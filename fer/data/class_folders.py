@@ -97,6 +97,10 @@ def build(
     titles = dict(titles or {k: k for k in listed if k})
     # files of one split have distinct keys; the whole list need not
     keys = [files[i].key for i in got.kept]
+    for split in [s for s in ("val", "test") if s in listed]:
+        repeated = _repeated(where, keys, got.digests, split)
+        where[repeated] = ""
+        notes |= {f"train_files_also_in_{split}": len(repeated)} if len(repeated) else {}
     if "" in listed:
         where = grouped_split(keys, labels, got.digests, {"test": TEST_FRACTION, "val": VAL_FRACTION}, seed)
         notes |= {"split_seed": seed}
@@ -108,10 +112,6 @@ def build(
         where[train] = cut
         titles["val"] = "val (cut from train)"
         notes |= {"val_fraction": VAL_FRACTION, "val_seed": seed}
-    else:
-        repeated = _repeated(where, keys, got.digests)
-        where[repeated] = ""
-        notes |= {"train_files_also_in_val": len(repeated)} if len(repeated) else {}
     shared = {s: set(np.array(got.digests)[where == s]) for s in SPLITS}
     for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
         if both := len(shared[a] & shared[b]):
@@ -130,9 +130,9 @@ def build(
     )
 
 
-def _repeated(where: np.ndarray, keys: list[str], digests: list[bytes]) -> np.ndarray:
-    """Which files of train lie in val as well (same name, same picture): a copied or linked split would leak."""
-    held = {(keys[i], digests[i]) for i in np.flatnonzero(where == "val")}
+def _repeated(where: np.ndarray, keys: list[str], digests: list[bytes], split: str) -> np.ndarray:
+    """Which files of train lie in a split as well (same name, same picture): a copied or linked one would leak."""
+    held = {(keys[i], digests[i]) for i in np.flatnonzero(where == split)}
     return np.array([i for i in np.flatnonzero(where == "train") if (keys[i], digests[i]) in held], dtype=np.int64)
 
 

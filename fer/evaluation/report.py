@@ -1,9 +1,9 @@
 """From stored predictions to metrics.json: pure functions, so that every number can be made again.
 
 metrics.json holds: format, schema, model, title, data {name, fingerprint, label_set, labels, majority},
-checkpoint {sha256, ...}, parameters, trained {epochs, seconds, device, data, model_args, recipe_name, seed, ...},
-marks {distilled_from, pretrained, extra_annotation}, temperature {value, source}, twin_of (the attention net of which
-this is the twin without attention, or null), cost {parameters, macs, latency_ms, bytes}, and per split (val, test):
+checkpoint {sha256, ...}, parameters, trained {epochs, seconds, device, data, model_args, recipe_name, recipe (digest of
+its settings), seed, ...}, marks {distilled_from, pretrained, extra_annotation: of itself or of a net it was made from},
+temperature {value, source}, twin_of (the attention net of which this is the twin without attention, or null), cost {parameters, macs, latency_ms, bytes}, and per split (val, test):
 title, n, single, flip and tencrop {scores; a view that was not predicted is absent}, uncalibrated {ece, nll, brier},
 calibrated {ece, nll, brier}, leakage {exact, near, kept, accuracy, macro_f1} (without the copies) and majority {label,
 accuracy, macro_f1} (always answering the commonest class of the training split), both null where the training split

@@ -199,7 +199,12 @@ def _unequal(a: ModelResult, b: ModelResult) -> tuple[str, ...]:
         if None not in (of(a, path), of(b, path)) and of(a, path) != of(b, path)
     ]
     args_a, args_b = ({k: v for k, v in _arguments(r).items() if k != "attention"} for r in (a, b))
-    return (*found, f"arguments: {args_a} and {args_b}") if args_a != args_b else tuple(found)
+    if args_a != args_b:
+        found.append(f"arguments: {args_a} and {args_b}")
+    digests = {of(r, ("trained", "recipe")) for r in (a, b)} - {None, ""}
+    if len(digests) > 1 and not found:  # it stands for all of the above but the data and the seed
+        found.append("recipe: the two differ in a setting")
+    return tuple(found)
 
 
 def in_words(effect: TwinEffect) -> tuple[str, ...]:

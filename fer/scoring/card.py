@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from fer.ancestry import IMAGENET, VOTES, ancestors
 from fer.checkpoint import Manifest, find, read_manifest
 from fer.data import Dataset
 from fer.errors import ConfigError
@@ -58,6 +59,7 @@ def twin_of(manifest: Manifest, data: str) -> str | None:
 def card_for(manifest: Manifest, name: str, dataset: Dataset) -> dict[str, Any]:
     """What metrics.json holds besides scores, cost and crowd, from the checkpoint's manifest."""
     training = manifest.training
+    seen_before = {d for a in ancestors(manifest) for d in a.data}  # by its teachers and what it began with
     return {
         "model": name,
         "title": title_of(manifest, dataset.name),
@@ -81,12 +83,13 @@ def card_for(manifest: Manifest, name: str, dataset: Dataset) -> dict[str, Any]:
             "images": manifest.data.get("n_train"),
             "model_args": dict(manifest.model_args),
             "recipe_name": recipe_name(manifest),
+            "recipe": recipe_digest(manifest),
             "seed": manifest.seed,
         },
         "marks": {
             "distilled_from": training.get("teacher") or "",
-            "pretrained": bool(training.get("pretrained")),
-            "extra_annotation": bool(training.get("extra_annotation")),
+            "pretrained": bool(training.get("pretrained")) or IMAGENET in seen_before,
+            "extra_annotation": bool(training.get("extra_annotation")) or VOTES in seen_before,
         },
         "twin_of": twin_of(manifest, dataset.name),
         "titles": {k: dataset.title(k) for k in dataset.splits},

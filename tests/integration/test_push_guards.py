@@ -1,7 +1,10 @@
 """What a repository or a branch holds already is not replaced by something worse or something else."""
 
+from dataclasses import replace
+
 import pytest
 
+from fer import checkpoint
 from tests.hub_look_alike import USER
 
 pytest_plugins = ("tests.hub_fixtures",)
@@ -41,6 +44,20 @@ class TestWhatIsThereAlready:
         status, said = self.send(push, folder)
         assert status == 2 and words in said and "--force-push" in said and "--revision BRANCH" in said
         assert good.files() == before and server[0].uploads() == []
+
+    def test_other_pictures_under_the_same_name_are_another_net(self, made, push, server):
+        """Two folders of one name: the validation split of one says nothing about a net for the other."""
+        server[0].repos.pop(("model", f"{USER}/guarded"), None)
+        folders = (
+            made("baseline_cnn", training={"val_accuracy": 0.6}),
+            made("baseline_cnn", training={"val_accuracy": 0.99}, seed=3),
+        )
+        for folder, mark in zip(folders, "ab", strict=True):
+            manifest = checkpoint.read_manifest(folder)
+            checkpoint.write_manifest(folder, replace(manifest, data=manifest.data | {"fingerprint": mark}))
+        assert self.send(push, folders[0])[0] == 0
+        status, said = self.send(push, folders[1])
+        assert status == 2 and "another net, trained on other pictures of blobs" in said and "--force-push" in said
 
     def test_something_else_altogether_stays(self, made, push, server):
         """The layout of a diffuser: no config.json at the top."""

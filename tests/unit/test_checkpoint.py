@@ -10,7 +10,9 @@ import pytest
 import fer
 from fer import checkpoint
 from fer.errors import CheckpointError, ConfigError
+from fer.judge import Judge
 from fer.promotion import promote
+from tests.conftest import blobs
 
 
 @pytest.fixture
@@ -171,14 +173,17 @@ def test_promotion_copies_real_models_and_refuses_synthetic_ones(folder, tmp_pat
     assert not (tmp_path / "other").exists()
 
 
+def load_state(folder):
+    return checkpoint.load_module(folder)[0].state_dict()
+
+
 def test_a_better_net_or_one_for_other_data_is_not_replaced(folder, tmp_path):
     shelf, plain = tmp_path / "shelf", checkpoint.read_manifest(folder)
 
     def run(name, accuracy, **changes):
         """Another net: its weights are not those of `folder`."""
         target = shutil.copytree(folder, tmp_path / name)
-        module, _ = checkpoint.load_module(folder)
-        state = {k: v + 0.01 if v.is_floating_point() else v for k, v in module.state_dict().items()}
+        state = {k: v + 0.01 if v.is_floating_point() else v for k, v in load_state(folder).items()}
         training = {} if accuracy is None else {"val_accuracy": accuracy}
         return checkpoint.save(
             target, state, replace(plain, training=training, **{"data": {"name": "faces"}} | changes)
@@ -206,6 +211,37 @@ def test_a_better_net_or_one_for_other_data_is_not_replaced(folder, tmp_path):
     assert there() == 0.61
     promote(tmp_path / "worse", shelf, force=True)
     assert there() == 0.59
-    (shelf / "baseline_cnn" / "config.json").write_text("{")
-    promote(tmp_path / "unknown", shelf)
-    assert there() is None, "what is damaged protects nothing"
+    raw = json.loads((shelf / "baseline_cnn" / "config.json").read_text())
+    for text in ("{", json.dumps(raw | {"schema": raw["schema"] + 1})):  # damaged, or a later version's
+        (shelf / "baseline_cnn" / "config.json").write_text(text)
+        with pytest.raises(ConfigError, match=r"is not to be read \(.*--force-promote"):
+            promote(tmp_path / "better", shelf)
+    promote(tmp_path / "unknown", shelf, force=True)
+    assert there() is None
+
+
+def test_of_two_copies_of_fer2013_the_faces_at_hand_decide(folder, tmp_path):
+    """Two files of it can differ in a few labels; a net from one must not keep all nets from the other away."""
+    shelf, plain = tmp_path / "shelf", checkpoint.read_manifest(folder)
+    copy = {"name": "fer2013", "n_train": 28709, "n_val": 3589}
+    checkpoint.write_manifest(folder, replace(plain, training={"val_accuracy": 0.9}, data=copy | {"fingerprint": "a"}))
+    promote(folder, shelf)
+    faces = blobs(70, 1).faces
+    answers = fer.load(folder, backend="torch").predict_proba(faces).argmax(axis=1)
+    half = np.where(np.arange(70) < 35, answers, (answers + 1) % 7)  # labels of which it gets one half right
+    judge = Judge(faces, half, {"data": "fer2013", "split": "val", "title": "PublicTest"})
+
+    def run(name, accuracy, **changes):
+        target = shutil.copytree(folder, tmp_path / name)
+        state = {k: v + 0.01 if v.is_floating_point() else v for k, v in load_state(folder).items()}
+        data = copy | {"fingerprint": "b"} | changes
+        return checkpoint.save(target, state, replace(plain, training={"val_accuracy": accuracy}, data=data))
+
+    with pytest.raises(ConfigError, match=r"better on the validation split \(50.00%, this one: 49.00%"):
+        promote(run("worse", 0.49), shelf, judge=judge)
+    with pytest.raises(ConfigError, match="other pictures of fer2013"):
+        promote(run("unjudged", 0.99), shelf)
+    with pytest.raises(ConfigError, match="other pictures of fer2013"):  # only the form of FER2013
+        promote(run("unlike", 0.99, n_train=70), shelf, judge=judge)
+    promote(run("better", 0.51), shelf, judge=judge)
+    assert checkpoint.read_manifest(shelf / "baseline_cnn").training["val_accuracy"] == 0.51

@@ -78,6 +78,11 @@ def test_affectnet_without_test_keeps_the_published_validation_for_it(tree: Call
     assert data.title("test") == "val (published validation)"
     assert not set(data["train"].rows) & set(data["val"].rows)
     assert read_affectnet(root).fingerprint == data.fingerprint != read_affectnet(root, seed=1).fingerprint
+    for file in (root / "val").rglob("*.png"):  # a validation split that was copied out of train
+        (root / "train" / file.parent.name / file.name).write_bytes(file.read_bytes())
+    again = read_affectnet(root)
+    np.testing.assert_array_equal(again["train"].faces, data["train"].faces)
+    assert again.notes["train_files_also_in_test"] == 24
 
 
 def test_affectnet_with_train_and_test_only_a_level_deeper(tree: Callable[..., Path], tmp_path: Path) -> None:

@@ -118,6 +118,16 @@ def test_what_else_differs_is_said(pair):
     assert twins.attention_effect([(pair[0], off)])[0].unequal == ()
 
 
+@pytest.mark.parametrize(
+    ("digests", "said"), [(("a", "a"), ()), (("a", "b"), ("recipe: the two differ in a setting",)), (("a", ""), ())]
+)
+def test_recipes_are_told_apart_by_their_settings(digests, said):
+    """Both are "best, changed": the words do not say whether they were changed alike."""
+    trained = [{"epochs": 20, "model_args": {}, "recipe_name": "best, changed", "recipe": d} for d in digests]
+    both = result("cbam", 2.2, 1, trained=trained[0]), result("plain", 1.8, 2, twin_of="cbam", trained=trained[1])
+    assert twins.attention_effect([both])[0].unequal == said
+
+
 def test_in_words_says_what_was_measured(pair):
     (effect,) = twins.attention_effect([pair])
     first, second, third, fourth, fifth = twins.in_words(effect)

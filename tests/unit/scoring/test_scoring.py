@@ -195,6 +195,26 @@ def test_a_card_says_how_it_was_trained():
     assert card.recipe_name(manifest(recipe=get_preset("attention_cnn", "reference").recipe)) == "reference"
     off = card.card_for(manifest(model_args={"attention": False}), "x", dataset())
     assert off["title"] == "Attention CNN (no attention)"
+    assert off["trained"]["recipe"] == card.recipe_digest(manifest())
+
+
+@pytest.mark.parametrize(
+    ("seen", "marks"),
+    [("ferplus-votes", (False, True)), ("imagenet", (True, False)), ("fer2013", (False, False))],
+)
+def test_what_a_teacher_has_seen_marks_its_pupil(seen, marks):
+    teacher = {"role": "teacher", "model": "vgg8", "sha256": "a", "data": [seen], "sure": True, "direct": True}
+    taught = manifest(training={"epochs": 3, "teacher": "vgg8", "ancestors": [teacher]})
+    made = card.card_for(taught, "attention_cnn", dataset())["marks"]
+    assert (made["pretrained"], made["extra_annotation"]) == marks and made["distilled_from"] == "vgg8"
+
+
+def test_an_estimator_knows_its_validation_faces_in_another_copy_of_the_data():
+    known = manifest(model="hog_svm", weights={"file": "model.skops"})
+    assert known.data.get("fingerprint") != dataset(n=8).fingerprint
+    assert ask.was_calibrated_on(known, dataset(n=8))
+    assert not ask.was_calibrated_on(replace(known, data={"name": "muxspace"}), dataset(n=8))
+    assert not ask.was_calibrated_on(manifest(), dataset(n=8)), "a net"
 
 
 def votes_file(folder, counts, usages):
