@@ -3,13 +3,14 @@
 metrics.json holds: format, schema, model, title, data {name, fingerprint, label_set, labels, majority},
 checkpoint {sha256, ...}, parameters, trained {epochs, seconds, device, data, model_args, recipe_name, recipe (digest of
 its settings), seed, ...}, marks {distilled_from, pretrained, extra_annotation: of itself or of a net it was made from},
-temperature {value, source}, twin_of (the attention net of which this is the twin without attention, or null), cost {parameters, macs, latency_ms, bytes}, and per split (val, test):
-title, n, single, flip and tencrop {scores; a view that was not predicted is absent}, uncalibrated {ece, nll, brier},
-calibrated {ece, nll, brier}, leakage {exact, near, kept, accuracy, macro_f1} (without the copies) and majority {label,
-accuracy, macro_f1} (always answering the commonest class of the training split), both null where the training split
-was not at hand; crowd (`fer.evaluation.crowd.crowd_scores`; null without FER+ votes); selective {aurc, coverage_at
-{accuracy: share}}, whose threshold is chosen on the same faces, an optimistic figure; and of every split but val:
-conformal {level: {threshold, coverage, mean_size, sizes}}, fitted on val (null without one).
+temperature {value, source}, twin_of (the attention net of which this is the twin without attention, or null), cost
+{parameters, macs, latency_ms, bytes}, and per split (val, test): title, n, single, flip and tencrop {scores; a view
+that was not predicted is absent}, uncalibrated {ece, nll, brier}, calibrated {ece, nll, brier}, leakage {exact, near,
+kept, accuracy, macro_f1} (without the copies) and majority {label, accuracy, macro_f1} (always answering the commonest
+class of the training split), both null where the training split was not at hand; crowd
+(`fer.evaluation.crowd.crowd_scores`; null without FER+ votes); selective {aurc, coverage_at {accuracy: share}}, whose
+threshold is chosen on the same faces, an optimistic figure; and of every split but val: conformal {level: {threshold,
+coverage, mean_size, sizes}}, fitted on val (null without one).
 
 Schema 1 had no tencrop, crowd, selective, conformal, twin_of and cost.
 """
