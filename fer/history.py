@@ -65,6 +65,18 @@ def fits(history: Sequence[Mapping[str, Any]], training: Mapping[str, Any], tole
     return any(abs(row.get("val_accuracy", -1.0) - accuracy) <= tolerance for row in rows)
 
 
+def history_fits(folder: str | Path, training: Mapping[str, Any]) -> bool:
+    """Does a folder hold the history of a run? Not where there is none, or a damaged one.
+
+    Args:
+        training: Of the run's manifest, see `fits`.
+    """
+    try:
+        return fits(read_history(folder), training)
+    except DataError:
+        return False
+
+
 def promoted_history(model: str, data: str, training: Mapping[str, Any]) -> Path | None:
     """Where promotion put the history of a checkpoint; None where what is there is of other runs, or nothing.
 
@@ -74,9 +86,6 @@ def promoted_history(model: str, data: str, training: Mapping[str, Any]) -> Path
     """
     home = results_dir() / Path(data).name
     for folder in (home / model, *sorted(home.glob(f"{model}@*"))):  # without its attention, say
-        try:
-            if fits(read_history(folder), training):
-                return folder / HISTORY
-        except DataError:
-            continue
+        if history_fits(folder, training):
+            return folder / HISTORY
     return None

@@ -19,7 +19,7 @@ from fer.evaluation import ModelResult, read_result
 from fer.evaluation.results import METRICS
 from fer.evaluation.stored import NOTES, read_notes
 from fer.files import fresh_folder
-from fer.history import HISTORY, read_history
+from fer.history import HISTORY, fits, read_history
 from fer.hub import Plan, Sent
 from fer.hub.pull import parse
 from fer.model_card import headline_split, repo_name, write_card
@@ -256,7 +256,7 @@ def _write_results(
         path = (place / "confusion_matrix.png").as_posix()
         figures.save(figures.confusion_matrix(result, headline_split(result)), out / path)
         pictures.setdefault("confusion_matrix", path)
-    history = read_history(folder) or next((r.history for r in scored if r.history), [])
+    history = read_history(folder) or next((r.history for r in scored if fits(r.history, manifest.training)), [])
     if history:
         title = get_model(manifest.model).SPEC.title
         curve = figures.history(ModelResult(manifest.model, title, {}, None, history))

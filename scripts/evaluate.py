@@ -2,7 +2,8 @@
 """Score trained models: tables, pictures and stored predictions under results/<data set>/<model>/.
 
 Without arguments every trained model is scored on FER2013's PublicTest and PrivateTest, each on its own, and
-results/leaderboard.csv is generated again. Choose on PublicTest; PrivateTest is for the final figure only.
+results/leaderboard.csv is generated again. Choose on PublicTest; PrivateTest is for the final figure only, so a run
+(--checkpoint) is scored on PublicTest alone unless --split all says that the choice is made.
 Stored predictions are used again while checkpoint and data are the same; where the data are not at hand, everything is
 made from them alone.
 """
@@ -53,6 +54,12 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="folder of results (default: results/; runs/results/ for synthetic data or --checkpoint)",
+    )
+    p.add_argument(
+        "--split",
+        choices=("val", "all"),
+        help="val: the validation split alone, for choosing (default for runs that do not go into results/); all: the "
+        "test split as well",
     )
     p.add_argument("--again", action="store_true", help="ask the models again, although what is stored still holds")
     p.add_argument(
@@ -135,7 +142,7 @@ def chosen(args: argparse.Namespace) -> list[str]:
 def score_all(args: argparse.Namespace) -> tuple[Path, str]:
     """Load, predict, write; returns the folder of results and the name of the data set."""
     from fer.scoring import seed_lines
-    from fer.scoring.card import is_foreign, row_name, row_names
+    from fer.scoring.card import is_foreign, require_free_row, row_name, row_names
     from fer.scoring.score import Options, Scorer
 
     targets = chosen(args)
@@ -147,22 +154,34 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str]:
         print(f"note: {e}\nnote: tables and pictures are made from the stored predictions alone", file=sys.stderr)
         return summarise_again(args)
     out = args.out or default_out(args, dataset.name)
+    committed = out.resolve() == paths.results_dir().resolve()
+    bundled = {t: find(t).parent == paths.checkpoints_dir() for t in targets}
     options = Options(args.device, args.batch_size, args.again, args.ten_crop, args.robustness, args.latency)
-    scorer = Scorer(dataset, out, args.votes, say, lambda text: print(f"note: {text}", file=sys.stderr))
+    choosing = not (all(bundled.values()) or committed or args.seed_row or leaderboard.is_synthetic(dataset.name))
+    split = args.split or ("val" if choosing and "val" in dataset.splits else "all")
+    if split == "val" and not args.split:
+        say("validation split only; --split all also opens the test split, once the choice is made")
+    only = None if split == "all" else split
+    scorer = Scorer(dataset, out, args.votes, say, lambda text: print(f"note: {text}", file=sys.stderr), only)
     rows = []
     if args.seed_row:  # lines of one file: several runs may share a name
         names = {t: row_name(read_manifest(t), dataset.name) for t in targets}
         seed_lines.require_lines_apart({t: read_manifest(t) for t in targets}, dataset.name)
+        for target in targets:
+            if not bundled[target]:
+                seed_lines.require_same_data(read_manifest(target), dataset, out)
     else:
         names = row_names(targets, dataset.name)
+        for target, name in names.items():
+            if committed and not bundled[target]:
+                require_free_row(target, name, dataset.name)
     for target, name in names.items():
         start = time.perf_counter()
-        bundled = find(target).parent == paths.checkpoints_dir()
-        only_a_line = args.seed_row and not bundled
+        only_a_line = args.seed_row and not bundled[target]
         if only_a_line:
             seed_lines.require_free_line(read_manifest(target), out, dataset.name)
         scored = scorer.score_in_passing(target, name, options) if only_a_line else scorer.score(target, name, options)
-        if (args.seed_row or bundled) and not is_foreign(scored.manifest, dataset.name):
+        if (args.seed_row or bundled[target] or committed) and not is_foreign(scored.manifest, dataset.name):
             rows.append(line := seed_lines.seed_row(scored.manifest, scored.metrics))
             if scored.predictions is not None:
                 seed_lines.keep_seed_run(line, scored.predictions, find(target), out, dataset.name)
@@ -235,9 +254,10 @@ def publish(out: Path, data: str, ensembles: Sequence[str], view: str) -> None:
     found = [by_name[n] for n in model_order(by_name)]
     if not found:
         raise DataError(f"{out / data}: no readable results")
-    split = "test" if any("test" in r.splits for r in found) else "val"
     for r in found:
-        figures.write_all(r, r.folder, split)
+        figures.write_all(r, r.folder, "test" if "test" in r.splits else "val")
+    split = next((k for k in ("test", "val") if all(k in r.splits for r in found)), "test")
+    found = [r for r in found if split in r.splits]
     robust = {}
     for r in found:
         try:
@@ -273,15 +293,16 @@ def combine(
     made = []
     for one in dict.fromkeys([*((tuple(e["members"]), e["view"]) for e in before), *wanted]):
         members, view = one
+        known = next((e for e in before if (tuple(e["members"]), e["view"]) == one), None)
         try:
             if lacking := [n for n in members if n not in by_name]:
                 raise DataError(f"no results of {', '.join(lacking)}")
-            made.append(report.ensemble_entry([by_name[n] for n in members], view))
+            made.append(report.ensemble_entry([by_name[n] for n in members], view, known))
         except DataError as e:
             if one in wanted:
                 raise
             say_left_out([f"the ensemble {' + '.join(members)} stays as it was stored: {e}"])
-            made += [old for old in before if (tuple(old["members"]), old["view"]) == one][:1]
+            made += [known] if known else []
     if made:
         stored.write_ensembles(made, out, data)
     return made
@@ -318,11 +339,12 @@ def print_tables(
     if combined:
         print("\nEnsembles, weights fitted on validation, the best there first (which is the one to quote):")
     for e in sorted(combined, key=lambda e: -e["val_accuracy"]):
-        low, high = e["test_interval"]
         members = " + ".join(f"{w:.2f} {starred.get(n, n)}" for w, n in zip(e["weights"], e["members"], strict=True))
-        print(
-            f"  {members}{'' if e['view'] == 'single' else ', ' + e['view']}: validation {100 * e['val_accuracy']:.1f}, test {100 * e['test_accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}], nll {e['test_nll']:.3f}"
-        )
+        said = f"validation {100 * e['val_accuracy']:.1f}"
+        if e["test_accuracy"] is not None:
+            low, high = (100 * v for v in e["test_interval"])
+            said += f", test {100 * e['test_accuracy']:.1f} [{low:.1f}, {high:.1f}], nll {e['test_nll']:.3f}"
+        print(f"  {members}{'' if e['view'] == 'single' else ', ' + e['view']}: {said}")
     if compared["pairs"] or combined:
         for name, said in marks.items():
             if said != "–":

@@ -158,9 +158,11 @@ def run(args: argparse.Namespace) -> None:
         names = ",".join(read_manifest(run).model for run in bundled)
         step("evaluate", "--model", names, "--data", args.data, "--device", args.device)
     if rest := [run for run in done if run not in bundled]:
+        # what is only left out by its validation score has no business on the test split
+        split = ["--split", "val" if promote else "all"]
         out = args.out / "results" if args.out else runs / "results"
         checkpoints = [a for run in rest for a in ("--checkpoint", run)]
-        step("evaluate", *checkpoints, "--data", args.data, "--out", out, "--device", args.device)
+        step("evaluate", *checkpoints, "--data", args.data, "--out", out, "--device", args.device, *split)
     if len(done) < len(models):
         print(f"\n{len(models) - len(done)} of {len(models)} models failed, see above", file=sys.stderr)
         raise Failed(1)

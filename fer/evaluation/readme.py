@@ -77,7 +77,7 @@ def seeds_text(root: str | Path | None = None) -> str:
 
 def ensembles_text(root: str | Path | None = None) -> str:
     """What the ensemble has that is best on FER2013's validation split, of those that were tried."""
-    tried = stored.read_ensembles(root, MAIN_DATA) or []
+    tried = [e for e in stored.read_ensembles(root, MAIN_DATA) or [] if e["test_accuracy"] is not None]
     if not tried:
         return "No ensemble has been scored yet."
     best = max(tried, key=lambda e: (e["val_accuracy"], -len(e["members"])))
@@ -86,8 +86,11 @@ def ensembles_text(root: str | Path | None = None) -> str:
     low, high = (100 * v for v in best["test_interval"])
     val, test = (100 * best[f"{k}_accuracy"] for k in ("val", "test"))
     tries = "one ensemble was" if len(tried) == 1 else f"{len(tried)} ensembles were"
+    times = sum(e.get("scorings", 1) for e in tried)
+    again = f", some again when a member had been trained further ({times} scorings in all)"
     return (
-        f"On FER2013 {tries} tried: weighted means of calibrated probabilities, the weights fitted on PublicTest. "
+        f"On FER2013 {tries} tried{again if times > len(tried) else ''}: "
+        "weighted means of calibrated probabilities, the weights fitted on PublicTest. "
         f"The best there ({val:.1f} %) reaches **{test:.1f} %** [{low:.1f}, {high:.1f}] on PrivateTest with "
         f"{_VIEWS[best['view']]}. Its members: {members}."
     )

@@ -30,7 +30,7 @@ from fer.evaluation import metrics as m
 from fer.evaluation.agreement import agreement, chi_square
 from fer.evaluation.calibration import apply_temperature
 from fer.evaluation.ensemble import average, fit_weights
-from fer.evaluation.results import FORMAT, SCHEMA, VIEWS, ModelResult
+from fer.evaluation.results import FORMAT, SCHEMA, VIEWS, ModelResult, weights_of
 from fer.evaluation.statistics import compare, holm
 
 if TYPE_CHECKING:
@@ -277,29 +277,45 @@ def verdict(compared: Mapping[str, Any], pair: Mapping[str, Any], titles: Mappin
     )
 
 
-def ensemble_entry(members: Sequence[ModelResult], view: str = "single") -> dict[str, Any]:
+def ensemble_entry(
+    members: Sequence[ModelResult], view: str = "single", before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """A weighted mean of several models, the weights fitted on validation: an entry of ensembles.json.
 
     Args:
-        members: Two models or more with stored predictions of val and test.
+        members: Two models or more with stored predictions of val; without a test split where one lacks it.
+        before: The entry that stands there of the same members and view, perhaps with other weights of theirs.
+
+    Returns:
+        members, their shares (weights) and the weights they had (sha256), view, val_accuracy, test_accuracy,
+        test_interval and test_nll (null without a test split), scorings: how often the test split was asked, each time
+        with other weights of its members.
 
     Raises:
         DataError: fewer than two, or models that did not answer the same faces of both splits.
     """
     if len(members) < 2:
         raise DataError(f"an ensemble needs two models or more, got {', '.join(r.name for r in members) or 'none'}")
-    val, test = (aligned(members, split, view) for split in ("val", "test"))
-    if not (len(val.rows) and len(test.rows)):
+    parts = {k: aligned(members, k, view) for k in ("val", "test") if k == "val" or all(k in r.splits for r in members)}
+    if not all(len(part.rows) for part in parts.values()):
         raise DataError(f"{', '.join(r.name for r in members)} have no faces in common; evaluate them again")
+    val, test = parts["val"], parts.get("test")
     weights = fit_weights(list(val.probs.values()), val.labels)
-    scores = m.score(average(list(test.probs.values()), weights), test.labels, members[0].class_names).as_dict()
+    scores: dict[str, Any] = {}
+    if test is not None:
+        scores = m.score(average(list(test.probs.values()), weights), test.labels, members[0].class_names).as_dict()
+    now, was = [weights_of(r) for r in members], before or {}
+    asked = was.get("scorings", 1 if was.get("test_accuracy") is not None else 0)
+    again = test is not None and (asked == 0 or was.get("sha256", now) != now)
     mean = average(list(val.probs.values()), weights)
     return {
         "members": [r.name for r in members],
         "weights": [round(float(w), 6) for w in weights],
+        "sha256": now,
         "view": view,
         "val_accuracy": round(float((mean.argmax(axis=1) == val.labels).mean()), 6),
-        "test_accuracy": scores["accuracy"],
-        "test_interval": scores["accuracy_interval"],
-        "test_nll": scores["nll"],
+        "test_accuracy": scores.get("accuracy"),
+        "test_interval": scores.get("accuracy_interval"),
+        "test_nll": scores.get("nll"),
+        "scorings": asked + again,
     }

@@ -318,8 +318,10 @@ def _check_comparison(content: Mapping[str, Any]) -> None:
 def _check_ensembles(content: Mapping[str, Any]) -> None:
     for e in content["ensembles"]:
         _names(e["view"], *e["members"])
-        low, high = e["test_interval"]
-        _numbers(low, high, *e["weights"], *(e[k] for k in ("val_accuracy", "test_accuracy", "test_nll")))
+        _numbers(e["val_accuracy"], *e["weights"])
+        if e["test_accuracy"] is not None:  # scored on validation alone
+            low, high = e["test_interval"]
+            _numbers(low, high, e["test_accuracy"], e["test_nll"])
         if len(e["members"]) != len(e["weights"]):
             raise ValueError("one weight per member")
 

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from fer.ancestry import IMAGENET, VOTES, ancestors
-from fer.checkpoint import Manifest, find, read_manifest
+from fer.checkpoint import Manifest, find, read_manifest, trained_models
 from fer.data import Dataset
 from fer.errors import ConfigError
 from fer.evaluation.results import ModelResult
 from fer.models import get_model, get_preset
+from fer.paths import results_dir
 from fer.scoring.answers import OWN_CALIBRATION
 from fer.scoring.facts import majority_of
 from fer.settings import to_dict
@@ -118,6 +119,12 @@ def is_foreign(manifest: Manifest, data: str) -> bool:
     return manifest.data.get("name", data) not in ("", data)
 
 
+def is_other_copy(manifest: Manifest, dataset: Dataset) -> bool:
+    """Was it trained on data of this name that are not just these?"""
+    name, fingerprint = (manifest.data.get(k) for k in ("name", "fingerprint"))
+    return name == dataset.name and bool(fingerprint) and fingerprint != dataset.fingerprint
+
+
 def require_own_data(manifest: Manifest, dataset: Dataset) -> None:
     """A run is calibrated and promoted with the data it was trained on.
 
@@ -130,6 +137,27 @@ def require_own_data(manifest: Manifest, dataset: Dataset) -> None:
         raise ConfigError(
             f"this {manifest.model} was trained on {other or 'unknown data'}, not on {dataset.name} "
             f"(fingerprint {dataset.fingerprint[:12]}); name its own with --data"
+        )
+
+
+def require_free_row(target: str, name: str, data: str) -> None:
+    """A run does not take the row of a bundled model in results/.
+
+    Args:
+        target: Name or path of the checkpoint.
+        name: Of its row. data: Name of the data set.
+
+    Raises:
+        ConfigError: other weights than the model's own would get its row.
+    """
+    own = read_manifest(target)
+    if own.model not in trained_models() or row_name(there := read_manifest(own.model), data) != name:
+        return
+    weights, others = ({m.weights.get(k) for k in ("sha256", "made_from")} - {None} for m in (own, there))
+    if not weights & others:
+        raise ConfigError(
+            f"{target} would take the row of the bundled {own.model} in {results_dir()}; score it as one more "
+            "seed (--seed-row) or with another --out, or promote it first (scripts/train.py --promote)"
         )
 
 
@@ -155,8 +183,12 @@ def recipe_digest(manifest: Manifest) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def is_unchanged(result: ModelResult, manifest: Manifest, dataset: Dataset) -> bool:
-    """Do the stored predictions come from this checkpoint, its temperature and these data?"""
+def is_unchanged(result: ModelResult, manifest: Manifest, dataset: Dataset, splits: Sequence[str]) -> bool:
+    """Do the stored predictions come from this checkpoint, its temperature and these data?
+
+    Args:
+        splits: Those that are wanted; more may be stored.
+    """
     m = result.metrics
     temperature, source = m["temperature"]["value"], m["temperature"].get("source")
     if manifest.temperature != 1:
@@ -169,7 +201,7 @@ def is_unchanged(result: ModelResult, manifest: Manifest, dataset: Dataset) -> b
         and m["data"].get("fingerprint") == dataset.fingerprint
         and result.class_names == dataset.label_set.names
         and same_temperature
-        and set(result.splits) == {k for k in ("val", "test") if k in dataset.splits and len(dataset[k])}
+        and set(splits) <= set(result.splits) <= {k for k in dataset.splits if len(dataset[k])}
         and all((result.rows(k) == dataset[k].rows).all() for k in result.splits)
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,11 +15,11 @@ from fer.data import Dataset
 from fer.errors import DataError
 from fer.evaluation import calibration, report, results, stored
 from fer.evaluation.crowd import crowd_scores
-from fer.history import HISTORY, promoted_history
+from fer.history import HISTORY, history_fits, promoted_history
 from fer.inference import load
 from fer.inference.predictor import Predictor
 from fer.scoring import answers as ask
-from fer.scoring.card import card_for, is_foreign, is_unchanged
+from fer.scoring.card import card_for, is_foreign, is_other_copy, is_unchanged
 from fer.scoring.cost import cost
 from fer.scoring.facts import data_facts, seen_in_training, votes_of
 from fer.scoring.robustness import robustness
@@ -53,6 +53,7 @@ class Scorer:
 
     Args:
         dataset: The data.
+        only: The split to score; None = both. A result that holds the other one too keeps it while it is unchanged.
         out: Folder of results.
         votes: fer2013new.csv or its folder; None = the one in the data folder, if it is there.
         say: Receives a line per thing done. note: receives what a reader of the scores should know.
@@ -68,18 +69,20 @@ class Scorer:
         votes: Path | None,
         say: Callable[[str], None],
         note: Callable[[str], None],
+        only: str | None = None,
     ):
         self.dataset, self.out, self.say, self.note = dataset, out, say, note
-        self.splits = [k for k in ("val", "test") if k in dataset.splits and len(dataset[k])]
+        self._have = [k for k in ("val", "test") if k in dataset.splits and len(dataset[k])]
+        self.splits = [k for k in self._have if only in (None, k)]
         if not self.splits:
-            have = ", ".join(dataset.splits) or "none"
-            raise DataError(f"{dataset.name}: has no validation or test split to score; it has {have}")
+            wanted = "validation or test split" if only is None else f"{only} split"
+            raise DataError(f"{dataset.name}: has no {wanted} to score; it has {', '.join(dataset.splits) or 'none'}")
         self.votes = votes_of(dataset, votes)
 
     @cached_property
     def seen(self) -> dict[str, np.ndarray | None]:
         """Per split, which faces have a copy in the training split."""
-        return seen_in_training(self.dataset, self.splits)
+        return seen_in_training(self.dataset, self._have)
 
     def score(self, target: str, name: str, options: Options) -> Scored:
         """Ask a checkpoint, or take what it answered before, and write its folder of results.
@@ -95,33 +98,40 @@ class Scorer:
             earlier = None  # absent, or damaged and about to be replaced
         checkpoint, manifest = find(target), read_manifest(target)
         predictor = cache(lambda: load(target, device=options.device, backend="torch"))
-        unchanged = earlier if earlier and is_unchanged(earlier, manifest, self.dataset) else None
+        unchanged = earlier if earlier and is_unchanged(earlier, manifest, self.dataset, self.splits) else None
+        splits = list(unchanged.splits) if unchanged else self.splits
         kept = None if options.again else unchanged
         lacking = [c for c in self.dataset.label_set.names if c not in manifest.labels]
         if lacking:
             self.note(f"{name} knows no {', '.join(lacking)}: such faces count as errors")
+        if is_other_copy(manifest, self.dataset):
+            self.note(
+                f"{name} was trained on another copy of {self.dataset.name} (fingerprint "
+                f"{manifest.data['fingerprint'][:12]}, not {self.dataset.fingerprint[:12]}): copies of faces that it "
+                "learnt from are counted by the training split at hand"
+            )
 
         if kept is not None:
             frame, temperature = kept.predictions, kept.metrics["temperature"]
         else:
-            frame, temperature = self._ask(predictor(), name, options, mirror=True)
+            frame, temperature = self._ask(predictor(), name, options, splits, mirror=True)
             if unchanged and not options.ten_crop:
                 frame = self._with_kept_ten_crop(frame, unchanged)
         assert frame is not None
         if options.ten_crop and results.VIEWS["tencrop"] + self.dataset.label_set.names[0] not in frame:
-            frame = self._with_ten_crop(frame, predictor(), temperature["value"], name, options)
+            frame = self._with_ten_crop(frame, predictor(), temperature["value"], name, options, splits)
 
         keep_superseded(name, manifest, self.out, self.dataset.name)
         same = earlier if earlier and results.weights_of(earlier) == manifest.weights.get("sha256") else None
         card = card_for(manifest, name, self.dataset) | {
             "temperature": temperature,
             "cost": self._cost(target, checkpoint, manifest, predictor, same, options),
-            "crowd": self._crowd(frame, unchanged),
+            "crowd": self._crowd(frame, unchanged, splits),
         }
         metrics = report.summarise(frame, card)
         results.write_predictions(frame, folder)
         results.write_json(metrics, folder / results.METRICS)
-        if options.robustness and "test" in self.splits:
+        if options.robustness and "test" in splits:
             self._robustness(predictor, manifest, name, folder, options)
         copy_history(checkpoint, manifest, self.dataset.name, folder)
         return Scored(manifest, metrics)
@@ -129,7 +139,7 @@ class Scorer:
     def score_in_passing(self, target: str, name: str, options: Options) -> Scored:
         """The scores of a checkpoint, without mirror images and cost: what seeds.csv and its folder hold."""
         predictor = load(target, device=options.device, backend="torch")
-        frame, temperature = self._ask(predictor, name, options, mirror=False)
+        frame, temperature = self._ask(predictor, name, options, self.splits, mirror=False)
         card = card_for(predictor.manifest, name, self.dataset) | {"temperature": temperature}
         return Scored(predictor.manifest, report.summarise(frame, card), frame)
 
@@ -143,11 +153,11 @@ class Scorer:
             stored.write_data(data_facts(self.dataset, self.votes), self.out, self.dataset.name)
 
     def _ask(
-        self, predictor: Predictor, name: str, options: Options, mirror: bool
+        self, predictor: Predictor, name: str, options: Options, splits: Sequence[str], mirror: bool
     ) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Predictions of every split, face and mirrored face, and the temperature that they were divided by."""
         label_set, batch_size = self.dataset.label_set, options.batch_size
-        parts = {k: self.dataset[k] for k in self.splits}
+        parts = {k: self.dataset[k] for k in splits}
         folded = {"val"} & parts.keys() if ask.was_calibrated_on(predictor.manifest, self.dataset) else set()
 
         def asked(split: str, mirror: bool) -> np.ndarray:
@@ -176,12 +186,18 @@ class Scorer:
         return results.predictions_frame(table, label_set.names), temperature
 
     def _with_ten_crop(
-        self, frame: pd.DataFrame, predictor: Predictor, temperature: float, name: str, options: Options
+        self,
+        frame: pd.DataFrame,
+        predictor: Predictor,
+        temperature: float,
+        name: str,
+        options: Options,
+        splits: Sequence[str],
     ) -> pd.DataFrame:
         frame = frame.copy()
         columns = [results.VIEWS["tencrop"] + c for c in self.dataset.label_set.names]
         frame[columns] = np.float32("nan")
-        for k in self.splits:
+        for k in splits:
             crops = ask.ten_crop_answers(predictor, self.dataset[k].faces, self.dataset.label_set, options.batch_size)
             mean = np.mean([calibration.apply_temperature(p, temperature) for p in crops], axis=0, dtype=np.float64)
             frame.loc[frame["split"] == k, columns] = mean.astype(np.float32)
@@ -191,7 +207,7 @@ class Scorer:
     def _with_kept_ten_crop(self, frame: pd.DataFrame, unchanged: results.ModelResult) -> pd.DataFrame:
         frame = frame.copy()
         columns = [results.VIEWS["tencrop"] + c for c in self.dataset.label_set.names]
-        for k in self.splits if all("tencrop" in unchanged.views(k) for k in self.splits) else ():
+        for k in unchanged.splits if all("tencrop" in unchanged.views(k) for k in unchanged.splits) else ():
             frame.loc[frame["split"] == k, columns] = unchanged.probs(k, "tencrop")
         return frame
 
@@ -211,12 +227,14 @@ class Scorer:
         # timed as `fer.load` gives it to a user
         return cost(load(target, device="cpu") if measure else predictor(), checkpoint, measure)
 
-    def _crowd(self, frame: pd.DataFrame, kept: results.ModelResult | None) -> dict[str, dict[str, Any] | None]:
+    def _crowd(
+        self, frame: pd.DataFrame, kept: results.ModelResult | None, splits: Sequence[str]
+    ) -> dict[str, dict[str, Any] | None]:
         if self.votes is None:
-            return {k: kept.metrics["splits"][k].get("crowd") if kept else None for k in self.splits}
+            return {k: kept.metrics["splits"][k].get("crowd") if kept else None for k in splits}
         names = self.dataset.label_set.names
         out: dict[str, dict[str, Any] | None] = {}
-        for k in self.splits:
+        for k in splits:
             part = frame[frame["split"] == k]
             probs = part[[results.VIEWS["single"] + c for c in names]].to_numpy(dtype=np.float64)
             found = crowd_scores(probs, self.votes[k], part["label"].to_numpy(dtype=np.int64), names)
@@ -249,7 +267,7 @@ class Scored:
 def copy_history(checkpoint: Path, manifest: Manifest, data: str, folder: Path) -> None:
     """Take the training history along: from beside the checkpoint, else from where promotion put it.
 
-    In a folder of another data set one of other weights is not left standing.
+    One of other weights is not left standing.
     """
     target = folder / HISTORY
     promoted = promoted_history(manifest.model, manifest.data.get("name") or data, manifest.training)
@@ -258,5 +276,6 @@ def copy_history(checkpoint: Path, manifest: Manifest, data: str, folder: Path) 
             if source.resolve() != target.resolve():
                 results.write_text(source.read_text(encoding="utf-8"), target)
             return
-    if is_foreign(manifest, data):
+    tells = manifest.training.get("val_accuracy") is not None  # what a manifest lacks rules nothing out
+    if is_foreign(manifest, data) or (tells and not history_fits(folder, manifest.training)):
         target.unlink(missing_ok=True)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer.checkpoint import Manifest
+from fer.data import Dataset
 from fer.errors import ConfigError, DataError
 from fer.evaluation import results, stored
 from fer.files import alone_with
 from fer.history import HISTORY, fits
-from fer.scoring.card import recipe_digest, row_name
+from fer.scoring.card import is_foreign, is_other_copy, recipe_digest, require_own_data, row_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,6 +104,25 @@ def require_free_line(manifest: Manifest, out: Path, data: str) -> None:
                 f"{out / data / stored.SEEDS} has a line of another run of {_in_words(line)}; give the run another "
                 "--seed, or delete that line"
             )
+
+
+def require_same_data(manifest: Manifest, dataset: Dataset, out: Path) -> None:
+    """A line of seeds.csv is of a run that was trained on the data it is scored on, and so are all lines of one file.
+
+    Raises:
+        ConfigError: other data, or another copy of them.
+    """
+    if is_foreign(manifest, dataset.name) or is_other_copy(manifest, dataset):
+        require_own_data(manifest, dataset)
+    try:
+        known = stored.read_data(out, dataset.name)
+    except DataError:
+        return  # damaged, and about to be replaced
+    if known and known["fingerprint"] != dataset.fingerprint:
+        raise ConfigError(
+            f"the scores in {out / dataset.name} are of another copy of {dataset.name} (fingerprint "
+            f"{known['fingerprint'][:12]}, here {dataset.fingerprint[:12]}); name another folder with --out"
+        )
 
 
 def require_lines_apart(manifests: Mapping[str, Manifest], data: str) -> None:

@@ -170,6 +170,7 @@ def _dots(chosen: Selection) -> None:
 
 def _ensembles(chosen: Selection) -> None:
     found = stored(read_ensembles, chosen.root, chosen.data)
+    found = [e for e in found or () if e["test_accuracy"] is not None]
     if not found or chosen.split != "test":
         return
     st.subheader("Together")

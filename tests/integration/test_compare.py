@@ -48,7 +48,7 @@ def test_the_verdict_is_one_sentence_with_the_numbers_of_the_predictions(ask, ro
     assert f"only attention_cnn right: {(a & ~b).sum()}" in out and f"only baseline_cnn right: {(b & ~a).sum()}" in out
     assert f"both wrong {100 * (~a & ~b).mean():.1f} %" in out
     assert "Holm" not in said, "one pair needs no correction"
-    assert "over 3 seeds, test accuracy" in out
+    assert "over 3 seeds of 20 epochs each, test accuracy" in out, "which need not be the nets above"
 
 
 def test_an_interval_over_seeds_takes_three(compare, tmp_path, capsys):
@@ -59,10 +59,10 @@ def test_an_interval_over_seeds_takes_three(compare, tmp_path, capsys):
         assert compare.main(argv) == 0
         return next(line for line in capsys.readouterr().out.splitlines() if "test accuracy" in line)
 
-    assert "over 3 seeds" in (three := over_seeds()) and "95 % interval" in three
+    assert "over 3 seeds of 20 epochs each, test accuracy" in (three := over_seeds()) and "95 % interval" in three
     rows = [r for r in stored.read_seeds(root, "fer2013") if r["seed"] != 42]
     stored.write_seeds(rows, root, "fer2013")
-    assert "over 2 seeds, test accuracy" in (two := over_seeds()) and two.endswith(" points")
+    assert "over 2 seeds" in (two := over_seeds()) and two.endswith(" points")
 
 
 def test_several_models_are_corrected_together_and_marked(ask):

@@ -129,7 +129,7 @@ def test_one_model_of_several(place, evaluate):
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_run_goes_to_its_own_folder_and_two_of_a_kind_are_told_apart(place, evaluate):
+def test_a_run_goes_to_its_own_folder_and_two_of_a_kind_are_told_apart(place, evaluate, capsys):
     before = (place / "results" / "leaderboard.csv").read_bytes()
     run = bundle(place / "runs" / "later", "baseline_cnn", seed=5)
     (run / "history.jsonl").write_text('{"epoch": 1, "val_accuracy": 0.3}\n')
@@ -139,6 +139,19 @@ def test_a_run_goes_to_its_own_folder_and_two_of_a_kind_are_told_apart(place, ev
     later = results.read_result(out / "fer2013" / "baseline_cnn@baseline_cnn")
     assert later.history == [{"epoch": 1, "val_accuracy": 0.3}]
     assert (place / "results" / "leaderboard.csv").read_bytes() == before
+    # a run is chosen by its validation score; the test split is opened when that is asked for, and then kept
+    assert all(r.splits == ("val",) for r in results.read_results(out))
+    assert "--split all" in capsys.readouterr().out
+    kept = later.folder / "metrics.json"
+    for argv, splits in ((["--split", "all"], ("val", "test")), ([], ("val", "test"))):
+        assert evaluate.main(["--checkpoint", str(run), "--out", str(out), *argv]) == 0
+        found = results.read_result(out / "fer2013" / "baseline_cnn")
+        assert found.splits == splits and found.metrics["checkpoint"]["seed"] == 5
+    assert results.read_result(kept.parent).splits == ("val",), "another run's"
+    text = (place / "results" / "fer2013" / "baseline_cnn" / "metrics.json").read_bytes()
+    assert evaluate.main(["--checkpoint", str(run), "--out", str(place / "results")]) == 2
+    assert "would take the row of the bundled baseline_cnn" in capsys.readouterr().err
+    assert (place / "results" / "fer2013" / "baseline_cnn" / "metrics.json").read_bytes() == text
     for argv, data, committed in (
         (["--checkpoint", str(run)], "fer2013", False),
         (["--checkpoint", str(place / "checkpoints" / "baseline_cnn")], "fer2013", True),
@@ -283,6 +296,7 @@ def test_run_all_calls_the_scripts_in_order(place, monkeypatch):
     assert [c[0] for c in called] == ["train", "evaluate"] and "--promote" not in called[0]
     assert called[0][-2:] == ["--skip-phase", "affectnet"]
     assert called[1][1:3] == ["--checkpoint", str(place / "finished" / "baseline_cnn")]
+    assert called[1][-2:] == ["--split", "all"]
 
     called.clear()
     (place / "data" / "fer2013.npz").unlink()
@@ -312,6 +326,7 @@ def test_run_all_scores_what_was_not_promoted_beside_what_was(place, monkeypatch
     assert called[1][1:3] == ["--model", "vit_tiny"]
     assert called[2][1:3] == ["--checkpoint", str(place / "finished" / "baseline_cnn")]
     assert called[2][called[2].index("--out") + 1].endswith("results")
+    assert called[2][-2:] == ["--split", "val"] and "--split" not in called[1], "the test split is not for what lost"
 
 
 def test_run_all_stops_at_the_first_failure(place, monkeypatch):

@@ -89,3 +89,17 @@ def test_where_nothing_is_reported_nothing_was_checked(table, tmp_path, capsys):
     assert reproduce.main([str(table), "--model", "baseline_cnn", "--results", str(tmp_path / "none")]) == 2
     said = capsys.readouterr()
     assert said.out.count("nothing reported") == 2 and "no figure to compare with" in said.err
+
+
+@pytest.mark.parametrize(("moved", "said"), [(0, ""), (2, "at least 2 labels of PrivateTest are not those")])
+def test_another_copy_of_the_data_is_named(table, tmp_path, capsys, moved, said):
+    with table.open() as f:
+        codes = [int(r["emotion"]) for r in csv.DictReader(f) if r["Usage"] == "PrivateTest"]
+    counts = {name: codes.count(k) for k, name in enumerate(reproduce.NAMES)}
+    first, second = sorted(counts, key=counts.get)[-2:]
+    counts |= {first: counts[first] - moved, second: counts[second] + moved}
+    folder = report(tmp_path / "results", 0.35)
+    (folder / "data.json").write_text(json.dumps({"counts": {"test": counts}}))
+    assert reproduce.main([str(table), "--model", "baseline_cnn", "--results", str(folder), "--split", "test"]) == 0
+    out = capsys.readouterr().out
+    assert (said in out) and ("another copy" in out) == bool(moved)

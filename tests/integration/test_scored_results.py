@@ -212,7 +212,7 @@ def test_results_of_the_first_schema_are_read_and_made_new(place, evaluate):
     assert made["schema"] == 2 and made["splits"] == new["splits"] and made["cost"] is None
 
 
-def test_a_model_of_other_data_never_takes_the_row_of_one_trained_there(place, evaluate):
+def test_a_model_of_other_data_never_takes_the_row_of_one_trained_there(place, evaluate, capsys):
     save(dataset("muxspace"), place / "data" / "muxspace.npz")
     native = bundle(place / "runs", "attention_cnn", seed=4, data="muxspace")
     out = ["--data", "muxspace", "--out", str(place / "results")]
@@ -227,7 +227,11 @@ def test_a_model_of_other_data_never_takes_the_row_of_one_trained_there(place, e
     rows = {r["model"]: r for r in leaderboard.read(place / "results") if r["data"] == "muxspace"}
     assert "trained on fer2013" in leaderboard.readme_table([rows["attention_cnn@fer2013"]])
     assert "trained on" not in leaderboard.readme_table([rows["attention_cnn"]])
-    assert [r["model"] for r in stored.read_seeds(place / "results", "muxspace")] == []
+    assert [r["model"] for r in stored.read_seeds(place / "results", "muxspace")] == ["attention_cnn"], "its own alone"
+    file = place / "results" / "fer2013" / stored.SEEDS
+    text = file.read_bytes()
+    assert evaluate.main(["--checkpoint", str(native), "--seed-row"]) == 2, "not a seed of the nets trained on fer2013"
+    assert "was trained on muxspace" in capsys.readouterr().err and file.read_bytes() == text
 
 
 def test_a_run_without_attention_is_the_twin_of_its_model(place, evaluate):
@@ -276,6 +280,12 @@ def test_a_seed_has_a_line_its_predictions_and_its_history_and_is_no_model(place
     assert evaluate.main(["--checkpoint", str(runs[1]), "--seed-row"]) == 0 and file.read_bytes() == text
     assert evaluate.main(["--checkpoint", str(other), "--seed-row"]) == 2 and file.read_bytes() == text
     assert "another run of baseline_cnn with seed 12" in capsys.readouterr().err
+    elsewhere = dataset()
+    elsewhere["test"].faces[0] ^= 1  # another copy of the data
+    save(elsewhere, place / "data" / "fer2013.npz")
+    third = bundle(place / "third", "baseline_cnn", seed=13)
+    assert evaluate.main(["--checkpoint", str(third), "--seed-row"]) == 2 and file.read_bytes() == text
+    assert "another copy of fer2013" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         evaluate.main(["--seed-row"])
     assert "--checkpoint" in capsys.readouterr().err

@@ -133,5 +133,15 @@ def test_an_ensemble_is_weighted_on_validation_and_scored_on_test():
     assert low < entry["test_accuracy"] < high and entry["test_nll"] > 0
     with pytest.raises(DataError, match="two models or more"):
         report.ensemble_entry([good])
+    # every look at the test split counts: with the same weights of its members it is the same look
+    for sha256, members in (("a", [good, bad]), ("a", [good, bad]), ("b", [good, bad])):
+        good.metrics["checkpoint"] = {"sha256": sha256}
+        entry = report.ensemble_entry(members, before=entry)
+    assert entry["scorings"] == 3 and entry["sha256"] == ["b", None], "unmarked, a, b"
+    for r in (good, bad):
+        del r.metrics["splits"]["test"]
+    chosen = report.ensemble_entry([good, bad])
+    assert chosen["test_accuracy"] is None and chosen["scorings"] == 0
+    assert chosen["val_accuracy"] == entry["val_accuracy"]
     with pytest.raises(DataError, match="'flip'"):
         report.ensemble_entry([good, bad], "flip")

@@ -338,7 +338,7 @@ def test_the_committed_ensembles_and_comparison_follow_from_the_committed_predic
     for data in results.list_data():
         found = {r.name: r for r in results.read_results(None, data)}
         for entry in stored.read_ensembles(None, data) or []:
-            again = report.ensemble_entry([found[n] for n in entry["members"]], entry["view"])
+            again = report.ensemble_entry([found[n] for n in entry["members"]], entry["view"], entry)
             same(json.loads(json.dumps(again)), entry, f"{data} {entry['members']}")
         compared = json.loads((results.folder_of(data, stored.COMPARISON)).read_text())
         ordered = [found[n] for n in model_order(found)]
