@@ -242,7 +242,8 @@ def _randaugment(x: torch.Tensor, random: np.ndarray, how: Augment) -> torch.Ten
         sign = np.where(random[:, 2 * k + 1] < 0.5, -1, 1)
         for number in range(1, count):
             for s in (-1, 1):
-                hit = torch.from_numpy(np.flatnonzero((which == number) & (sign == s))).to(x.device)
-                if len(hit):
+                chosen = np.flatnonzero((which == number) & (sign == s))
+                if len(chosen):
+                    hit = on_device(torch.from_numpy(chosen), x.device)
                     out[hit] = operations(s)[number](out[hit])
     return out

@@ -12,12 +12,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import argparse
+import math
 import shlex
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fer.command_line import refuse_tokens, run_script
 from fer.errors import ConfigError, FerError, HubError
@@ -26,8 +26,9 @@ from fer.paths import ROOT
 if TYPE_CHECKING:
     from fer.data.dataset import Dataset
     from fer.training import Job
+    from fer.training.budget import Cost
+    from fer.training.campaign import Campaign
     from fer.training.events import Listener
-    from fer.training.processes import Processes
     from fer.training.request import Request
 
 # exit status
@@ -38,8 +39,9 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
         description="Train facial-expression classifiers.",
-        epilog="Ctrl-C loses at most one epoch: run again with --resume. Exit status: 0 done, 1 a model failed, 2 bad "
-        "arguments or data, 3 all is trained but not all of it promoted or published, 130 interrupted.",
+        epilog="Ctrl-C costs the epoch that it falls into, and at most half a minute before it: run again with --resume. "
+        "Exit status: 0 done, 1 a model failed, 2 bad arguments or data, 3 all is trained but not all of it promoted or "
+        "published, 130 interrupted.",
     )
     p.add_argument("--model", default="all", help="a name from --list, several with commas, or all (default)")
     p.add_argument("--list", action="store_true", help="list the models and their recipes, and stop")
@@ -85,8 +87,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--budget",
         metavar="minutes=N",
-        help="shorten the schedules so that everything asked for ends within this time; each model gets an equal share "
-        "of what is left",
+        help="shorten the schedules so that everything asked for ends within this time: each model's pace is measured "
+        "first, and what one does not need of its equal share goes to the others",
+    )
+    p.add_argument(
+        "--stretch", type=float, default=1.0, metavar="N", help="with --budget: up to N times the epochs if time allows"
     )
     p.add_argument(
         "--again",
@@ -163,7 +168,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     return run_script(
         show_models if args.list else lambda: run(args),
-        interrupted="interrupted; the last full epoch is kept: run the same command with --resume",
+        interrupted="interrupted; all but this epoch and half a minute before it is kept: run the same command with --resume",
     )
 
 
@@ -184,17 +189,18 @@ def show_models() -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Train what was asked for; with several models a failed one does not stop the others."""
+    began = time.monotonic()  # libraries take seconds to load
     import torch
 
     from fer import hub
     from fer.data import open_dataset
     from fer.device import keep_freed_memory, pick_device
     from fer.models.ablation import require_own_net
-    from fer.training.budget import parse_budget
+    from fer.training.budget import Clock, parse_budget
+    from fer.training.campaign import Campaign, within
     from fer.training.processes import Processes
 
-    budget_s = parse_budget(args.budget) if args.budget else None
-    end = None if budget_s is None else time.monotonic() + budget_s
+    clock = Clock(parse_budget(args.budget), began) if args.budget else None
     for option, value, least in (
         ("--seed", args.seed, 0),
         ("--num-workers", args.num_workers, 0),
@@ -204,6 +210,8 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"{option} must be at least {least}, got {value}")
     if not args.push_to_hub and (args.revision or args.force_push):
         raise ConfigError("--revision and --force-push go with --push-to-hub NAMESPACE")
+    if not 1 <= args.stretch < math.inf or (args.stretch > 1 and clock is None):
+        raise ConfigError(f"--stretch takes a factor of at least 1 and goes with --budget, got {args.stretch:g}")
     pick_device(args.device)
     jobs, failed = request(args).jobs(None if args.resume == "latest" else args.resume)
     if args.promote and not args.force_promote:
@@ -212,17 +220,17 @@ def run(args: argparse.Namespace) -> int:
     if args.push_to_hub:
         hub.check_access(args.push_to_hub)
     keep_freed_memory()
-    total, not_put = len(jobs) + len(failed), []
+    total, not_put = len(jobs) + len(failed), list[str]()
     processes = Processes.join(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
     data = open_dataset(args.data, splits=("train", "val"))
-    jobs = [replace(job, budget_s=None if budget_s is None else budget_s / len(jobs)) for job in jobs]
-    for i, job in enumerate(jobs):
-        seconds = None if end is None else (end - time.monotonic()) / (len(jobs) - i)
+    reuse, resume = len(jobs) > 1 and not args.again, args.resume or ""
+    campaign = Campaign(data, args.data, args.out, processes, resume, reuse, args.votes, args.device, args.amp)
+
+    def tried(step: Callable[..., Any], job: Job, *rest: object) -> Any:
         try:
-            if not one(job, data, args, seconds, len(jobs) > 1, processes):
-                not_put.append(job.model)
+            return step(job, *rest)
         except Exception as e:  # out of memory, say: the others may still fit
             # of several processes, one alone may run out of memory or fail to download: the others cannot go on with it
             together = isinstance(e, FerError) and not isinstance(e, HubError)
@@ -233,15 +241,23 @@ def run(args: argparse.Namespace) -> int:
                 traceback.print_exc()
             if processes.main:
                 print(f"error: {job.model}: {e}", file=sys.stderr)
+            return None
+
+    if clock:
+        jobs = within(jobs, clock.budget_s, args.stretch)
+    costs = [tried(campaign.cost, job) if clock else None for job in jobs]
+    costs = [cost for job, cost in zip(jobs, costs, strict=True) if job.model not in failed]
+    for i, job in enumerate([job for job in jobs if job.model not in failed]):
+        seconds = processes.agreed(clock.share(costs[i:], len(costs))) if clock else 0.0
+        if tried(one, job, campaign, args, costs[i], seconds) is False:
+            not_put.append(job.model)
     if failed and processes.main:
         print(f"{len(failed)} of {total} models failed:", file=sys.stderr)
         for name, reason in failed.items():
             print(f"  {name}: {reason.splitlines()[0]}", file=sys.stderr)
     if not_put and total > 1:
-        print(
-            f"{len(not_put)} of {total} models trained, but not promoted or published: {', '.join(not_put)}",
-            file=sys.stderr,
-        )
+        names = ", ".join(not_put)
+        print(f"{len(not_put)} of {total} models trained, but not promoted or published: {names}", file=sys.stderr)
     return 1 if failed else NOT_PUT if not_put else 0
 
 
@@ -266,60 +282,54 @@ def request(args: argparse.Namespace) -> Request:
     )
 
 
-def one(
-    job: Job, data: Dataset, args: argparse.Namespace, budget_s: float | None, several: bool, processes: Processes
-) -> bool:
+def one(job: Job, campaign: Campaign, args: argparse.Namespace, cost: Cost | None, budget_s: float) -> bool:
     """Train one model, or take over its finished run; returns False where it was not promoted or published as asked.
 
     Args:
-        budget_s: Seconds for this model; None = as long as its recipe takes.
-        several: Whether it is one of several: what is trained already under the same options is then left alone.
+        cost: What it was measured to take; None = there is no budget, or nothing was left to train.
+        budget_s: Seconds for this model, where its cost is known.
     """
     from fer.training import train
-    from fer.training.folders import as_begun, earlier_run, new_folder
-    from fer.training.job import differences, is_finished
+    from fer.training.folders import as_begun, new_folder
+    from fer.training.job import differences
     from fer.training.listeners import Progress, TensorBoard
-    from fer.training.request import phase_opener
-    from fer.training.timing import shortened
-    from fer.training.votes import votes_of
+    from fer.training.timing import fitted
+
+    data, processes = campaign.data, campaign.processes
 
     def say(text: str) -> None:
         if processes.main:
             print(text, file=sys.stderr, flush=True)
 
-    open_data, votes = phase_opener(job.recipe, args.data), votes_of(job.recipe, data, args.votes)
-    sets = job.open_phases(data, open_data)
-    earlier = Path(args.resume) if args.resume and args.resume != "latest" else None
-    if processes.main and earlier is None:
-        reuse = several and not args.again
-        earlier = earlier_run(args.out, job, data, sets, bool(args.resume), reuse, job.budget_s)
-    earlier, finished = processes.agreed((earlier, earlier is not None and is_finished(earlier)))
+    material = campaign.material(job)
+    earlier, finished = campaign.earlier(job, material)
     folder = earlier or Path()
     if finished:
-        if args.resume != "latest" and (other := differences(folder, as_begun(folder, job).describe(data, sets))):
+        if args.resume != "latest" and (
+            other := differences(folder, as_begun(folder, job).describe(data, material.sets))
+        ):
             say(f"note: {folder} was trained with other options ({', '.join(other)}), which stay as they were")
         say(f"{job.model}: {folder} is finished; nothing to train")
     else:
         if args.resume and not earlier:
             say(f"{job.model}: no unfinished run in {args.out / job.model}; starting anew")
-        if budget_s is not None and earlier:
+        if cost and earlier:
             job = as_begun(earlier, job)
             say(f"{job.model}: {folder} goes on to the end of its {job.recipe.epochs} epochs, whatever the budget")
-        elif budget_s is not None:
-            asked, ensemble = job.recipe.epochs, job.recipe.snapshots
-            job, seconds = shortened(job, data, budget_s, args.device, args.amp, open_data, votes)
+        elif cost:
+            asked, job = job.recipe, fitted(job, cost, budget_s)
             part = f", each with {job.recipe.epoch_share:.0%} of the faces" if job.recipe.epoch_share < 1 else ""
-            say(
-                f"{job.model}: {max(budget_s, 0) / 60:.1f} min allow {job.recipe.epochs} of {asked} epochs{part} "
-                f"({seconds:.0f} s each)" + ", too few for a snapshot ensemble" * (ensemble > job.recipe.snapshots)
-            )
+            part += f" ({max(cost.epoch_s):.0f} s each)"
+            part += ", too few for a snapshot ensemble" * (asked.snapshots > job.recipe.snapshots)
+            allowed = f"{max(budget_s, 0) / 60:.1f} min allow {job.recipe.epochs} epochs"
+            say(f"{job.model}: {allowed} where {asked.epochs} were asked for{part}")
         if not earlier:
             folder = processes.agreed(new_folder(args.out, job.model) if processes.main else folder)
         logs = (args.logs or args.out.resolve().parent / "logs") / job.model / folder.name
         listeners: list[Listener] = [Progress(), TensorBoard(logs)] if processes.main else []
         options = (args.device, args.amp, args.num_workers, bool(earlier), listeners)
-        train(job, data, folder, *options, open_data=open_data, votes=votes)
-    return finish(folder, job, sets[-1], args, say) if processes.main else True
+        train(job, data, folder, *options, open_data=material.open_data, votes=material.votes)
+    return finish(folder, job, material.sets[-1], args, say) if processes.main else True
 
 
 def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say: Callable[[str], None]) -> bool:
@@ -329,13 +339,11 @@ def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say:
         False where it was to be promoted or published and could not be.
     """
     from fer import checkpoint, promotion
-    from fer.scoring.calibrate import calibrate
     from fer.training.record import SNAPSHOTS
 
     for snapshot in sorted((folder / SNAPSHOTS).glob("*")):
-        calibrate(snapshot, data)
-    temperature = calibrate(folder, data)
-    say(f"  temperature {temperature:.3f} (validation)")
+        calibrated(snapshot, data)
+    say(f"  temperature {calibrated(folder, data):.3f} (validation)")
     print(folder)
     to_promote = args.promote or args.force_promote
     if data.name == "synthetic":
@@ -357,6 +365,18 @@ def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say:
     if args.push_to_hub:
         done = publish(folder, job.model, args, say) and done
     return done
+
+
+def calibrated(folder: Path, data: Dataset) -> float:
+    """The temperature of a checkpoint, fitted on the validation split unless that was done with these very faces."""
+    from fer import checkpoint
+    from fer.scoring.calibrate import calibrate
+
+    manifest = checkpoint.read_manifest(folder)
+    about = {"data": data.name, "split": data.title("val"), "n": len(data["val"])}
+    fitted = manifest.conformal | {"thresholds": bool(manifest.conformal.get("thresholds"))}
+    own = (manifest.data.get("name"), manifest.data.get("fingerprint")) == (data.name, data.fingerprint)
+    return manifest.temperature if own and fitted == about | {"thresholds": True} else calibrate(folder, data)
 
 
 def publish(folder: Path, model: str, args: argparse.Namespace, say: Callable[[str], None]) -> bool:

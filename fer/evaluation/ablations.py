@@ -50,7 +50,8 @@ class Row:
         seeds: In rising order.
         val_accuracy: Of its runs, as fractions.
         difference: Minus the plain recipe, seed by seed; None for that itself and where no seed is shared.
-        cost: Seconds of its runs over those of the plain recipe's, same seeds, see `of_history`; None as above.
+        cost: Seconds of its runs over those of the plain recipe's, same seeds on the same kind of device, see
+            `of_history`; None as above and where no seed was trained on the same kind.
         extra_annotation: Whether it learnt from more labels than the training split's.
         teacher: Models it learnt from, "" = none.
     """
@@ -167,7 +168,8 @@ def _row(levers: Mapping[str, Sequence[Mapping[str, Any]]], name: str, epochs: i
         for lever, of in ((name, runs), (PLAIN, plain))
         for s in shared
     ]
-    seconds = [sum(of[s]["seconds"] for s in shared) for of in (runs, plain)]
+    timed = [s for s in shared if _machine(runs[s]) == _machine(plain[s])]
+    seconds = [sum(of[s]["seconds"] for s in timed) for of in (runs, plain)]
     first = next(iter(runs.values()))
     return Row(
         name,
@@ -176,10 +178,15 @@ def _row(levers: Mapping[str, Sequence[Mapping[str, Any]]], name: str, epochs: i
         tuple(sorted(runs)),
         spread([r["val_accuracy"] for r in runs.values()]),
         seed_difference(pairs, name, PLAIN, "val_accuracy") if shared else None,
-        seconds[0] / seconds[1] if shared and seconds[1] else None,
+        seconds[0] / seconds[1] if timed and seconds[1] else None,
         any(r["extra_annotation"] for r in runs.values()),
         str(first["teacher"]),
     )
+
+
+def _machine(run: Mapping[str, Any]) -> str:
+    """Kind of device that a run was trained on: "cpu" however many threads it had, or the name of the GPU."""
+    return str(run["device"]).partition(",")[0]
 
 
 def _rank(row: Row) -> tuple[bool, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -26,6 +27,13 @@ from fer.transforms import prepare
 
 log = logging.getLogger(__name__)
 LIBRARIES = ("scikit-learn", "scikit-image", "skops", "scipy", "numpy")
+# modules that fitting and writing import -> the package that brings them
+_NEEDED = {
+    "sklearn.svm": "scikit-learn",
+    "skimage.feature": "scikit-image",
+    "skops.io": "skops",
+    "scipy.optimize": "scipy",
+}
 _TRIED = 1500  # faces of the fit that a budget is judged by
 _SCORED = 2048  # training faces whose loss and accuracy are reported
 _MEANT = ("class_weights", "epoch_share", "name", "skipped")
@@ -46,12 +54,14 @@ def train_classical(
 
     Raises:
         DataError: no training or validation faces.
-        ConfigError: --resume under another recipe, seed or data; a recipe that asks for a net; wrong model arguments.
+        ConfigError: --resume under another recipe, seed or data; a recipe that asks for a net; wrong model arguments; a
+            package that is not installed.
         CheckpointError: --resume of a finished run.
     """
     run = Path(run)
     estimator = build_estimator(job, len(data.label_set))
     _refuse(job.model, job.recipe)
+    require_packages(job.model)
     train, val = data["train"], data["val"]
     if not len(train) or not len(val):
         raise DataError(f"{data.name}: training needs faces in train and val, got {len(train)} and {len(val)}")
@@ -157,11 +167,29 @@ def _refuse(model: str, recipe: Recipe) -> None:
         log.warning("%s is fitted in one go; %s of the recipe means nothing to it", model, ", ".join(ignored))
 
 
-def share_within(job: Job, data: Dataset, budget_s: float) -> tuple[float, float]:
-    """(Share of the training split whose fit should end within a time, seconds that a fit of all of it would take).
+def require_packages(model: str) -> None:
+    """What a fit and the writing of its checkpoint will import is there: found out before hours are spent.
+
+    Raises:
+        ConfigError: a package that cannot be imported; says how to install it.
+    """
+    for module, package in _NEEDED.items():
+        try:
+            importlib.import_module(module.partition(".")[0])
+            importlib.import_module(module)
+        except ImportError as e:
+            raise ConfigError(f"{model} needs the package {package} ({e}): python -m pip install {package}") from e
+
+
+def whole_fit_s(job: Job, data: Dataset) -> float:
+    """Seconds that a fit of the whole training split will take here.
 
     Extrapolated from a fit of a few faces: the cost of an SVM grows with about the square of their number.
+
+    Raises:
+        ConfigError: a package that is not installed.
     """
+    require_packages(job.model)
     train, val = data["train"], data["val"]
     spec = job.spec
     few = min(len(train), _TRIED)
@@ -171,8 +199,20 @@ def share_within(job: Job, data: Dataset, budget_s: float) -> tuple[float, float
     estimator.fit(prepare(part.faces, spec), part.labels, _class_weights(part, job.recipe.class_weights))
     estimator.calibrate(prepare(judged.faces, spec), judged.labels)
     spent = time.perf_counter() - began
-    whole_s = spent * (len(train) / len(part)) ** 2
-    return min(1.0, max(budget_s - spent, 0.0) / whole_s if whole_s else 1.0) ** 0.5 or few / len(train), whole_s
+    return spent * (len(train) / len(part)) ** 2
+
+
+def share_within(whole_s: float, budget_s: float) -> float:
+    """Share of the training split whose fit should end within a time.
+
+    Args:
+        whole_s: What `whole_fit_s` says.
+        budget_s: Seconds, above 0.
+
+    >>> share_within(400.0, 100.0)
+    0.5
+    """
+    return min(1.0, (budget_s / whole_s) ** 0.5) if whole_s else 1.0
 
 
 def _share(split: Split, share: float, seed: int) -> Split:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fer import checkpoint
 from fer.data.dataset import Dataset
+from fer.errors import CheckpointError
+from fer.history import read_history
 from fer.settings import from_dict
 from fer.specs import Recipe
-from fer.training.job import RUN, Job, differences, is_finished, read_description, same_request, shortened_to
+from fer.training.job import RUN, Job, differences, fitted_into, is_finished, read_description, same_request
 
 
 def earlier_run(
@@ -26,23 +29,33 @@ def earlier_run(
 
     Args:
         sets: Data set of every phase.
-        resume: Take the newest run if it was cut, or if it is finished under these very options.
+        resume: Take the newest run under these very options, whether it was cut or is finished; where there is none,
+            the newest of all if it was cut: training then says in what it differs.
         reuse: Take any run that is finished under these very options.
-        budget_s: A run that a budget of this or more seconds made shorter counts as well; None = it does not.
+        budget_s: A run that a budget of this or more seconds was shared into counts as well, if it was with the job's
+            `stretch`; None = it does not.
     """
     begun = sorted(file.parent for file in (out / job.model).glob(f"*/{RUN}"))
     description = job.describe(data, sets)
-    done = [run for run in begun if is_finished(run)]
-    if budget_s is None:
-        done = [run for run in done if not differences(run, description)]
-    else:
-        done = [run for run in done if same_request(run, description) and shortened_to(run) >= budget_s]
-    if reuse and done:
-        return max(done, key=lambda run: (shortened_to(run), run))  # of those that had the most time the newest
-    if resume and begun and (begun[-1] in done or not is_finished(begun[-1])):
+
+    def long_enough(run: Path) -> bool:
         # one that was cut goes on under the schedule it began with, which may not be shorter than what is allowed now
-        return begun[-1] if budget_s is None or shortened_to(begun[-1]) >= budget_s else None
-    return None
+        return budget_s is None or fitted_into(run, job.stretch) >= budget_s
+
+    def alike(run: Path) -> bool:
+        try:
+            same = not differences(run, description) if budget_s is None else same_request(run, description)
+            return same and long_enough(run)
+        except CheckpointError:
+            return False
+
+    same = [run for run in begun if alike(run)]
+    done = [run for run in same if is_finished(run)]
+    if reuse and done:
+        return max(done, key=lambda run: (fitted_into(run, job.stretch), run))  # of those with the most time the newest
+    if resume and same:
+        return same[-1]
+    return begun[-1] if resume and begun and not is_finished(begun[-1]) and long_enough(begun[-1]) else None
 
 
 def new_folder(out: Path, model: str) -> Path:
@@ -62,8 +75,20 @@ def new_folder(out: Path, model: str) -> Path:
 
 
 def as_begun(run: Path, job: Job) -> Job:
-    """The job with the recipe under which a run was begun, where a budget had shortened that one."""
+    """The job with the recipe under which a run was begun, where that one had been fitted into a budget."""
     begun = read_description(run)
     if "asked_recipe" not in begun:
         return job
-    return replace(job, recipe=from_dict(Recipe, begun["recipe"]), asked=job.recipe, budget_s=begun.get("budget_s"))
+    recipe, stretch = from_dict(Recipe, begun["recipe"]), begun.get("stretch", 1.0)
+    return replace(job, recipe=recipe, asked=job.recipe, budget_s=begun.get("budget_s"), stretch=stretch)
+
+
+def share_done(run: Path, job: Job) -> float:
+    """Share of its epochs that a run has behind it, by its history.
+
+    Args:
+        job: As `as_begun` gives it.
+    """
+    rows, init = read_history(run), job.recipe.init
+    before = int(checkpoint.read_manifest(init).training.get("epochs", 0)) if init else 0
+    return min(1.0, max(0, rows[-1].get("epoch", len(rows)) - before) / job.recipe.epochs) if rows else 0.0

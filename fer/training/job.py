@@ -29,8 +29,10 @@ class Job:
         recipe: Resolved recipe.
         seed: Of weights, order, augmentation and dropout.
         input: InputSpec; the model's own by default.
-        asked: The recipe before it was shortened to fit a budget; None = it was not.
-        budget_s: Seconds that each model of the command was given; None = no budget.
+        asked: The recipe before it was fitted into a budget; None = it was not.
+        budget_s: The command's budget over the number of its models, which the same command always comes to, however
+            the time is then shared; None = no budget.
+        stretch: How many times as long as `asked` the recipe may have become.
     """
 
     model: str
@@ -40,6 +42,7 @@ class Job:
     input: InputSpec | None = None
     asked: Recipe | None = None
     budget_s: float | None = None
+    stretch: float = 1.0
 
     @property
     def spec(self) -> InputSpec:
@@ -66,6 +69,10 @@ class Job:
         Args:
             sets: Data set of every phase; () = all train on `data`.
         """
+        fitted: dict[str, Any] = {}
+        if self.asked:
+            fitted = {"asked_recipe": settings.to_dict(self.asked), "budget_s": self.budget_s}
+            fitted |= {"stretch": self.stretch} if self.stretch != 1 else {}
         return {
             "model": self.model,
             "model_args": self.model_args,
@@ -76,7 +83,7 @@ class Job:
             "phase_data": [s.fingerprint for s in sets if s is not data],
             "teacher_sha256": ",".join(map(_sha256, self.recipe.teachers)),
             "init_sha256": _sha256(self.recipe.init),
-        } | ({"asked_recipe": settings.to_dict(self.asked), "budget_s": self.budget_s} if self.asked else {})
+        } | fitted
 
 
 def _sha256(name: str) -> str:
@@ -119,19 +126,23 @@ def differences(run: str | Path, description: dict[str, Any]) -> list[str]:
 
 
 def same_request(run: str | Path, description: dict[str, Any]) -> bool:
-    """Whether a run was asked for in the words of a description, however short a budget then made it."""
+    """Whether a run was asked for in the words of a description, however short or long a budget then made it."""
     old = read_description(run)
     return not differences(run, description | {"recipe": old["recipe"]}) and (
         old.get("asked_recipe", old["recipe"]) == json.loads(json.dumps(description["recipe"]))
     )
 
 
-def shortened_to(run: str | Path) -> float:
-    """The budget in seconds that cut the schedule of a run short; infinite where none did."""
+def fitted_into(run: str | Path, stretch: float = 1.0) -> float:
+    """The budget in seconds that the schedule of a run was fitted into; infinite where it is as long as was asked for.
+
+    Args:
+        stretch: What is asked for now. A run that was fitted with another one had no time for this: 0.
+    """
     old = read_description(run)
-    if old.get("asked_recipe", old["recipe"]) == old["recipe"]:
+    if stretch == 1 and old.get("asked_recipe", old["recipe"]) == old["recipe"]:
         return float("inf")
-    return float(old.get("budget_s") or 0.0)
+    return float(old.get("budget_s") or 0.0) if old.get("stretch", 1.0) == stretch else 0.0
 
 
 def is_finished(run: str | Path) -> bool:

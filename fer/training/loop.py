@@ -42,9 +42,11 @@ def train(
 ) -> Path:
     """Train one net and write the checkpoint of its best validation epoch to `run`.
 
-    Reads only the train and val splits. After an interrupt, `resume=True` continues from the last full epoch; on the
-    CPU with the same number of threads and processes the result equals that of an uninterrupted run. Where torchrun or
-    accelerate launch started several processes, they share every batch, and the first of them writes.
+    Reads only the train and val splits. After an interrupt, `resume=True` continues from the epoch whose state was
+    written last: of the first, of the last of a phase, and of any other that ended `fer.training.state.EVERY_S` seconds
+    or more after the writing before. On the CPU with the same number of threads and processes the result equals that of
+    an uninterrupted run. Where torchrun or accelerate launch started several processes, they share every batch, and the
+    first of them writes.
 
     Args:
         run: Folder for checkpoint, history.jsonl and resume state; made when absent.
@@ -94,6 +96,7 @@ class Trainer:
             self.taught = None
         self.record = Record(job, run, self.sets, self.spec, processes, self.votes is not None)
         self.stopped_early = False
+        self.kept_at = float("-inf")  # when the state was written, by time.monotonic()
 
     def emit(self, event: Event) -> None:
         for listener in self.listeners:
@@ -173,7 +176,7 @@ class Trainer:
             self.stepper.load_state_dict(state["stepper"])
             self.stopped_early = state["stopped_early"]
             record.load_state_dict(state)
-            record.write_best()  # the files may be one epoch ahead of the state
+            record.write_best()  # the files may be some epochs ahead of the state
         splits = self.now["train"], self.now["val"]
         started = RunStarted(
             self.job.model,
@@ -234,26 +237,34 @@ class Trainer:
             phase_best = max(rises, phase_best)
             schedule.epoch_ended(score)
             self.stopped_early = bool(phase.early_stopping and bad >= phase.early_stopping)
-            random = processes.gathered(resume_state.random_state(processes.device))
-            if processes.main:
-                resume_state.write(
-                    self.run,
+            due = time.monotonic() >= self.kept_at + resume_state.EVERY_S
+            if processes.agreed(due or self.stopped_early or epoch == last):
+                self._keep(
                     {
                         "phase": number,
                         "first": first,
                         "epoch": epoch,
                         "phase_best": phase_best,
                         "bad": bad,
-                        "stepper": self.stepper.state_dict(),
                         "optimizer": optimizer.state_dict(),
                         "schedule": schedule.state_dict(),
-                        "random": random,
                         "stopped_early": self.stopped_early,
                     }
-                    | self.record.state_dict(),
                 )
             if self.stopped_early:
                 break
+
+    def _keep(self, where: dict[str, Any]) -> None:
+        """Writes down all that is needed to go on from here.
+
+        Args:
+            where: What is not in the net or the record: place in the phase, optimizer, schedule.
+        """
+        random = self.processes.gathered(resume_state.random_state(self.processes.device))
+        if self.processes.main:
+            more = {"stepper": self.stepper.state_dict(), "random": random}
+            resume_state.write(self.run, where | more | self.record.state_dict())
+        self.kept_at = time.monotonic()
 
     def _epoch(
         self, phase: Phase, first: int, epoch: int, optimizer: torch.optim.Optimizer, schedule: Schedule

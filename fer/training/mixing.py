@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from fer.specs import Recipe
+from fer.transforms import on_device
 
 N_MIX = 4  # columns of random numbers that `mix` reads
 
@@ -32,15 +33,15 @@ def mix(
     for chosen, alpha in ((cut, recipe.cutmix), (~cut, recipe.mixup)):
         if chosen.any():
             keep[chosen] = beta.ppf(random[chosen, 1], alpha, alpha)
-    u = torch.from_numpy(random).to(x.device, torch.float32)
-    share = torch.from_numpy(keep).to(x.device, torch.float32)
+    u = on_device(torch.from_numpy(random).float(), x.device)
+    share = on_device(torch.from_numpy(keep).float(), x.device)
     # a box of sides sqrt(1 - share), cut off at the picture's edge; the targets follow the pixels that really changed
     half = (1 - share).sqrt() * size / 2
     ticks = torch.arange(size, device=x.device, dtype=torch.float32) + 0.5
     rows = (ticks[None] - u[:, 2:3] * size).abs() < half[:, None]
     columns = (ticks[None] - u[:, 3:4] * size).abs() < half[:, None]
     box = (rows[:, :, None] & columns[:, None, :]).float()
-    is_cut = torch.from_numpy(cut).to(x.device)
+    is_cut = on_device(torch.from_numpy(cut), x.device)
     mask = torch.where(is_cut[:, None, None], 1 - box, share[:, None, None])
     kept = mask.mean(dim=(1, 2))[:, None]
     mask = mask[:, None].to(x.dtype)

@@ -1,4 +1,4 @@
-"""What a run keeps to go on after an interrupt: one file, replaced after every epoch, gone at the end."""
+"""What a run keeps to go on after an interrupt: one file, replaced again and again, gone at the end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from fer.errors import CheckpointError
 from fer.training.job import is_finished
 
 STATE = "state.pt"
+
+# seconds between two writings: a state of hundreds of megabytes, synced to the disk, takes as long as a short epoch
+EVERY_S = 30.0
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
@@ -44,7 +47,7 @@ def write(run: Path, state: dict[str, Any]) -> None:
 
 
 def read(run: Path) -> dict[str, Any] | None:
-    """The last full epoch, or None when the run was cut before its first one ended.
+    """The state that was written last, or None when the run was cut before its first epoch ended.
 
     Raises:
         CheckpointError: the run is finished, or the file is damaged or from another version.

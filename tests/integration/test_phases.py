@@ -40,6 +40,11 @@ class Stop(Exception):
     pass
 
 
+@pytest.fixture(autouse=True)
+def each_epoch_is_kept(monkeypatch):
+    monkeypatch.setattr("fer.training.state.EVERY_S", 0.0)
+
+
 def snapshots(run_job, data, run, **options):
     """(Weights, those of the best epoch) after the first phase and one epoch of the second, and what training said."""
     seen, events = [], []
@@ -189,6 +194,29 @@ def test_resume_inside_either_phase_equals_an_uninterrupted_run(seven, eight, tm
     with pytest.raises(Stop):
         train(job, seven, tmp_path / "cut", "cpu", listeners=[cut], **how)
     run = train(job, seven, tmp_path / "cut", "cpu", resume=True, **how)
+    a, b = (checkpoint.load_module(r)[0].state_dict() for r in (whole, run))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert learnt(whole) == learnt(run)
+
+
+def test_files_of_a_phase_on_other_classes_than_those_of_the_state_do_not_lead_astray(
+    seven, eight, tmp_path, monkeypatch
+):
+    """Cut after an epoch of the second phase, of which only the first has been written down as a state."""
+    monkeypatch.setattr("fer.training.state.EVERY_S", 30.0)
+    how = {"open_data": lambda name: eight}
+    whole = train(SMALL_TWO, seven, tmp_path / "whole", "cpu", **how)
+
+    def cut(event):
+        if isinstance(event, EpochEnded) and event.epoch == 3:
+            raise Stop
+
+    run = tmp_path / "cut"
+    with pytest.raises(Stop):
+        train(SMALL_TWO, seven, run, "cpu", listeners=[cut], **how)
+    assert checkpoint.read_manifest(run).labels == FER7.names
+    assert torch.load(run / "state.pt", weights_only=True)["epoch"] == 2
+    train(SMALL_TWO, seven, run, "cpu", resume=True, **how)
     a, b = (checkpoint.load_module(r)[0].state_dict() for r in (whole, run))
     assert all(torch.equal(a[k], b[k]) for k in a)
     assert learnt(whole) == learnt(run)

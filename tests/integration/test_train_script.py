@@ -148,6 +148,41 @@ def test_resume_of_all_goes_on_where_it_was_cut_and_trains_nothing_twice(packed,
     assert "is a run of attention_cnn" in capsys.readouterr().err
 
 
+def test_what_is_calibrated_with_these_faces_is_not_calibrated_again(packed, blob_data, tmp_path, monkeypatch, capsys):
+    import fer.scoring.calibrate
+
+    asked, real = [], fer.scoring.calibrate.calibrate
+    monkeypatch.setattr(fer.scoring.calibrate, "calibrate", lambda run, data: asked.append(run) or real(run, data))
+    cycles = ["--set", "phases.0.schedule=warm_restarts", "--set", "phases.0.restart_epochs=1", "--epochs", "2"]
+    command = [
+        "--model",
+        "baseline_cnn",
+        "--data",
+        str(packed),
+        "--out",
+        str(tmp_path),
+        "--set",
+        "snapshots=true",
+        *cycles,
+    ]
+    assert script("train").main(command) == 0
+    run = Path(capsys.readouterr().out.strip())
+    nets = [*sorted((run / "snapshots").iterdir()), run]
+    assert asked == nets
+    before = [(net / "config.json").read_bytes() for net in nets]
+    assert script("train").main([*command, "--resume"]) == 0
+    said = capsys.readouterr()
+    assert asked == nets and f"temperature {checkpoint.read_manifest(run).temperature:.3f}" in said.err
+    assert said.out.strip() == str(run) and [(net / "config.json").read_bytes() for net in nets] == before
+    # thresholds that are not there, or of fewer faces, are fitted
+    manifest = checkpoint.read_manifest(run)
+    for other in ({}, manifest.conformal | {"n": 3}, manifest.conformal | {"thresholds": {}}):
+        asked.clear()
+        checkpoint.write_manifest(run, replace(manifest, conformal=other))
+        assert script("train").main([*command, "--resume"]) == 0
+        assert asked == [run] and checkpoint.read_manifest(run).conformal == manifest.conformal
+
+
 def test_snapshots_are_calibrated_each_for_itself(packed, tmp_path, capsys):
     options = ["--epochs", "2", "--set", "phases.0.schedule=warm_restarts", "--set", "phases.0.restart_epochs=1"]
     command = [
@@ -256,11 +291,13 @@ def test_a_finished_run_is_promoted_with_its_own_data_alone(packed, blob_data, t
     assert main([*options, "--data", str(packed)]) == 0
     run = capsys.readouterr().out.strip()
     before = (Path(run) / "config.json").read_bytes()
-    other = blob_data["val"].take(np.arange(len(blob_data["val"]) - 1))
-    dataset.save(Dataset("blobs", FER7, {"train": blob_data["train"], "val": other}), tmp_path / "other.npz")
-    again = [*options, "--resume", run, "--promote"]
-    assert main([*again, "--data", str(tmp_path / "other.npz")]) == 2
-    assert "not on blobs" in capsys.readouterr().err
+    again, val = [*options, "--resume", run, "--promote"], blob_data["val"]
+    for rows in (np.arange(len(val) - 1), np.arange(len(val))[::-1]):  # fewer, or as many in another order
+        dataset.save(
+            Dataset("blobs", FER7, {"train": blob_data["train"], "val": val.take(rows)}), tmp_path / "other.npz"
+        )
+        assert main([*again, "--data", str(tmp_path / "other.npz")]) == 2
+        assert "not on blobs" in capsys.readouterr().err
     assert (Path(run) / "config.json").read_bytes() == before and not shelf.exists()
     # other options have nothing left to change, and are named
     assert main([*again, "--data", str(packed), "--lr", "0.5"]) == 0

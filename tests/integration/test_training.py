@@ -98,7 +98,8 @@ class Stop(Exception):
     ids=["one_cycle-ema", "sgd-plateau", "two-phases"],
 )
 @pytest.mark.parametrize("stop_at", [1, 2, 3])
-def test_resume_equals_an_uninterrupted_run(blob_data, tmp_path, change, stop_at):
+def test_resume_equals_an_uninterrupted_run(blob_data, tmp_path, monkeypatch, change, stop_at):
+    monkeypatch.setattr("fer.training.state.EVERY_S", 0.0)
     recipe = dataclasses.replace(QUICK, **change)
     whole = train(job(recipe), blob_data, tmp_path / "whole", "cpu")
 

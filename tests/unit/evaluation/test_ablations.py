@@ -41,6 +41,28 @@ def test_a_lever_is_compared_with_the_plain_recipe_seed_by_seed(tmp_path):
     ]
 
 
+def test_times_of_other_devices_are_not_compared():
+    gpu, cpu = "NVIDIA H200", "cpu, 1 thread"
+    rows = [run("plain", 1, 0.60, seconds=100.0, device=cpu), run("plain", 2, 0.62, seconds=1.0, device=gpu)]
+    rows += [
+        run("both", s, 0.65, seconds=3.0 * t, device=d) for s, t, d in ((1, 100.0, "cpu, 2 threads"), (2, 1.0, gpu))
+    ]
+    rows += [run("moved", 1, 0.65, seconds=2.0, device=gpu), run("moved", 2, 0.65, seconds=4.0, device=gpu)]
+    rows += [
+        run("elsewhere", 2, 0.65, seconds=4.0, device="Tesla T4"),
+        run("many", 1, 0.65, device="2 x cpu, 1 thread"),
+    ]
+    ((_, table),) = ablations.tables(rows).items()
+    assert {r.lever: r.cost for r in table} == {
+        "plain": None,
+        "both": 3.0,
+        "moved": 4.0,
+        "elsewhere": None,
+        "many": None,
+    }
+    assert all(r.difference is not None for r in table[1:]), "accuracies are"
+
+
 def test_two_seeds_have_no_interval(tmp_path):
     rows = [run("plain", s, v) for s, v in ((1, 0.60), (2, 0.62))] + [run("good", s, 0.65) for s in (1, 2)]
     ablations.write(rows, tmp_path, DATA)

@@ -22,6 +22,7 @@ from fer.training.sharpness import at_worst_point
 from fer.training.step import Stepper, half_precision
 from fer.training.stream import AugmentedStream
 from fer.training.votes import WithVotes, votes_loss
+from fer.transforms import N_RANDOM, augment, keyed_uniform
 
 CPU = torch.device("cpu")
 ALONE = Processes(0, 1, CPU)
@@ -95,6 +96,21 @@ def test_with_both_each_image_gets_one_of_the_two():
     out, _ = mix(x, y, ox, oy, random, Recipe(mixup=5.0, cutmix=1.0))
     pasted = ((out == 0) | (out == 1)).flatten(1).all(1)
     assert 0.4 < pasted.float().mean() < 0.6
+
+
+def test_nothing_of_a_step_waits_for_the_device(monkeypatch):
+    """Whatever a step makes on the CPU goes by the helper that copies while the device computes."""
+    made, sent, from_numpy = [], [], torch.from_numpy
+    monkeypatch.setattr(torch, "from_numpy", lambda array: made.append(array.shape) or from_numpy(array))
+    for place in ("fer.training.mixing", "fer.transforms"):
+        monkeypatch.setattr(f"{place}.on_device", lambda t, device: sent.append(tuple(t.shape)) or t.to(device))
+    mix(*batch(), Recipe(mixup=5.0, cutmix=1.0))
+    assert len(made) == 3 and sent == made
+    made.clear(), sent.clear()
+    how = dataclasses.replace(STILL, randaugment=2)
+    random = keyed_uniform(0, 1, np.arange(8), N_RANDOM)
+    augment(torch.zeros(8, 48, 48, dtype=torch.uint8), random, how, InputSpec(48, 1, 48))
+    assert len(made) > 5 and sent == made and (0,) not in sent
 
 
 def test_the_partner_is_the_next_of_the_batch_whoever_computes_it(blob_data):

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
+from fer import checkpoint
 from fer.data import dataset
 from fer.errors import CheckpointError
 from fer.specs import Phase, Recipe
 from fer.training import Job
-from fer.training.folders import as_begun, earlier_run, new_folder
+from fer.training.folders import as_begun, earlier_run, new_folder, share_done
 from fer.training.job import differences, read_description, write_description
 from fer.training.request import Request, phase_opener
 
@@ -47,13 +50,63 @@ def test_which_earlier_run_is_taken(tmp_path, blob_data):
     assert ask(reuse=True) == ask(resume=True, reuse=True) == done
     short = begun(out / "3", SHORT, blob_data, finished=True)
     assert ask(reuse=True) == done == ask(reuse=True, budget_s=60.0), "one of full length is preferred"
-    assert ask(resume=True, budget_s=60.0) == short and ask(resume=True, budget_s=61.0) is None
+    assert ask(resume=True, budget_s=60.0) == short and ask(resume=True, budget_s=61.0) == cut
 
 
 def test_a_cut_run_with_a_short_schedule_is_not_resumed_where_more_time_is_given(tmp_path, blob_data):
     ask = lambda s: earlier_run(tmp_path, LONG, blob_data, [blob_data], resume=True, budget_s=s)  # noqa: E731
     cut = begun(tmp_path / "custom_cnn" / "1", SHORT, blob_data)
     assert ask(60.0) == ask(None) == cut and ask(61.0) is None
+
+
+def test_of_several_cut_runs_the_newest_under_the_same_options_goes_on(tmp_path, blob_data):
+    """Two commands that share a folder, with other seeds, say, each find their own."""
+    out, other = tmp_path / "custom_cnn", dataclasses.replace(LONG, seed=7)
+    ask = lambda job, **how: earlier_run(tmp_path, job, blob_data, [blob_data], resume=True, **how)  # noqa: E731
+    runs = [begun(out / str(i), job, blob_data) for i, job in enumerate((LONG, LONG, other, other))]
+    assert ask(LONG) == ask(LONG, budget_s=60.0) == runs[1] and ask(other) == runs[3]
+    assert ask(dataclasses.replace(LONG, seed=8)) == runs[3], "which is refused later, with what differs"
+    begun(out / "3", other, blob_data, finished=True)
+    assert ask(LONG) == runs[1] and ask(other) == runs[3] and ask(dataclasses.replace(LONG, seed=8)) is None
+    (runs[1] / "run.json").write_text("{")
+    assert ask(LONG) == runs[0], "a damaged one is passed over"
+    short = begun(out / "4", SHORT, blob_data)
+    assert ask(LONG, budget_s=60.0) == short and ask(LONG, budget_s=61.0) == ask(LONG) == runs[0]
+
+
+def test_a_stretched_run_stands_for_the_same_request_alone(tmp_path, blob_data):
+    """What was measured when it began counts, not what would be measured today; but not another --stretch."""
+    ask = lambda s, n, **how: earlier_run(  # noqa: E731
+        tmp_path, dataclasses.replace(LONG, stretch=n), blob_data, [blob_data], budget_s=s, **how
+    )
+    twice = Recipe(phases=(Phase(epochs=18),))
+    long = dataclasses.replace(LONG, recipe=twice, asked=LONG.recipe, budget_s=60.0, stretch=4.0)
+    run = begun(tmp_path / "custom_cnn" / "1", long, blob_data)
+    assert ask(60.0, 4.0, resume=True) == ask(59.0, 4.0, resume=True) == run
+    assert ask(61.0, 4.0, resume=True) is ask(60.0, 1.0, resume=True) is ask(60.0, 2.0, resume=True) is None
+    assert as_begun(run, LONG) == long and read_description(run)["stretch"] == 4.0
+    assert differences(run, as_begun(run, dataclasses.replace(LONG, stretch=2.0)).describe(blob_data)) == []
+    begun(run, long, blob_data, finished=True)
+    assert ask(60.0, 4.0, reuse=True) == run and ask(60.0, 1.0, reuse=True) is ask(60.0, 2.0, reuse=True) is None
+    # no time to stretch it: whole, and what it should have been with another factor is not known
+    whole = begun(
+        tmp_path / "custom_cnn" / "2", dataclasses.replace(long, recipe=LONG.recipe), blob_data, finished=True
+    )
+    assert ask(60.0, 4.0, reuse=True) == ask(1e9, 1.0, reuse=True) == ask(None, 1.0, reuse=True) == whole
+    assert ask(61.0, 4.0, reuse=True) is ask(60.0, 2.0, reuse=True) is None
+
+
+def test_how_much_of_a_run_is_done_is_told_by_its_history(tmp_path, blob_data, untrained):
+    init = Path(shutil.copytree(untrained("custom_cnn"), tmp_path / "init"))
+    manifest = checkpoint.read_manifest(init)
+    checkpoint.write_manifest(init, dataclasses.replace(manifest, training={"epochs": 5}))
+    job = dataclasses.replace(LONG, recipe=dataclasses.replace(LONG.recipe, init=str(init)))
+    for start, asked in ((0, LONG), (5, job)):
+        run = tmp_path / str(start)
+        assert share_done(run, asked) == 0.0
+        run.mkdir()
+        (run / "history.jsonl").write_text("".join(f'{{"epoch": {start + n}}}\n' for n in (1, 2, 3)))
+        assert share_done(run, asked) == pytest.approx(3 / 9)
 
 
 def test_a_shorter_run_does_not_stand_in_for_one_that_may_take_longer(tmp_path, blob_data):

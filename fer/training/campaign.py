@@ -1,0 +1,106 @@
+"""What the trainings of one command have in common, and what each of them finds before it begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from fer.data.dataset import Dataset
+from fer.models import get_model
+from fer.training.budget import Cost
+from fer.training.folders import as_begun, earlier_run, share_done
+from fer.training.job import Job, is_finished
+from fer.training.processes import Processes
+from fer.training.request import phase_opener
+from fer.training.votes import votes_of
+
+
+def within(jobs: Sequence[Job], budget_s: float, stretch: float = 1.0) -> list[Job]:
+    """The jobs of a command that has a budget; one of a model without a net, fitted in one go, cannot be stretched."""
+    nets = [get_model(job.model).SPEC.backend == "torch" for job in jobs]
+    each_s = budget_s / len(jobs)
+    return [replace(job, budget_s=each_s, stretch=stretch if net else 1.0) for job, net in zip(jobs, nets, strict=True)]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What one job trains on.
+
+    Attributes:
+        open_data: Opens the data that a phase names, once.
+        votes: FER+ votes of the training rows, for a recipe that asks for them.
+        sets: Data set of every phase.
+    """
+
+    open_data: Callable[[str], Dataset]
+    votes: np.ndarray | None
+    sets: list[Dataset]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Options that hold for all trainings of a command.
+
+    Attributes:
+        data, data_spec: Data of the phases that name none, and how they were asked for.
+        out: Folder of runs.
+        processes: Those that train together.
+        resume: Folder of the run to go on with, "latest" for the newest of each model, "" = begin anew.
+        reuse: Whether a run that is finished under the same options makes a new one needless.
+        votes: File of FER+ votes; None = the one among the prepared data.
+        device, amp: As for `fer.training.train`.
+    """
+
+    data: Dataset
+    data_spec: str
+    out: Path
+    processes: Processes
+    resume: str = ""
+    reuse: bool = False
+    votes: Path | None = None
+    device: str = "auto"
+    amp: bool = False
+
+    def material(self, job: Job) -> Material:
+        """Opens what a job trains on.
+
+        Raises:
+            ConfigError, DataError: data or votes that cannot be had.
+        """
+        open_data = cache(phase_opener(job.recipe, self.data_spec))
+        return Material(open_data, votes_of(job.recipe, self.data, self.votes), job.open_phases(self.data, open_data))
+
+    def earlier(self, job: Job, material: Material) -> tuple[Path | None, bool]:
+        """The run to go on with or to take over, if there is one, and whether it is finished."""
+        found = Path(self.resume) if self.resume not in ("", "latest") else None
+        if self.processes.main and found is None:
+            found = earlier_run(self.out, job, self.data, material.sets, bool(self.resume), self.reuse, job.budget_s)
+        return self.processes.agreed((found, found is not None and is_finished(found)))
+
+    def cost(self, job: Job) -> Cost | None:
+        """What a job will take here, after a short measurement; None where nothing is left to train.
+
+        Raises:
+            As `material` and `fer.training.timing.measured`.
+        """
+        from fer.training.timing import PATIENCE_S, measured
+
+        began = time.monotonic()
+        material = self.material(job)
+        opening_s = time.monotonic() - began  # once more when it is trained
+        earlier, finished = self.earlier(job, material)
+        if finished:
+            return None
+        job = as_begun(earlier, job) if earlier else job
+        patience_s = min(PATIENCE_S, 0.1 * (job.budget_s or np.inf) / len(material.sets))
+        cost = measured(job, self.data, self.device, self.amp, material.open_data, material.votes, patience_s)
+        most_s = cost.use_s - cost.once_s
+        if earlier:  # its recipe is what became of the one that was asked for
+            most_s *= (1 - share_done(earlier, job)) / job.stretch
+        once_s = cost.once_s + opening_s
+        return self.processes.agreed(replace(cost, once_s=once_s, use_s=once_s + most_s, begun=earlier is not None))
