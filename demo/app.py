@@ -8,6 +8,7 @@ python demo/app.py --mcp                    # the endpoints as tools for languag
 from __future__ import annotations
 
 import argparse
+import asyncio
 import atexit
 import contextlib
 import importlib.util
@@ -25,10 +26,29 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]  # as a Space, `fer` lies beside th
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 # Gradio summarises its last requests after each one: of ten thousand of them that would cost more than the answer.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
-if not os.environ.get("GRADIO_TEMP_DIR"):
-    # A folder for uploads and results that is this user's and this process's alone; it is gone when the process ends.
-    os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="fer-demo-")
-    atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
+
+
+def _private_folder(place: str | None) -> str:
+    """A new folder for uploads and results that is this user's and this process's alone; it is gone when that ends.
+
+    What lies in it is deleted by its age, so it must never be a folder that others use as well.
+
+    Args:
+        place: The folder that it is made in, which is made as well; None for the system's own place.
+    """
+    try:
+        if place:
+            place = os.path.abspath(place)
+            os.makedirs(place, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix="fer-demo-", dir=place)
+    except OSError as e:
+        print(f"error: cannot make a folder for uploads (GRADIO_TEMP_DIR says where): {e}", file=sys.stderr)
+        raise SystemExit(2) from e
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+os.environ["GRADIO_TEMP_DIR"] = _private_folder(os.environ.get("GRADIO_TEMP_DIR") or None)
 
 try:  # on Hugging Face's ZeroGPU machines this must come before torch
     import spaces
@@ -56,8 +76,10 @@ import photo
 import video
 from analysis import Models
 from fer.errors import ConfigError, FerError
-from limits import Gate, Limits
-from uploads import KEPT, sweeper
+from gate import Gate
+from limits import Limits
+from sweep import sweeper
+from uploads import KEPT
 
 TITLE = "Facial-expression lab"
 PAGES: dict[str, Any] = {
@@ -101,9 +123,12 @@ HEAD = """
 <style>
   .gradio-container { --font: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
   @media (max-width: 640px) { .gradio-container .fillable { padding: 12px !important; } }
+  /* Gradio's recorder of the screen, among its settings: the server would keep the film, so the gate refuses it. */
+  .banner-wrap:has(> .record-button) { display: none; }
 </style>
 """
 SCRIPTS = ("refused", "snapshot")
+MOST_SESSIONS = 256  # whose components' values Gradio keeps
 
 
 def build_app(models: Models | None = None, limits: Limits | None = None) -> gr.Blocks:
@@ -117,6 +142,10 @@ def build_app(models: Models | None = None, limits: Limits | None = None) -> gr.
         Blocks, ready for `launch(**launch_options())`.
     """
     models, limits = models or Models(), limits or Limits()
+
+    async def on_leave(request: gr.Request) -> None:
+        await _forget(app, str(request.session_hash))
+
     # Most uploads are gone long before: see uploads.py.
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, limits.kept_s)) as app:
         gr.HTML(cards.HEADER)
@@ -129,17 +158,23 @@ def build_app(models: Models | None = None, limits: Limits | None = None) -> gr.
         to_about = gr.Button(visible="hidden", elem_id="fer-to-about")
         to_about.click(None, None, [tabs], js=SHOW_ABOUT, api_visibility="private")
         app.load(None, None, [tabs], js=SHOW_ABOUT_IF_ASKED)
-        app.unload(_on_leave)
+        app.unload(on_leave)
     app.queue(max_size=limits.waiting, default_concurrency_limit=limits.at_once, api_open=False)
     KEPT.release_with_answers(app)
     return app
 
 
-def _on_leave(request: gr.Request) -> None:
-    """A visitor closed the page: their uploads and results go, their film is no longer worked on."""
-    photo.leave(request.session_hash)
-    video.leave(request.session_hash)
-    KEPT.left(str(request.session_hash))
+async def _forget(app: gr.Blocks, session: str) -> None:
+    """A visitor closed the page: their uploads and results go, their film is no longer worked on.
+
+    Args:
+        session: Gradio's session_hash.
+    """
+    for leave in (photo.leave, video.leave, KEPT.left):
+        await asyncio.to_thread(leave, session)
+    # Gradio keeps what every component showed, crops of faces among it. Not in a thread: its own loop reads these.
+    app.state_holder.session_data.pop(session, None)
+    app.state_holder.time_last_used.pop(session, None)
 
 
 def launch_options(limits: Limits | None = None, mcp: bool = False) -> dict[str, Any]:
@@ -163,9 +198,10 @@ def launch_options(limits: Limits | None = None, mcp: bool = False) -> dict[str,
         "max_file_size": f"{limits.upload_mb}mb",
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
+        "state_session_capacity": MOST_SESSIONS,
         "app_kwargs": {
             "middleware": [Middleware(Gate, limits=limits, kept=KEPT, tools=mcp)],
-            "lifespan": sweeper(limits.kept_s, KEPT),
+            "lifespan": sweeper(limits.kept_s, KEPT, _forget),
         },
         "mcp_server": mcp,
     }

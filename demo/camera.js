@@ -130,7 +130,11 @@ async function send(me, canvas, taken) {
   try {
     const picture = canvas.toDataURL("image/jpeg", JPEG_QUALITY).split(",", 2)[1];
     const answer = await server.look({ picture, time: taken / 1000, visitor, ...settings });
-    if (me !== run) return;
+    if (me !== run) {
+      // Stopped before the first answer: the place that it names is free again.
+      if (answer.visitor && answer.visitor !== visitor) server.leave({ visitor: answer.visitor }).catch(() => {});
+      return;
+    }
     if (answer.problem) {
       say(answer.problem, !answer.retry_s, 2500);
       pause = answer.retry_s || 2;

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import logging
 import shutil
 import tempfile
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +51,15 @@ SCROLL = """
 }
 """
 
-# Of each visitor who is here, by Gradio's session_hash: the folder of the picture with boxes that they see.
-_shown: dict[str, Path | None] = {}
+
+@dataclass
+class _Shown:
+    newest: int  # number of the visitor's newest question
+    folder: Path | None = None  # of the picture with boxes that they see
+
+
+_shown: dict[str, _Shown] = {}  # of each visitor who is here, by Gradio's session_hash
+_numbers = itertools.count(1)  # of questions
 _lock = threading.Lock()
 
 
@@ -133,26 +142,45 @@ def build(models: Models) -> None:
 
 
 def leave(session: str | None) -> None:
-    """A visitor closed the page or asks anew: the picture with boxes is deleted."""
+    """A visitor closed the page: the picture with boxes is deleted."""
     with _lock:
-        folder = _shown.pop(session or "", None)
-    if folder:
-        shutil.rmtree(folder, ignore_errors=True)
+        shown = _shown.pop(session or "", None)
+    if shown and shown.folder:
+        shutil.rmtree(shown.folder, ignore_errors=True)
 
 
-def _write(boxed: np.ndarray, session: str) -> str | None:
-    """A file for Gradio to hand out, which goes with the visitor; None where they have left meanwhile."""
+def _asks(session: str) -> int:
+    """A visitor asks anew: the picture with boxes is deleted, and no earlier question is answered any more.
+
+    Returns:
+        The question's number.
+    """
+    with _lock:
+        shown, number = _shown.get(session), next(_numbers)
+        _shown[session] = _Shown(number)
+    if shown and shown.folder:
+        shutil.rmtree(shown.folder, ignore_errors=True)
+    return number
+
+
+def _overtaken(session: str, number: int) -> bool:
+    """Whether a visitor has asked something newer; False where they have left."""
+    with _lock:
+        return session in _shown and _shown[session].newest != number
+
+
+def _write(boxed: np.ndarray, session: str, number: int) -> str | None:
+    """A file for Gradio to hand out, which goes with the visitor; None where they have left or asked anew meanwhile."""
     folder = Path(tempfile.mkdtemp(prefix="photo-", dir=get_upload_folder()))
     path = folder / "faces.jpg"
     Image.fromarray(boxed).save(path)
     with _lock:
-        here = session in _shown
-        old = _shown[session] if here else folder
-        if here:
-            _shown[session] = folder
-    if old:
-        shutil.rmtree(old, ignore_errors=True)
-    return str(path) if here else None
+        shown = _shown.get(session)
+        if shown and shown.newest == number:
+            shown.folder = folder
+            return str(path)
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
 
 
 def _examples(picture: gr.Image) -> None:
@@ -193,7 +221,23 @@ def _show(
     whole: bool,
     every: bool = False,
 ) -> dict[Any, Any]:
-    """New values for the components in `shown`, whatever happens."""
+    """New values for the components in `shown`, whatever happens; none where the visitor has asked anew meanwhile."""
+    number = _asks(session)
+    answer = _answer(models, shown, (session, number), upload, model, method, whole, every)
+    return gr.skip() if _overtaken(session, number) else answer
+
+
+def _answer(
+    models: Models,
+    shown: list,
+    asked: tuple[str, int],
+    upload: dict | None,
+    model: str | None,
+    method: str | None,
+    whole: bool,
+    every: bool,
+) -> dict[Any, Any]:
+    """The same; asked: the visitor and the number of the question."""
     status, take_whole, boxed, look, methods, faces, whole_box, facts = shown
     cleared = {
         take_whole: gr.update(visible=False),
@@ -203,10 +247,8 @@ def _show(
         whole_box: whole,
         facts: _facts(models, model),
     }
-    leave(session)
     if not upload:
         return cleared | {status: cards.EMPTY, whole_box: False}
-    _shown.setdefault(session, None)
     try:
         image, predictor = open_upload(upload, get_upload_folder()), models.predictor(model)
         results = find_faces(image, predictor, whole)
@@ -217,13 +259,15 @@ def _show(
         opinions = compare.ask_all(models, [face.crop for face in seen]) if every else []
         drawn = None
         if not whole:
-            drawn = _write(shrink(draw_faces(image, results, numbers=len(results) > 1)), session)
+            drawn = _write(shrink(draw_faces(image, results, numbers=len(results) > 1)), *asked)
     except FerError as e:
-        gr.Warning(str(e), title="This did not work")
+        if not _overtaken(*asked):
+            gr.Warning(str(e), title="This did not work")
         return cleared | {status: cards.message(str(e), "problem")}
     except Exception:  # the outer edge: a visitor never sees a traceback
         _log.exception("analysis failed")
-        gr.Warning(cards.OOPS)
+        if not _overtaken(*asked):
+            gr.Warning(cards.OOPS)
         return cleared | {status: cards.message(cards.OOPS, "problem")}
     count = "1 face" if len(results) == 1 else f"{len(results)} faces"
     return cleared | {

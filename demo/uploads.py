@@ -1,6 +1,7 @@
 """Uploads are deleted as soon as nobody needs them: a program's with its answer, a visitor's when they leave.
 
-What nobody let go of is deleted by its age, unless a page that is still open shows it.
+What nobody let go of is deleted by its age (sweep.py), unless a page that is still open shows it or a program's request
+waits for its turn with it; and after two hours whoever needs it.
 
 Gradio names an upload after its content, so two visitors who send the same picture share one file. It is therefore
 counted how often each file was sent, and it goes when as many are done with it.
@@ -8,45 +9,53 @@ counted how often each file was sent, and it goes when as many are done with it.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
 import inspect
 import math
 import os
 import threading
 import time
+import weakref
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
-from gradio.utils import get_upload_folder
 
-SWEEP_S = 60.0
+from limits import Limits
+from room import Room
+from sweep import delete, examples_of, steady
 
 
 class Uploads:
     """Who holds which upload.
 
     Only files that came through `end` are ever deleted.
+
+    Args:
+        limits: For how long files are kept.
+        clock: Seconds that never run backwards.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits, self._clock = limits or Limits(), clock
         self._lock = threading.Lock()
         self._arriving = 0
-        self._reserved: Counter[str] = Counter()  # bytes, by address
+        self._room = Room()
         self._held: Counter[str] = Counter()
+        self._since: dict[str, float] = {}  # of each file that is held: when it came for the last time
         self._nobodys: Counter[str] = Counter()
         self._visitors: dict[str, dict[int, str]] = {}
-        self._pages: Counter[str] = Counter()  # open ones, by visitor
+        self._pages: Counter[str] = Counter()  # open connections, by visitor
+        self._seen: dict[str, float] = {}  # when each visitor asked for something for the last time
         self._events: dict[str, list[str]] = {}  # of programs: request -> its files, until it has ended
         self._over: deque[str] = deque(maxlen=4096)  # requests that ended lately
         self._free: set[str] = set()
         self._gradios: set[str] = set()
         self._file_sets: list[set[str]] = []
+        self._apps: list[weakref.ref[gr.Blocks]] = []
         self._examples: set[str] = set()
 
     def __len__(self) -> int:
@@ -54,50 +63,47 @@ class Uploads:
         with self._lock:
             return len(self._held)
 
-    def reserve(self, size: int, most: int, address: str = "", each: float = math.inf) -> bool:
-        """Make room for bytes that are on their way, until `release`.
-
-        Returns:
-            False where they and all files that somebody holds, or is about to, are more than `most` bytes, or this
-            address alone has more than `each` on their way.
-        """
+    def reserve(
+        self, size: int, most: float, address: str = "", most_each: float = math.inf, most_coming: float = math.inf
+    ) -> bool:
+        """Make room for bytes that are on their way, until `release`; see `Room.reserve`."""
         with self._lock:
-            total = self._reserved.total() + size
-            if self._reserved[address] + size > each:
-                return False
-            for path in self._held:
-                with contextlib.suppress(OSError):
-                    total += os.path.getsize(path)
-            if total > most:
-                return False
-            self._reserved[address] += size
-            return True
+            return self._room.reserve(size, most, address, most_each, most_coming)
 
     def release(self, size: int, address: str = "") -> None:
-        """Give back what was reserved: the bytes are here and held, or gone."""
+        """Give back what was reserved: the bytes are here, or will not come."""
         with self._lock:
-            self._reserved[address] -= size
-            self._reserved += Counter()  # none for addresses that have nothing on their way
+            self._room.release(size, address)
 
-    def arrived(self, size: int, address: str) -> None:
-        """The bytes lie here, held by nobody: they count until `release(size)`, and no longer for the address."""
+    def lies(self, size: int, address: str) -> None:
+        """Bytes of an address are here, held by nobody; a negative size when they are gone."""
         with self._lock:
-            self._reserved[""] += size
-        self.release(size, address)
+            self._room.lies(size, address)
 
     def begin(self) -> None:
-        """An upload is on its way: until it is there, nothing is deleted, for it may be the same file."""
+        """An upload is all but there: until it is, nothing is deleted, for it may be the same file."""
         with self._lock:
             self._arriving += 1
 
-    def end(self, paths: Iterable[str]) -> None:
-        """It is there, or failed (no paths)."""
+    def end(self, paths: Iterable[str], address: str = "") -> int:
+        """It is there, or failed (no paths).
+
+        Args:
+            address: Who sent it.
+
+        Returns:
+            Bytes of these files.
+        """
+        files = list(paths)
         with self._lock:
             self._arriving -= 1
-            for path in paths:
+            size = self._room.add(files, address)
+            for path in files:
                 self._held[path] += 1
                 self._nobodys[path] += 1
+                self._since[path] = self._clock()
             self._delete_free()
+            return size
 
     def asked(self, blocks: gr.Blocks, body: Any) -> None:
         """A page has sent its components: the uploads in them are held for that visitor, those they replaced are not.
@@ -108,11 +114,12 @@ class Uploads:
         """
         try:
             visitor, fn, data = str(body["session_hash"]), blocks.fns[int(body["fn_index"])], list(body["data"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return  # Gradio will say what is wrong with it
         if fn.api_visibility == "public":
             return  # a program's: `answered` lets go of them
         with self._lock:
+            self._seen[visitor] = self._clock()
             mine = self._visitors.get(visitor, {})
             for component, value in zip(fn.inputs, data, strict=False):
                 path = value["path"] if _is_file(value) else None
@@ -131,35 +138,69 @@ class Uploads:
             self._delete_free()
 
     def opened(self, visitor: str) -> None:
-        """A visitor's page has connected: what it shows is spared until `closed`."""
+        """A visitor's page has connected: what it shows is spared, until `Limits.kept_s` after its last sign of life.
+
+        Args:
+            visitor: Gradio's session_hash.
+        """
         with self._lock:
             self._pages[visitor] += 1
 
     def closed(self, visitor: str) -> None:
-        """The connection has ended."""
+        """A connection has ended. The page may still be open: the network was away for a moment."""
         with self._lock:
             self._pages[visitor] -= 1
             self._pages += Counter()
+            if visitor in self._seen:
+                self._seen[visitor] = self._clock()
 
     def all_closed(self) -> None:
         """The server ends."""
         with self._lock:
             self._pages.clear()
+            self._seen.clear()
+            self._events.clear()
+
+    def gone(self) -> list[str]:
+        """Visitors who have not been heard of for `Limits.kept_s`: their page is closed, though nobody said so."""
+        with self._lock:
+            return [visitor for visitor in self._seen if not self._here(visitor)]
 
     def spared(self) -> set[str]:
-        """Files that open pages show: they are not too old."""
+        """Files that open pages show, or that a program's request waits with: they are not too old yet."""
         with self._lock:
-            return {path for visitor in self._pages for path in self._visitors.get(visitor, {}).values()}
+            shown = [path for v, mine in self._visitors.items() if self._here(v) for path in mine.values()]
+            waiting = [path for event, files in self._events.items() if self._waits(event) for path in files]
+            oldest = self._clock() - self._limits.shown_s
+            return {path for path in [*shown, *waiting] if self._since.get(path, oldest) > oldest}
+
+    def _here(self, visitor: str) -> bool:
+        seen = self._seen.get(visitor, -math.inf)
+        return self._pages[visitor] > 0 or self._clock() - seen < self._limits.kept_s
+
+    def _waits(self, event: str) -> bool:
+        """Whether a program's request has not ended, as far as Gradio's queue knows."""
+        apps = [app for ref in self._apps if (app := ref()) is not None]
+        return any(event in app._queue.event_ids_to_events for app in apps)
+
+    def let_go_of_lost(self) -> None:
+        """Let go of the files of programs that went away while they waited: nobody says so then."""
+        with self._lock:
+            lost = {event: files for event, files in self._events.items() if not self._waits(event)}
+        for event, files in lost.items():
+            self.ended(event, files)
 
     def forget_deleted(self) -> None:
         """Files that were deleted by their age are nobody's any more."""
         for files in self._file_sets:
             files -= {path for path in files if not os.path.exists(path)}
         with self._lock:
-            gone = {path for path in self._held if not os.path.exists(path)}
+            known = [*self._held, *self._free]
+        missing = [path for path in known if not os.path.exists(path)]
+        with self._lock:
+            gone = {path for path in missing if not os.path.exists(path)}  # nobody has sent it again meanwhile
             for path in gone:
-                del self._held[path]
-                self._nobodys.pop(path, None)
+                self._forget(path)
             left = {v: {c: p for c, p in mine.items() if p not in gone} for v, mine in self._visitors.items()}
             self._visitors = {visitor: mine for visitor, mine in left.items() if mine}
             self._events = {e: [p for p in files if p not in gone] for e, files in self._events.items()}
@@ -171,6 +212,7 @@ class Uploads:
             visitor: Gradio's session_hash.
         """
         with self._lock:
+            self._seen.pop(visitor, None)
             for path in self._visitors.pop(visitor, {}).values():
                 self._let_go(path)
             self._delete_free()
@@ -194,7 +236,7 @@ class Uploads:
         try:
             fn = blocks.fns[int(body["fn_index"])] if "fn_index" in body else None
             event, files = str(answer["event_id"]), [v["path"] for v in list(body["data"]) if _is_file(v)]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return
         if fn is not None and fn.api_visibility != "public":
             return
@@ -223,12 +265,13 @@ class Uploads:
             fn = blocks.fns[int(body["fn_index"])] if "fn_index" in body else None
             if fn is None or fn.api_visibility == "public":
                 self.answered(value["path"] for value in list(body["data"]) if _is_file(value))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return
 
     def release_with_answers(self, blocks: gr.Blocks) -> None:
         """Let every public endpoint of an app let go of its uploads when it has answered."""
-        _steady(blocks, self.spared)
+        steady(blocks, self.spared)
+        self._apps = [ref for ref in self._apps if ref() is not None] + [weakref.ref(blocks)]
         self._gradios, self._file_sets = blocks.upload_file_set, blocks.temp_file_sets
         self._examples = examples_of(blocks)
         for fn in blocks.fns.values():
@@ -268,100 +311,23 @@ class Uploads:
     def _delete_free(self) -> None:
         if self._arriving:
             return
-        for path in self._free:
-            if path not in self._held and path not in self._examples:  # somebody may have sent an example's very file
+        for path in [path for path in self._free if path not in self._held]:
+            if path not in self._examples:  # somebody may have sent an example's very file
                 delete(Path(path))
                 self._gradios.discard(path)  # Gradio would look for it for ever
+            self._forget(path)
         self._free.clear()
 
-
-class Steady(set[str]):
-    """A set that may change while somebody goes through it: they see it as it was when they began.
-
-    Args:
-        files: Its members.
-        spared: Gives those that are passed over.
-    """
-
-    def __init__(self, files: Iterable[str], spared: Callable[[], set[str]]) -> None:
-        super().__init__(files)
-        self._spared = spared
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(frozenset(self) - self._spared())  # made without asking this method, and in one step
-
-
-def _steady(blocks: gr.Blocks, spared: Callable[[], set[str]]) -> None:
-    """Gradio's clean-up goes through its sets of files in a thread and fails for good where a request changes them."""
-    steady = {id(files): Steady(files, spared) for files in blocks.temp_file_sets}
-    blocks.temp_file_sets = [steady[id(files)] for files in blocks.temp_file_sets]
-    blocks.upload_file_set = steady[id(blocks.upload_file_set)]
-    for block in blocks.blocks.values():
-        if id(block.temp_files) in steady:
-            block.temp_files = steady[id(block.temp_files)]
+    def _forget(self, path: str) -> None:
+        """A file is no longer here."""
+        self._held.pop(path, None)
+        self._nobodys.pop(path, None)
+        self._since.pop(path, None)
+        self._free.discard(path)
+        self._room.remove(path)
 
 
 KEPT = Uploads()  # one for the process, as Gradio's folder of uploads is
-
-
-def examples_of(blocks: gr.Blocks) -> set[str]:
-    """Files in Gradio's folder that belong to the page itself."""
-    return {path for component in blocks.blocks.values() for path in getattr(component, "keep_in_cache", ())}
-
-
-def delete(path: Path) -> None:
-    """Delete a file, and its folder when it was the only one there."""
-    with contextlib.suppress(OSError):
-        path.unlink()
-    with contextlib.suppress(OSError):
-        os.rmdir(path.parent)
-
-
-def sweep(folder: Path, older_than_s: float, keep: Iterable[str] = ()) -> int:
-    """Delete what has lain in the folder for too long, and folders that became empty.
-
-    Gradio deletes its own files by age; this finds those it does not count, as the ones that an MCP client sends.
-
-    Args:
-        keep: Files that stay, as the examples of the page and what open pages show.
-
-    Returns:
-        Files deleted.
-    """
-    kept, count, now = set(keep), 0, time.time()
-    for path in sorted(folder.rglob("*"), key=lambda p: -len(p.parts)) if folder.is_dir() else []:
-        with contextlib.suppress(OSError):
-            facts = path.lstat()
-            if str(path) in kept or now - max(facts.st_mtime, facts.st_ctime) <= older_than_s:
-                continue
-            if path.is_dir():
-                path.rmdir()
-            else:
-                path.unlink()
-                count += 1
-    return count
-
-
-def sweeper(older_than_s: float, kept: Uploads, every_s: float = SWEEP_S) -> Callable[[Any], Any]:
-    """A lifespan (an asynchronous context manager) for the server: sweeps Gradio's folder as long as it runs."""
-
-    @contextlib.asynccontextmanager
-    async def lifespan(server: Any) -> AsyncIterator[None]:
-        async def work() -> None:
-            while True:
-                await asyncio.sleep(every_s)
-                keep = examples_of(server.get_blocks()) | kept.spared()
-                await asyncio.to_thread(sweep, Path(get_upload_folder()), older_than_s, keep)
-                await asyncio.to_thread(kept.forget_deleted)
-
-        task = asyncio.create_task(work())
-        try:
-            yield
-        finally:
-            task.cancel()
-            kept.all_closed()  # Gradio deletes its files now, and none is to be spared
-
-    return lifespan
 
 
 def _is_file(value: Any) -> bool:

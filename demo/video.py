@@ -110,6 +110,8 @@ def build(models: Models, limits: Limits | None = None) -> None:
     gr.on(
         [film.clear, film.upload, film.start_recording], on_film, [film], shown, preprocess=False, queue=False, **quiet
     )
+    # The page names its film, a recording as well: from then on it is held for this visitor (uploads.py).
+    film.change(lambda upload: None, [film], None, preprocess=False, queue=False, **quiet)
     _api(models, desk)
 
 

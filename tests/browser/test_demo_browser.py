@@ -256,3 +256,12 @@ def test_other_failures_are_not_taken_for_the_cameras(visit):
     page.evaluate("() => { Promise.reject(new Error('something else')); Promise.reject(); }")
     page.wait_for_timeout(500)
     assert page.locator(".fer-refused").count() == 0
+
+
+def test_the_settings_offer_no_recorder(visit):
+    """The film of the screen would go to the server, which keeps no films."""
+    page = visit()
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("button", name="Dark").wait_for()
+    page.wait_for_selector(".record-button", state="attached")
+    assert page.locator(".record-button").is_hidden() and page.get_by_text("Screen Studio").first.is_hidden()

@@ -200,6 +200,34 @@ def test_another_tab_puts_the_camera_out(visit, one_person):
     assert page.evaluate("heard.length") <= count + 1 and page.wrong == []
 
 
+def test_who_stops_before_the_first_answer_gives_the_place_back(visit, one_person):
+    page = visit("Live", one_person)
+    held, sent = [], []
+
+    def hold(route):
+        body = route.request.post_data or ""
+        sent.append(body)
+        if '"look"' in body and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/component_server/**", hold)
+    page.click("#fer-live .lv-start")
+    for _ in range(600):
+        if held:
+            break
+        page.wait_for_timeout(100)
+    answer = held[0].fetch()
+    page.click("#fer-live .lv-start")
+    held[0].fulfill(response=answer)
+    for _ in range(100):
+        if any('"leave"' in body for body in sent):
+            break
+        page.wait_for_timeout(100)
+    assert any('"leave"' in body and answer.json()["visitor"] in body for body in sent)
+
+
 def test_the_mirror_covers_several_faces_the_nearer_ones_in_front(visit, three_people):
     page = visit("Emoji mirror", three_people, 390, "dark")
     start(page, "mirror")

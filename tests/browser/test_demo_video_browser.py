@@ -117,7 +117,7 @@ def test_a_film_comes_back_annotated_and_plays(visit, films, uploads, width, the
     given.value.save_as(tmp_path / "table.csv")
     with open(tmp_path / "table.csv", newline="") as f:
         assert len(list(csv.reader(f))) > 15
-    assert list(uploads.glob("film-*/*.webm"))
+    assert list(uploads.rglob("film-*/*.webm"))
     page.context.close()
     for _ in range(100):
         if not list(uploads.rglob("clip*")):

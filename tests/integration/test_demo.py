@@ -9,9 +9,6 @@ import json
 import os
 import pickle
 import shutil
-import signal
-import stat
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer.errors import CheckpointError, ImageError
+from fer.errors import ImageError
 from fer.labels import FER7
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -269,6 +266,33 @@ def test_who_leaves_while_a_picture_is_looked_at_leaves_no_picture_with_boxes(pa
     assert list((trained / "uploads").glob("photo-*")) == [] and demo["photo"]._shown == {}
 
 
+def test_an_older_answer_does_not_take_the_place_of_a_newer_one(page, demo, trained, monkeypatch):
+    """Two of a visitor's questions may be at work at the same time, and the first one may be the slower."""
+    find, newer = demo["photo"].find_faces, []
+
+    def slow_at_first(*args):
+        if not newer:
+            newer.append(None)
+            newer[0] = page(ONE, model="baseline_cnn")
+        return find(*args)
+
+    monkeypatch.setattr(demo["photo"], "find_faces", slow_at_first)
+    assert not any(page(ONE).values()), "nothing is changed on the page"
+    shown = Path(newer[0]["boxed"]["value"])
+    assert shown.is_file() and list((trained / "uploads").glob("photo-*")) == [shown.parent], "and leaves no folder"
+    demo["photo"].leave("anna")
+
+
+@pytest.mark.parametrize("fault", [ImageError("no"), RuntimeError()])
+def test_neither_an_answer_nor_a_fault_comes_back_after_the_picture_was_cleared(page, demo, monkeypatch, fault):
+    def cleared(*args):
+        page(None)
+        raise fault
+
+    monkeypatch.setattr(demo["photo"], "find_faces", cleared)
+    assert not any(page(ONE).values())
+
+
 def test_the_method_follows_the_model(page):
     assert page(ONE, method="grad_cam")["methods"]["value"] == "grad_cam"
     assert page(ONE, model="baseline_cnn", method="cbam")["methods"]["value"] == "grad_cam"
@@ -314,7 +338,10 @@ def test_on_zero_gpu_a_space_can_start_and_no_model_is_handed_to_another_process
     monkeypatch.setitem(sys.modules, "spaces", stub)
     for name in ("app", "photo"):
         monkeypatch.delitem(sys.modules, name)
+    uploads = os.environ["GRADIO_TEMP_DIR"]
+    monkeypatch.setenv("GRADIO_TEMP_DIR", uploads)  # a new app makes a folder of its own in it
     photo = importlib.import_module("app").photo
+    monkeypatch.setenv("GRADIO_TEMP_DIR", uploads)
     assert decorated and photo is not demo["photo"], "a Space is refused without such a function"
     with pytest.raises(TypeError, match="pickle"):
         pickle.dumps(demo["analysis"].Models().predictor(None))
@@ -378,86 +405,7 @@ def test_text_from_outside_is_escaped(demo):
     assert "<script>" not in demo["cards"].message("<script>alert(1)</script>.jpg: no picture")
 
 
-# --- without and with other checkpoints -------------------------------------------------------------------------------
-
-
-def test_without_a_model_the_page_stands_and_says_how_to_get_one(demo, monkeypatch, tmp_path):
-    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "none"))
-    models = demo["analysis"].Models()
-    assert not models and models.default is None
-    demo["app"].build_app(models)
-    with pytest.raises(CheckpointError, match=r"scripts/train\.py"):
-        models.predictor("attention_cnn")
-    assert "scripts/train.py" in demo["photo"]._facts(models, None)
-
-
-def test_a_given_checkpoint_is_offered_first(demo, untrained, trained):
-    models = demo["analysis"].Models(untrained("baseline_cnn"))
-    assert models.default == models.names[0] and models.predictor(None).name == "baseline_cnn"
-    assert "attention_cnn" in models.names and models.live_default == models.default
-
-
-def test_what_is_chosen_at_the_start_is_loaded_first(demo, monkeypatch):
-    models, seen = demo["analysis"].Models(), []
-    monkeypatch.setattr("fer.inference.load", lambda place, backend: seen.append((Path(place).name, backend)))
-    models.warm_up().join(timeout=60)
-    assert seen[:2] == [(models.default, "auto"), (models.live_default, "fastest")]
-    assert {name for name, _ in seen[2:]} == set(models.names) - {models.default} and len(seen) == len(set(seen))
-
-
-@pytest.mark.parametrize("what", ["absent", "empty folder", "text"])
-def test_a_wrong_checkpoint_is_one_line_and_status_2(demo, what, tmp_path, capsys):
-    path = tmp_path / "it"
-    if what == "empty folder":
-        path.mkdir()
-    elif what == "text":
-        path.write_text("hello")
-    assert demo["app"].main(["--checkpoint", str(path)]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("error: ") and "Traceback" not in err and err.count("\n") == 1
-
-
-def test_a_taken_port_is_one_line_and_status_2(demo, client, capsys):
-    port = client.src.rstrip("/").rsplit(":", 1)[1]
-    assert demo["app"].main(["--port", port]) == 2
-    assert "choose another with --port" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("port", ["0", "-1", "99999"])
-def test_an_impossible_port_is_told_in_words(demo, port, capsys):
-    with pytest.raises(SystemExit) as ended:
-        demo["app"].main(["--port", port])
-    assert ended.value.code == 2 and "--port must be 1..65535" in capsys.readouterr().err
-
-
-ENDS = """
-import os, sys, time
-sys.path.insert(0, sys.argv[1])
-import app
-folder = os.environ["GRADIO_TEMP_DIR"]
-def launch(*args, **options):
-    os.makedirs(folder, exist_ok=True)
-    open(os.path.join(folder, "upload.jpg"), "w").close()
-    print(folder, oct(os.stat(folder).st_mode), flush=True)
-    os.kill(os.getpid(), int(sys.argv[2]))
-    time.sleep(60)
-app.gr.Blocks.launch = launch
-sys.exit(app.main([]))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_the_folder_of_uploads_is_private_and_goes_however_the_process_is_ended(name, tmp_path):
-    env = {k: v for k, v in os.environ.items() if k != "GRADIO_TEMP_DIR"}
-    env |= {"FER_CHECKPOINTS": str(tmp_path / "none"), "TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-c", ENDS, str(ROOT / "demo"), str(int(getattr(signal, name)))]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240)
-    folder, mode = done.stdout.split()
-    assert done.returncode == 0, done.stderr
-    assert not Path(folder).exists() and Path(folder).parent == tmp_path
-    assert stat.S_IMODE(int(mode, 8)) == 0o700
+# --- uploads and examples --------------------------------------------------------------------------------------------
 
 
 def test_an_upload_that_was_deleted_is_told_as_what_it_is(demo, tmp_path):

@@ -21,15 +21,16 @@ def demo():
     """The modules of the demo, as `python demo/app.py` imports them."""
     sys.path.insert(0, str(ROOT / "demo"))
     try:
-        yield SimpleNamespace(uploads=importlib.import_module("uploads"))
+        yield SimpleNamespace(**{n: importlib.import_module(n) for n in ("uploads", "sweep", "limits")})
     finally:
         sys.path.remove(str(ROOT / "demo"))
 
 
 @pytest.fixture
 def kept(demo, tmp_path):
-    """Uploads, and functions: send a file, ask as a page."""
-    kept = demo.uploads.Uploads()
+    """Uploads, their clock in seconds (a list of one), and functions: send a file, ask as a page, wait as a program."""
+    now = [1000.0]
+    kept = demo.uploads.Uploads(demo.limits.Limits(kept_s=900, shown_s=7200), clock=lambda: now[0])
     picture, other = SimpleNamespace(_id=1), SimpleNamespace(_id=2)
     blocks = SimpleNamespace(
         fns={
@@ -53,7 +54,7 @@ def kept(demo, tmp_path):
     def waits(event, path, fn=1):
         kept.waits(blocks, {"fn_index": fn, "data": [{"path": str(path)}, "text"]}, {"event_id": event})
 
-    return SimpleNamespace(uploads=kept, send=send, ask=ask, waits=waits)
+    return SimpleNamespace(uploads=kept, now=now, send=send, ask=ask, waits=waits)
 
 
 def test_a_programs_upload_goes_with_its_answer(kept):
@@ -166,16 +167,16 @@ def test_what_lies_too_long_is_swept_away(demo, tmp_path):
         path.parent.mkdir()
         path.write_bytes(b"x")
     keep = [str(tmp_path / "example" / "b.jpg")]
-    assert demo.uploads.sweep(tmp_path, 60, keep) == 0
+    assert demo.sweep.sweep(tmp_path, 60, keep) == 0
     time.sleep(0.05)
     fresh = time.time() + 100
     os.utime(tmp_path / "new" / "c.jpg", (fresh, fresh))
-    assert demo.uploads.sweep(tmp_path, 0.02, keep) == 1
+    assert demo.sweep.sweep(tmp_path, 0.02, keep) == 1
     assert sorted(p.name for p in tmp_path.rglob("*.jpg")) == ["b.jpg", "c.jpg"]
     time.sleep(0.05)
-    demo.uploads.sweep(tmp_path, 0.02, keep)
+    demo.sweep.sweep(tmp_path, 0.02, keep)
     assert not (tmp_path / "old").exists(), "empty folders go as well"
-    assert demo.uploads.sweep(tmp_path / "absent", 0) == 0
+    assert demo.sweep.sweep(tmp_path / "absent", 0) == 0
 
 
 def test_what_an_open_page_shows_is_spared_and_other_deleted_files_are_nobodys(demo, kept, tmp_path):
@@ -193,18 +194,101 @@ def test_what_an_open_page_shows_is_spared_and_other_deleted_files_are_nobodys(d
     kept.ask("anna", shown)
     kept.ask("ben", forgotten)  # his page is gone without a goodbye
     kept.waits("event", waiting)
-    assert kept.uploads.spared() == {str(shown)}
+    blocks._queue.event_ids_to_events["event"] = None
+    kept.now[0] += 901
+    # What waits for its turn was deleted once: a film behind four others was gone when its turn came.
+    assert kept.uploads.spared() == {str(shown), str(waiting)}
     delete_files_created_by_app(blocks, -1)
-    demo.uploads.sweep(tmp_path, -1, kept.uploads.spared() | {str(new)})
+    demo.sweep.sweep(tmp_path, -1, kept.uploads.spared() | {str(new)})
     kept.uploads.forget_deleted()
-    assert shown.exists() and new.exists() and not forgotten.exists() and not waiting.exists()
-    assert len(kept.uploads) == 2 and blocks.upload_file_set == {str(shown)}
-    assert kept.send("forgotten") == forgotten and kept.send("waiting") == waiting, "somebody else's, the same pictures"
+    assert shown.exists() and new.exists() and waiting.exists() and not forgotten.exists()
+    assert len(kept.uploads) == 3 and blocks.upload_file_set == {str(shown), str(waiting)}
+    assert kept.send("forgotten") == forgotten, "somebody else's, the same picture"
     kept.uploads.left("ben")
+    assert forgotten.exists(), "who lost theirs cannot take it away"
     kept.uploads.ended("event", [])
-    assert forgotten.exists() and waiting.exists(), "who lost theirs cannot take them away"
-    kept.uploads.closed("anna")
+    assert not waiting.exists()
+
+
+def test_a_page_that_lost_its_connection_is_open_for_a_while_after_its_last_request(kept):
+    shown = kept.send("shown")
+    kept.uploads.opened("anna")
+    kept.ask("anna", shown)
+    kept.now[0] += 5000
+    kept.uploads.closed("anna")  # the network was away; Gradio's page does not connect again
+    for _ in range(2):
+        kept.now[0] += 890
+        assert kept.uploads.spared() == {str(shown)} and kept.uploads.gone() == []
+        kept.ask("anna", shown)
+    kept.now[0] += 901
+    assert kept.uploads.spared() == set() and kept.uploads.gone() == ["anna"]
+    kept.uploads.left("anna")
+    assert kept.uploads.gone() == [] and not shown.exists()
+
+
+def test_nothing_is_spared_for_ever(kept):
+    shown = kept.send("shown")
+    kept.uploads.opened("anna")
+    for _ in range(3):
+        kept.ask("anna", shown)
+        kept.now[0] += 2399
+        assert kept.uploads.spared() == {str(shown)}
+    kept.now[0] += 4
     assert kept.uploads.spared() == set()
+
+
+def test_programs_that_went_away_while_they_waited_let_go_of_their_files(kept):
+    import gradio as gr
+
+    with gr.Blocks() as blocks:
+        gr.Image()
+    kept.uploads.release_with_answers(blocks)
+    path, other = kept.send("a"), kept.send("b")
+    kept.waits("one", path)
+    kept.waits("two", other)
+    blocks._queue.event_ids_to_events["two"] = None
+    kept.uploads.let_go_of_lost()
+    assert not path.exists() and other.exists() and list(kept.uploads._events) == ["two"]
+
+
+def test_the_sweeper_forgets_who_is_gone_and_goes_on(demo, kept):
+    import gradio as gr
+
+    with gr.Blocks() as blocks:
+        gr.Image()
+    shown, forgotten = kept.send("shown"), []
+    kept.ask("anna", shown)
+    kept.now[0] += 901
+
+    async def forget(app, visitor):
+        forgotten.append((app, visitor))
+
+    async def live():
+        server = SimpleNamespace(get_blocks=lambda: blocks)
+        async with demo.sweep.sweeper(60, kept.uploads, forget, every_s=0.01)(server):
+            for _ in range(500):
+                await asyncio.sleep(0.01)
+                if forgotten and not shown.exists():
+                    return
+
+    asyncio.run(live())
+    assert forgotten == [(blocks, "anna")] and not shown.exists()
+
+
+def test_a_folder_that_goes_while_it_is_swept_does_not_end_the_sweep(demo, tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "old.jpg").write_bytes(b"x")
+    scan = os.scandir
+
+    def racing(path="."):
+        if str(path) == str(tmp_path / "a") and os.path.exists(path):  # somebody else's results go
+            (tmp_path / "a" / "old.jpg").unlink()
+            (tmp_path / "a").rmdir()
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", racing)
+    assert demo.sweep.sweep(tmp_path, -1) == 1
 
 
 def test_the_end_of_the_server_spares_nothing(demo, kept):
@@ -213,7 +297,7 @@ def test_the_end_of_the_server_spares_nothing(demo, kept):
     kept.ask("anna", shown)
 
     async def live_and_end():
-        async with demo.uploads.sweeper(60, kept.uploads)(SimpleNamespace()):
+        async with demo.sweep.sweeper(60, kept.uploads)(SimpleNamespace()):
             assert kept.uploads.spared() == {str(shown)}
 
     asyncio.run(live_and_end())
@@ -224,11 +308,11 @@ def test_the_end_of_the_server_spares_nothing(demo, kept):
 
 
 def test_room_is_given_once(demo, kept):
-    kept.send("a")  # seven bytes
+    kept.send("a")  # the smallest file takes 4096 bytes
     uploads = kept.uploads
-    assert uploads.reserve(3, most=10) and not uploads.reserve(1, most=10)
+    assert uploads.reserve(3, most=4099) and not uploads.reserve(1, most=4099)
     uploads.release(3)
-    assert uploads.reserve(3, most=10)
+    assert uploads.reserve(3, most=4099)
 
 
 def test_gradios_own_clean_up_survives_uploads_that_come_meanwhile(demo, tmp_path):

@@ -17,7 +17,6 @@ import pytest
 
 from fer.data.drawn_clip import Shot, draw_clip, draw_person
 from fer.errors import ConfigError, ImageError
-from fer.inference.timeline import Timeline
 from fer.inference.video import Video, VideoWriter, table_columns
 from fer.labels import FER7
 
@@ -338,36 +337,6 @@ def test_no_film_a_foreign_one_or_one_that_is_gone(page, films, tmp_path):
     assert "no film was uploaded" in list(page(upload=foreign))[-1]["status"], "a request may name any path"
     gone = {"path": str(tmp_path / "gone.webm"), "orig_name": "gone.webm"}
     assert "no longer here" in list(page(upload=gone))[-1]["status"]
-
-
-# --- the chart --------------------------------------------------------------------------------------------------------
-
-
-def timeline_of(*moments):
-    """Moments (time_s, face, probabilities)."""
-    timeline = Timeline(100)
-    for time_s, number, probs in moments:
-        timeline.add(time_s, [SimpleNamespace(id=number, label="", probs=np.array(probs, np.float32))])
-    return timeline
-
-
-def test_heights_are_probabilities_and_absence_is_a_gap(demo):
-    half = [0.25, 0, 0, 0.75, 0, 0, 0]
-    html = demo.chart.timeline_chart(
-        timeline_of((0, 1, half), (0.5, 1, half), (5, 1, half), (6 - 0.5, 1, half)), FER7, 10, [(1, "a < b")]
-    )
-    assert "a &lt; b" in html and "a < b" not in html
-    angry, happy = (html.split(f'fill="{FER7.colors[i]}"')[0].rsplit('d="', 1)[1] for i in (0, 3))
-    assert angry.count("M") == 2, "two stretches"
-    assert angry.startswith("M0,75.0 50,75.0 50,100.0 0,100.0Z"), "a quarter of the height, from below"
-    assert happy.startswith("M0,0.0 50,0.0 50,75.0 0,75.0Z"), "on top of it"
-
-
-def test_long_films_are_thinned_out_and_absent_faces_left_out(demo):
-    many = timeline_of(*((i / 10, 7, [1, 0, 0, 0, 0, 0, 0]) for i in range(900)))
-    html = demo.chart.timeline_chart(many, FER7, 90, [(7, "one")])
-    assert html.count("M") < 20 and len(html) < 60_000 and "90 s" in html
-    assert demo.chart.timeline_chart(many, FER7, 90, [(8, "other")]) == ""
 
 
 # --- the endpoint -----------------------------------------------------------------------------------------------------
