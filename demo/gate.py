@@ -156,7 +156,8 @@ class Gate:
                 named = as_json(answer.body) if answer.status == 200 else None
                 paths = [p for p in named if isinstance(p, str)] if isinstance(named, list) else []
                 rest = size - self._kept.end(paths, address)
-                if rest > _WRAPPING:  # what Gradio wrote and does not name
+                # what Gradio wrote and does not name; what it finds too large it deletes itself
+                if rest > _WRAPPING and answer.status != 413:
                     self._lies(rest, address)
             self._kept.release(size, address)
         if body.error:
@@ -179,7 +180,7 @@ class Gate:
         most, most_each, most_coming = (mb * MB for mb in (limits.kept_mb, limits.kept_each_mb, limits.coming_mb))
         if self._kept.reserve(size, most, address, most_each, most_coming):
             return True
-        await refuse_for_now(send, 60.0, "The demo holds as many files as it can")
+        await refuse_for_now(send, 60.0, "The demo holds as many files as it can, or as many of yours")
         return False
 
     async def _sized(

@@ -19,6 +19,7 @@ from fer.judge import Judge
 from fer.models import get_model
 from fer.models.ablation import require_own_net
 from fer.paths import checkpoints_dir, results_dir
+from fer.scoring.answers import out_of_fold
 from fer.scoring.card import require_own_data, row_name
 from fer.scoring.seed_lines import keep_superseded
 
@@ -91,14 +92,22 @@ def require_improvement(manifest: checkpoint.Manifest, target: Path, judge: Judg
             return
         what = other_net(there, manifest)
         if what and judge and there.labels == manifest.labels and same_published_data(there, manifest):
-            right = load(target, backend="torch").predict_proba(judge.faces).argmax(axis=1) == judge.labels
-            there = replace(there, training=there.training | {"val_accuracy": float(right.mean())})
+            there = replace(there, training=there.training | {"val_accuracy": _accuracy(target, there, judge)})
             what = ""
         what = what or better_by(there, manifest)
     except CheckpointError as e:
         what = f"not to be read ({e})"
     if what:
         raise ConfigError(f"{target} is {what}; it was left as it is. --force-promote replaces it all the same")
+
+
+def _accuracy(target: Path, there: checkpoint.Manifest, judge: Judge) -> float:
+    predictor = load(target, backend="torch")
+    if there.classical:  # its calibration has seen most of these faces
+        answers = out_of_fold(predictor, judge.faces, judge.labels)
+    else:
+        answers = predictor.predict_proba(judge.faces)
+    return float((answers.argmax(axis=1) == judge.labels).mean())
 
 
 def other_net(there: checkpoint.Manifest, manifest: checkpoint.Manifest) -> str:

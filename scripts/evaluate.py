@@ -22,7 +22,7 @@ from fer import paths
 from fer.checkpoint import find, read_manifest, trained_models
 from fer.command_line import run_script
 from fer.data import open_dataset
-from fer.errors import DataError, unknown_name
+from fer.errors import ConfigError, DataError, unknown_name
 from fer.evaluation import figures, leaderboard, readme, report, results, stored
 
 README = paths.ROOT / "README.md"
@@ -142,7 +142,7 @@ def chosen(args: argparse.Namespace) -> list[str]:
 def score_all(args: argparse.Namespace) -> tuple[Path, str]:
     """Load, predict, write; returns the folder of results and the name of the data set."""
     from fer.scoring import seed_lines
-    from fer.scoring.card import is_foreign, require_free_row, row_name, row_names
+    from fer.scoring.card import is_foreign, is_other_copy, require_free_row, row_name, row_names
     from fer.scoring.score import Options, Scorer
 
     targets = chosen(args)
@@ -159,6 +159,8 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str]:
     options = Options(args.device, args.batch_size, args.again, args.ten_crop, args.robustness, args.latency)
     choosing = not (all(bundled.values()) or committed or args.seed_row or leaderboard.is_synthetic(dataset.name))
     split = args.split or ("val" if choosing and "val" in dataset.splits else "all")
+    if split == "val" and args.robustness:
+        raise ConfigError("--robustness is measured on faces of the test split: add --split all")
     if split == "val" and not args.split:
         say("validation split only; --split all also opens the test split, once the choice is made")
     only = None if split == "all" else split
@@ -169,19 +171,22 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str]:
         seed_lines.require_lines_apart({t: read_manifest(t) for t in targets}, dataset.name)
         for target in targets:
             if not bundled[target]:
-                seed_lines.require_same_data(read_manifest(target), dataset, out)
+                seed_lines.require_same_data(read_manifest(target), dataset)
     else:
         names = row_names(targets, dataset.name)
-        for target, name in names.items():
-            if committed and not bundled[target]:
-                require_free_row(target, name, dataset.name)
+        if runs := {t: read_manifest(t) for t in targets if committed and not bundled[t]}:
+            seed_lines.require_lines_apart(runs, dataset.name)
+            for target, manifest in runs.items():
+                require_free_row(target, names[target], dataset.name)
+                seed_lines.require_free_line(manifest, out, dataset.name)
     for target, name in names.items():
         start = time.perf_counter()
         only_a_line = args.seed_row and not bundled[target]
         if only_a_line:
             seed_lines.require_free_line(read_manifest(target), out, dataset.name)
         scored = scorer.score_in_passing(target, name, options) if only_a_line else scorer.score(target, name, options)
-        if (args.seed_row or bundled[target] or committed) and not is_foreign(scored.manifest, dataset.name):
+        own = not is_foreign(scored.manifest, dataset.name) and not is_other_copy(scored.manifest, dataset)
+        if own and (args.seed_row or bundled[target] or committed):
             rows.append(line := seed_lines.seed_row(scored.manifest, scored.metrics))
             if scored.predictions is not None:
                 seed_lines.keep_seed_run(line, scored.predictions, find(target), out, dataset.name)
@@ -361,6 +366,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--from-predictions reads what is stored; no --checkpoint, --ten-crop, --robustness or --again")
     if args.seed_row and not args.checkpoint:
         parser.error("--seed-row is for runs: name them with --checkpoint")
+    if args.seed_row and args.split == "val":
+        parser.error("a line of seeds.csv holds both splits; no --split val with --seed-row")
     return run_script(lambda: run(args))
 
 

@@ -77,10 +77,11 @@ def seeds_text(root: str | Path | None = None) -> str:
 
 def ensembles_text(root: str | Path | None = None) -> str:
     """What the ensemble has that is best on FER2013's validation split, of those that were tried."""
-    tried = [e for e in stored.read_ensembles(root, MAIN_DATA) or [] if e["test_accuracy"] is not None]
-    if not tried:
+    entries = stored.read_ensembles(root, MAIN_DATA) or []
+    tried = [e for e in entries if e.get("scorings", 1)]
+    if not (scored := [e for e in entries if e["test_accuracy"] is not None]):
         return "No ensemble has been scored yet."
-    best = max(tried, key=lambda e: (e["val_accuracy"], -len(e["members"])))
+    best = max(scored, key=lambda e: (e["val_accuracy"], -len(e["members"])))
     pairs = sorted(zip(best["weights"], best["members"], strict=True), reverse=True)
     members = ", ".join(f"`{name}` {100 * weight:.0f} %" for weight, name in pairs if weight >= 0.005)
     low, high = (100 * v for v in best["test_interval"])

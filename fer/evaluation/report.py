@@ -306,7 +306,7 @@ def ensemble_entry(
         scores = m.score(average(list(test.probs.values()), weights), test.labels, members[0].class_names).as_dict()
     now, was = [weights_of(r) for r in members], before or {}
     asked = was.get("scorings", 1 if was.get("test_accuracy") is not None else 0)
-    again = test is not None and (asked == 0 or was.get("sha256", now) != now)
+    again = test is not None and (was.get("test_accuracy") is None or was.get("sha256", now) != now)
     mean = average(list(val.probs.values()), weights)
     return {
         "members": [r.name for r in members],

@@ -1,8 +1,9 @@
 """How much of a difference is the seed? Spread over runs that differ in nothing else (McNemar does not see it).
 
-Runs are lines of seeds.csv (model, twin_of, seed, epochs, recipe, val_accuracy, test_accuracy, macro_f1), "" or None
-where something is not known. Runs of different length or by different recipes are different experiments. A run without
-a seed is left out; of two runs of a model with the same seed, length and recipe the later line counts.
+Runs are lines of seeds.csv (model, twin_of, seed, epochs, recipe, data, val_accuracy, test_accuracy, macro_f1), "" or
+None where something is not known. Runs of different length, by different recipes or on different copies of the data are
+different experiments. A run without a seed is left out; of two runs of a model with the same seed, length, recipe and
+data the later line counts.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class SeedSummary:
         model: Its name.
         twin_of: The attention net whose twin it is, "" otherwise.
         epochs: Of every run; None where that is not known.
-        recipe: Digest of their recipe, where other runs of the model were equally long by another; "" otherwise.
+        recipe: Digest of their recipe, where other runs of the model were equally long by another; "" otherwise. With
+            it stand the first digits of the data's fingerprint where there are several copies.
         seeds: In rising order.
         val_accuracy, test_accuracy, macro_f1: Fractions; None where no run was scored so.
     """
@@ -192,14 +194,21 @@ def _t_interval(values: np.ndarray) -> Interval | None:
 
 
 def _grouped(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int | None, str], dict[int, Mapping[str, Any]]]:
-    """(model, epochs, recipe) -> seed -> run; runs whose recipe is not known count to the only one that is."""
+    """(model, epochs, recipe) -> seed -> run; runs whose recipe is not known count to the only one that is.
+
+    Where there are several copies of the data, each copy makes a recipe of its own.
+    """
+    rows = list(rows)
+    several = len({row.get("data") or "" for row in rows} - {""}) > 1
     out: dict[tuple[str, int | None, str], dict[int, Mapping[str, Any]]] = {}
     for number, row in enumerate(rows, start=1):
         if not row.get("model"):
             raise DataError(f"run {number} names no model: {dict(row)}")
         seed, epochs = _number(row, "seed"), _number(row, "epochs")
         if seed is not None:
-            key = str(row["model"]), None if epochs is None else int(epochs), str(row.get("recipe") or "")
+            copy = f"data {row['data']}" if several and row.get("data") else ""
+            how = ", ".join(filter(None, (str(row.get("recipe") or ""), copy)))
+            key = str(row["model"]), None if epochs is None else int(epochs), how
             out.setdefault(key, {})[int(seed)] = row
     for model, length, recipe in list(out):
         known = [k for k in out if k[:2] == (model, length) and k[2]]

@@ -38,13 +38,14 @@ SEED_COLUMNS = {
     "epochs": int,
     "best_epoch": int,
     "recipe": str,
+    "data": str,
     "val_accuracy": float,
     "test_accuracy": float,
     "macro_f1": float,
     "sha256": str,
     "git_commit": str,
 }
-_LATER_SEED_COLUMNS = ("best_epoch", "recipe")  # files without them are read
+_LATER_SEED_COLUMNS = ("best_epoch", "recipe", "data")  # files without them are read
 MAP_PX = 48
 _SCORE = "make it again with scripts/evaluate.py"
 _MAKERS = {
@@ -201,7 +202,7 @@ def read_seeds(root: str | Path | None, data: str) -> list[dict[str, Any]]:
     try:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
         columns = tuple(reader.fieldnames or ())
-        if columns not in (tuple(SEED_COLUMNS), tuple(k for k in SEED_COLUMNS if k not in _LATER_SEED_COLUMNS)):
+        if columns != tuple(k for k in SEED_COLUMNS if k in columns or k not in _LATER_SEED_COLUMNS):
             raise DataError(f"{path}: its columns are not {', '.join(SEED_COLUMNS)}; {_SCORE}")
         rows = [dict.fromkeys(_LATER_SEED_COLUMNS, "") | row for row in reader]
         return [

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fer.checkpoint import Manifest
-from fer.data import Dataset, Split
+from fer.data import Dataset
 from fer.evaluation import calibration
 from fer.evaluation.ensemble import average
 from fer.inference.classical import ClassicalPredictor
@@ -60,20 +60,20 @@ def ten_crop_answers(
     return out
 
 
-def out_of_fold(predictor: Predictor, split: Split, mirror: bool = False) -> np.ndarray:
+def out_of_fold(predictor: Predictor, faces: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Probabilities of an estimator for the faces that its calibration was fitted on, each from a fit without it.
 
     Asked as usual it would answer these faces better than new ones: its calibration moves the likeliest class.
 
     Args:
-        split: The validation split of the data that the estimator was trained on.
+        faces, labels: (N, H, W[, 3]) uint8 and (N,) int of the validation split of the data it was trained on.
 
     Returns:
         (N, C) float32.
     """
     assert isinstance(predictor, ClassicalPredictor)
-    faces = prepare(mirrored(split.faces) if mirror else split.faces, predictor.input_spec)
-    return np.exp(predictor.estimator.out_of_fold(faces, split.labels)).astype(np.float32)
+    prepared = prepare(faces, predictor.input_spec)
+    return np.exp(predictor.estimator.out_of_fold(prepared, labels)).astype(np.float32)
 
 
 def was_calibrated_on(manifest: Manifest, dataset: Dataset) -> bool:

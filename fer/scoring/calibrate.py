@@ -32,7 +32,7 @@ def calibrate(folder: Path, data: Dataset) -> float:
     predictor = load(folder, backend="torch")
     require_own_data(predictor.manifest, data)
     if predictor.manifest.classical:
-        fitted = thresholds(out_of_fold(predictor, val), val.labels)
+        fitted = thresholds(out_of_fold(predictor, val.faces, val.labels), val.labels)
         checkpoint.set_temperature(folder, predictor.temperature, about | {"thresholds": fitted})
         return predictor.temperature
     probs = predictor.predict_proba(val.faces).astype(np.float64)

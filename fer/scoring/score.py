@@ -161,10 +161,10 @@ class Scorer:
         folded = {"val"} & parts.keys() if ask.was_calibrated_on(predictor.manifest, self.dataset) else set()
 
         def asked(split: str, mirror: bool) -> np.ndarray:
+            faces = ask.mirrored(parts[split].faces) if mirror else parts[split].faces
             if split in folded:
-                return ask.out_of_fold(predictor, parts[split], mirror)
-            faces = parts[split].faces
-            return ask.answers(predictor, ask.mirrored(faces) if mirror else faces, label_set, batch_size)
+                return ask.out_of_fold(predictor, faces, parts[split].labels)
+            return ask.answers(predictor, faces, label_set, batch_size)
 
         raw = {k: asked(k, False) for k in parts}
         temperature = ask.temperature_of(predictor, raw, self.dataset)

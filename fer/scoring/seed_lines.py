@@ -34,6 +34,7 @@ def seed_row(manifest: Manifest, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "epochs": manifest.training.get("epochs"),
         "best_epoch": manifest.training.get("best_epoch"),
         "recipe": recipe_digest(manifest),
+        "data": str(metrics["data"].get("fingerprint") or "")[:8],
         "val_accuracy": scores["val"]["accuracy"] if "val" in scores else None,
         "test_accuracy": scores["test"]["accuracy"] if "test" in scores else None,
         "macro_f1": scores["test"]["macro_f1"] if "test" in scores else None,
@@ -106,23 +107,14 @@ def require_free_line(manifest: Manifest, out: Path, data: str) -> None:
             )
 
 
-def require_same_data(manifest: Manifest, dataset: Dataset, out: Path) -> None:
-    """A line of seeds.csv is of a run that was trained on the data it is scored on, and so are all lines of one file.
+def require_same_data(manifest: Manifest, dataset: Dataset) -> None:
+    """A line of seeds.csv is of a run that was trained on the data it is scored on.
 
     Raises:
-        ConfigError: other data, or another copy of them.
+        ConfigError: it was trained on other data, or on another copy of them.
     """
     if is_foreign(manifest, dataset.name) or is_other_copy(manifest, dataset):
         require_own_data(manifest, dataset)
-    try:
-        known = stored.read_data(out, dataset.name)
-    except DataError:
-        return  # damaged, and about to be replaced
-    if known and known["fingerprint"] != dataset.fingerprint:
-        raise ConfigError(
-            f"the scores in {out / dataset.name} are of another copy of {dataset.name} (fingerprint "
-            f"{known['fingerprint'][:12]}, here {dataset.fingerprint[:12]}); name another folder with --out"
-        )
 
 
 def require_lines_apart(manifests: Mapping[str, Manifest], data: str) -> None:
@@ -144,15 +136,20 @@ def _shas(manifest: Manifest) -> tuple[Any, ...]:
 
 
 def _clash(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Do two lines say that they are of one run? A recipe that is not known may be any."""
-    return all(a[k] == b[k] for k in ("model", "seed", "epochs")) and (
-        a["recipe"] == b["recipe"] or not (a["recipe"] and b["recipe"])
+    """Do two lines say that they are of one run? A recipe, or a copy of the data, that is not known may be any."""
+    return all(a[k] == b[k] for k in ("model", "seed", "epochs")) and all(
+        a[k] == b[k] or not (a[k] and b[k]) for k in ("recipe", "data")
     )
 
 
 def _line_of(manifest: Manifest, data: str) -> dict[str, Any]:
-    epochs, recipe = manifest.training.get("epochs"), recipe_digest(manifest)
-    return {"model": row_name(manifest, data), "seed": manifest.seed, "epochs": epochs, "recipe": recipe}
+    return {
+        "model": row_name(manifest, data),
+        "seed": manifest.seed,
+        "epochs": manifest.training.get("epochs"),
+        "recipe": recipe_digest(manifest),
+        "data": str(manifest.data.get("fingerprint") or "")[:8],  # a line is of a run that was scored on its own data
+    }
 
 
 def _in_words(line: Mapping[str, Any]) -> str:

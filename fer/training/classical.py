@@ -212,7 +212,8 @@ def share_within(whole_s: float, budget_s: float) -> float:
     >>> share_within(400.0, 100.0)
     0.5
     """
-    return min(1.0, (budget_s / whole_s) ** 0.5) if whole_s else 1.0
+    share = (budget_s / whole_s) ** 0.5 if whole_s else 1.0
+    return share if share < 1 - 1e-9 else 1.0  # what was added up elsewhere may be less by a rounding
 
 
 def _share(split: Split, share: float, seed: int) -> Split:

@@ -128,6 +128,8 @@ def test_bytes_that_gradio_does_not_name_count_all_the_same(demo, knock, monkeyp
         if delay >= 900:
             release(*args)
     assert knock(gate, "/gradio_api/upload", b"x" * (2**19 + 1))[0] == 200
+    refused = gate_of(demo, Inside(b"{}", status=413), kept_mb=1)  # too large for Gradio, which leaves nothing
+    assert [knock(refused, "/gradio_api/upload", b"x" * (2**19 + 1))[0] for _ in range(3)] == [413] * 3
 
 
 def test_files_that_wait_to_be_deleted_still_count(demo, tmp_path):

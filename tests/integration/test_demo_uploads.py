@@ -210,12 +210,16 @@ def test_what_an_open_page_shows_is_spared_and_other_deleted_files_are_nobodys(d
     assert not waiting.exists()
 
 
-def test_a_page_that_lost_its_connection_is_open_for_a_while_after_its_last_request(kept):
-    shown = kept.send("shown")
+def test_a_page_that_lost_its_connection_is_open_again_for_a_while_after_each_request(kept):
+    lost = kept.send("lost")
     kept.uploads.opened("anna")
-    kept.ask("anna", shown)
+    kept.ask("anna", lost)
     kept.now[0] += 5000
-    kept.uploads.closed("anna")  # the network was away; Gradio's page does not connect again
+    kept.uploads.left("anna")  # the network was away: Gradio says so first
+    kept.uploads.closed("anna")
+    assert not lost.exists() and kept.uploads.gone() == []
+    shown = kept.send("shown")
+    kept.ask("anna", shown)  # its page does not connect again, and goes on
     for _ in range(2):
         kept.now[0] += 890
         assert kept.uploads.spared() == {str(shown)} and kept.uploads.gone() == []

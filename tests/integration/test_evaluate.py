@@ -142,6 +142,8 @@ def test_a_run_goes_to_its_own_folder_and_two_of_a_kind_are_told_apart(place, ev
     # a run is chosen by its validation score; the test split is opened when that is asked for, and then kept
     assert all(r.splits == ("val",) for r in results.read_results(out))
     assert "--split all" in capsys.readouterr().out
+    assert evaluate.main(["--checkpoint", str(run), "--out", str(out), "--robustness"]) == 2
+    assert "add --split all" in capsys.readouterr().err
     kept = later.folder / "metrics.json"
     for argv, splits in ((["--split", "all"], ("val", "test")), ([], ("val", "test"))):
         assert evaluate.main(["--checkpoint", str(run), "--out", str(out), *argv]) == 0

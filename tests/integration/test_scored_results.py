@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -234,13 +235,19 @@ def test_a_model_of_other_data_never_takes_the_row_of_one_trained_there(place, e
     assert "was trained on muxspace" in capsys.readouterr().err and file.read_bytes() == text
 
 
-def test_a_run_without_attention_is_the_twin_of_its_model(place, evaluate):
+def test_a_run_without_attention_is_the_twin_of_its_model(place, evaluate, capsys):
     run = bundle(place / "runs", "attention_cnn", seed=3, bold=1e4, model_args={"attention": False})
     before = (place / "results" / "fer2013" / "attention_cnn" / "metrics.json").read_bytes()
     assert evaluate.main(["--checkpoint", str(run), "--out", str(place / "results")]) == 0
     twin = read(place, "attention_cnn@no_attention")
     assert twin.metrics["twin_of"] == "attention_cnn" and twin.metrics["trained"]["model_args"] == {"attention": False}
     assert (place / "results" / "fer2013" / "attention_cnn" / "metrics.json").read_bytes() == before
+    again = bundle(place / "again", "attention_cnn", seed=3, bold=1e3, model_args={"attention": False})
+    file = place / "results" / "fer2013" / stored.SEEDS
+    text = file.read_bytes()
+    assert evaluate.main(["--checkpoint", str(again), "--out", str(place / "results")]) == 2
+    assert "a line of another run of attention_cnn@no_attention with seed 3" in capsys.readouterr().err
+    assert file.read_bytes() == text and b"attention_cnn@no_attention" in text
     (row,) = [r for r in leaderboard.read(place / "results") if r["model"] == twin.name]
     assert row["twin_of"] == "attention_cnn" and "twin of `attention_cnn`" in leaderboard.readme_table([row])
 
@@ -280,12 +287,24 @@ def test_a_seed_has_a_line_its_predictions_and_its_history_and_is_no_model(place
     assert evaluate.main(["--checkpoint", str(runs[1]), "--seed-row"]) == 0 and file.read_bytes() == text
     assert evaluate.main(["--checkpoint", str(other), "--seed-row"]) == 2 and file.read_bytes() == text
     assert "another run of baseline_cnn with seed 12" in capsys.readouterr().err
+    # by another copy of the data the bundled nets are scored anew, and the lines stay those of the first copy
+    for name in ("baseline_cnn", "attention_cnn"):
+        known = checkpoint.read_manifest(name)
+        own = known.data | {"fingerprint": dataset().fingerprint}
+        checkpoint.write_manifest(place / "checkpoints" / name, replace(known, data=own))
     elsewhere = dataset()
-    elsewhere["test"].faces[0] ^= 1  # another copy of the data
+    elsewhere["test"].faces[0] ^= 1
     save(elsewhere, place / "data" / "fer2013.npz")
-    third = bundle(place / "third", "baseline_cnn", seed=13)
-    assert evaluate.main(["--checkpoint", str(third), "--seed-row"]) == 2 and file.read_bytes() == text
+    assert evaluate.main([]) == 0 and file.read_bytes() == text
     assert "another copy of fer2013" in capsys.readouterr().err
+    assert evaluate.main(["--checkpoint", str(place / "checkpoints" / "baseline_cnn"), "--seed-row"]) == 0
+    assert file.read_bytes() == text
+    shutil.copytree(place / "checkpoints" / "baseline_cnn", place / "moved")
+    assert evaluate.main(["--checkpoint", str(place / "moved"), "--seed-row"]) == 2, "no seed of nets for these data"
+    assert "was trained on another fer2013" in capsys.readouterr().err and file.read_bytes() == text
+    with pytest.raises(SystemExit):
+        evaluate.main(["--checkpoint", str(runs[1]), "--seed-row", "--split", "val"])
+    assert "both splits" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         evaluate.main(["--seed-row"])
     assert "--checkpoint" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import fer
 from fer import checkpoint
 from fer.errors import CheckpointError, ConfigError
 from fer.judge import Judge
-from fer.promotion import promote
+from fer.promotion import promote, require_improvement
 from tests.conftest import blobs
 
 
@@ -245,3 +245,20 @@ def test_of_two_copies_of_fer2013_the_faces_at_hand_decide(folder, tmp_path):
         promote(run("unlike", 0.99, n_train=70), shelf, judge=judge)
     promote(run("better", 0.51), shelf, judge=judge)
     assert checkpoint.read_manifest(shelf / "baseline_cnn").training["val_accuracy"] == 0.51
+
+
+def test_an_estimator_is_judged_out_of_fold_on_faces_that_its_calibration_knows(untrained, tmp_path, monkeypatch):
+    copy = {"name": "fer2013", "n_train": 28709, "n_val": 3589}
+    folder = Path(shutil.copytree(untrained("hog_svm"), tmp_path / "hog_svm"))
+    plain = checkpoint.read_manifest(folder)
+    checkpoint.write_manifest(folder, replace(plain, data=copy | {"fingerprint": "a"}))
+    promote(folder, tmp_path / "shelf")
+    val = blobs(70, 1)
+    wrong = np.eye(7)[(val.labels + 1) % 7]
+    monkeypatch.setattr("fer.promotion.out_of_fold", lambda predictor, faces, labels: wrong)
+    other = replace(plain, data=copy | {"fingerprint": "b"}, weights=plain.weights | {"sha256": "b"})
+    other = replace(other, training=plain.training | {"val_accuracy": 0.01})
+    judge = Judge(val.faces, val.labels, {})
+    require_improvement(other, tmp_path / "shelf" / "hog_svm", judge)  # 0 % out of fold, all right in sample
+    with pytest.raises(ConfigError, match="other pictures of fer2013"):
+        require_improvement(other, tmp_path / "shelf" / "hog_svm")

@@ -138,6 +138,13 @@ def test_an_ensemble_is_weighted_on_validation_and_scored_on_test():
         good.metrics["checkpoint"] = {"sha256": sha256}
         entry = report.ensemble_entry(members, before=entry)
     assert entry["scorings"] == 3 and entry["sha256"] == ["b", None], "unmarked, a, b"
+    parts = {r.name: r.metrics["splits"].pop("test") for r in (good, bad)}  # scored on validation alone, to choose
+    good.metrics["checkpoint"] = {"sha256": "c"}
+    chosen = report.ensemble_entry([good, bad], before=entry)
+    assert (chosen["scorings"], chosen["test_accuracy"], chosen["sha256"]) == (3, None, ["c", None])
+    for r in (good, bad):
+        r.metrics["splits"]["test"] = parts[r.name]
+    assert report.ensemble_entry([good, bad], before=chosen)["scorings"] == 4, "and then opened again"
     for r in (good, bad):
         del r.metrics["splits"]["test"]
     chosen = report.ensemble_entry([good, bad])

@@ -47,6 +47,15 @@ def test_table_keeps_recipes_apart_and_names_them_where_there_are_several():
     assert d is None, "a has two recipes and b a third: which of the two would be a choice"
 
 
+def test_table_keeps_copies_of_the_data_apart():
+    """Two copies of FER2013 share most faces, and still other ones are right or wrong."""
+    rows = [run("a", s, 0.5 + s / 10, recipe="x", data=d) for s, d in ((1, "p"), (2, "p"), (3, "q"))]
+    assert [(s.recipe, s.seeds) for s in seeds.seed_table(rows)] == [("x, data p", (1, 2)), ("x, data q", (3,))]
+    assert [(s.recipe, s.seeds) for s in seeds.seed_table(rows[:2])] == [("", (1, 2))]
+    others = [run("b", s, 0.5, recipe="x", data=d) for s, d in ((1, "p"), (2, "q"), (3, "q"))]
+    assert seeds.seed_difference([*rows, *others], "a", "b").seeds in ((1,), (3,)), "never one copy with the other"
+
+
 def test_runs_of_one_recipe_are_compared_with_runs_of_the_same():
     rows = [run("a", s, 0.7 + s / 1000, recipe="x") for s in (1, 2, 3)]
     rows += [run("b", s, 0.69 + s / 1000, recipe="x") for s in (1, 2)]

@@ -157,9 +157,10 @@ def test_seeds_keep_their_types_and_what_is_unknown(tmp_path):
     assert rows[0]["test_accuracy"] is None and rows[0]["val_accuracy"] == 0.5 and rows[0]["twin_of"] == ""
     path = tmp_path / DATA / stored.SEEDS
     lines = [line.split(",") for line in path.read_text().splitlines()]  # as it once was
-    at = [i for i, name in enumerate(lines[0]) if name not in ("recipe", "best_epoch")]
-    path.write_text("".join(",".join(line[i] for i in at) + "\n" for line in lines))
-    assert stored.read_seeds(tmp_path, DATA) == rows
+    for since in (("data",), ("recipe", "best_epoch", "data")):
+        at = [i for i, name in enumerate(lines[0]) if name not in since]
+        path.write_text("".join(",".join(line[i] for i in at) + "\n" for line in lines))
+        assert stored.read_seeds(tmp_path, DATA) == rows
     path.write_text(path.read_text().replace("0.5", "half"))
     with pytest.raises(DataError, match=r"seeds\.csv: damaged"):
         stored.read_seeds(tmp_path, DATA)
