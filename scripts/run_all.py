@@ -52,6 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--budget", metavar="minutes=N", help="shorten the schedules so that training ends within this time")
     p.add_argument(
+        "--stretch", type=float, metavar="N", help="with --budget: up to N times the epochs where there is time"
+    )
+    p.add_argument(
         "--skip-phase",
         action="append",
         default=[],
@@ -151,6 +154,7 @@ def run(args: argparse.Namespace) -> None:
     options += ["--logs", args.out / "logs"] if args.out else []
     options += [a for name in args.skip_phase for a in ("--skip-phase", name)]
     options += ["--budget", args.budget] if args.budget else []
+    options += ["--stretch", str(args.stretch)] if args.stretch is not None else []
     options += ["--amp"] * args.amp
     done = trained(models, [*options, *(["--promote"] if promote else [])])
     bundled = [run for run in done if promote and is_bundled(run)]

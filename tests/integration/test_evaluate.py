@@ -307,7 +307,8 @@ def test_run_all_calls_the_scripts_in_order(place, monkeypatch):
     assert "--promote" in called[1] and "--out" not in called[-1]
     assert called[1][2] == called[-1][2] == "baseline_cnn,attention_cnn,vit_tiny"
     called.clear()
-    assert module.main(["--model", "baseline_cnn", "--budget", "minutes=1"]) == 0
+    assert module.main(["--model", "baseline_cnn", "--budget", "minutes=1", "--stretch", "2"]) == 0
+    assert called[0][-4:] == ["--budget", "minutes=1", "--stretch", "2.0"]
     assert "--promote" not in called[0] + called[1], "a shortened model is not bundled"
 
 
