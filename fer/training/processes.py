@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +28,18 @@ _SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE
 
 # how long processes wait for the one that fits a model without a net, or downloads weights
 _PATIENCE = timedelta(hours=2)
+
+
+@cache
+def _leave_at_exit() -> None:
+    """Processes on the CPU talk through threads: one that puts its last work away while Python ends aborts everything."""
+
+    def leave() -> None:
+        if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
+            torch.distributed.destroy_process_group()
+            time.sleep(0.5)  # they need the interpreter for that
+
+    atexit.register(leave)
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,7 @@ class Processes:
             state = PartialState(cpu=on_cpu, timeout=_PATIENCE)
         except ValueError as e:
             raise ConfigError(f"{asked} processes cannot train together: {e}") from e
+        _leave_at_exit()
         if state.num_processes != asked:
             raise ConfigError(
                 f"{asked} processes were started, and on {chosen.type} they cannot find each other; start them with "
