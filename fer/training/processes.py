@@ -32,7 +32,7 @@ _PATIENCE = timedelta(hours=2)
 
 @cache
 def _leave_at_exit() -> None:
-    """Processes on the CPU talk through threads: one that puts its last work away while Python ends aborts everything."""
+    """Processes on the CPU talk through threads: one that puts its last work away while Python ends aborts it all."""
 
     def leave() -> None:
         if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
