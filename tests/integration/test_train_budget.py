@@ -1,9 +1,7 @@
 """scripts/train.py --budget: what each model is measured to take decides, once; and what has begun goes on."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,18 +11,15 @@ from fer import checkpoint
 from fer.training import timing
 from fer.training.budget import Cost
 from fer.training.events import EpochEnded
+from tests.small_checkpoints import script
 
-ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--data", "synthetic:n=2,seed=1", "--batch-size", "7", "--device", "cpu"]
 MODELS = ("baseline_cnn", "custom_cnn", "tiny_cnn")
 
 
 @pytest.fixture
 def main():
-    spec = importlib.util.spec_from_file_location("script_train", ROOT / "scripts" / "train.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return script("train").main
 
 
 @pytest.fixture

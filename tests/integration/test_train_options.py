@@ -1,8 +1,6 @@
 """Options of scripts/train.py that belong to several models, phases, recipes and a time budget."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,16 +10,12 @@ from fer import checkpoint
 from fer.data.ferplus import VOTE_NAMES
 from fer.errors import DataError
 from fer.models import get_model
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.small_checkpoints import script
 
 
 @pytest.fixture
 def main():
-    spec = importlib.util.spec_from_file_location("script_train", ROOT / "scripts" / "train.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return script("train").main
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """scripts/train.py from the command line: it resumes, survives interrupts, promotes, and never opens the test split."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -22,15 +21,11 @@ from fer.history import HISTORY, read_history
 from fer.labels import FER7
 from fer.models import list_models
 from fer.training.events import EpochEnded
+from tests.small_checkpoints import script
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+TWO_SNAPSHOTS = ["--epochs", "2", "--set", "snapshots=true", "--set", "phases.0.schedule=warm_restarts"]
+TWO_SNAPSHOTS += ["--set", "phases.0.restart_epochs=1"]
 
 
 @pytest.fixture
@@ -153,18 +148,7 @@ def test_what_is_calibrated_with_these_faces_is_not_calibrated_again(packed, blo
 
     asked, real = [], fer.scoring.calibrate.calibrate
     monkeypatch.setattr(fer.scoring.calibrate, "calibrate", lambda run, data: asked.append(run) or real(run, data))
-    cycles = ["--set", "phases.0.schedule=warm_restarts", "--set", "phases.0.restart_epochs=1", "--epochs", "2"]
-    command = [
-        "--model",
-        "baseline_cnn",
-        "--data",
-        str(packed),
-        "--out",
-        str(tmp_path),
-        "--set",
-        "snapshots=true",
-        *cycles,
-    ]
+    command = ["--model", "baseline_cnn", "--data", str(packed), "--out", str(tmp_path), *TWO_SNAPSHOTS]
     assert script("train").main(command) == 0
     run = Path(capsys.readouterr().out.strip())
     nets = [*sorted((run / "snapshots").iterdir()), run]
@@ -184,18 +168,7 @@ def test_what_is_calibrated_with_these_faces_is_not_calibrated_again(packed, blo
 
 
 def test_snapshots_are_calibrated_each_for_itself(packed, tmp_path, capsys):
-    options = ["--epochs", "2", "--set", "phases.0.schedule=warm_restarts", "--set", "phases.0.restart_epochs=1"]
-    command = [
-        "--model",
-        "baseline_cnn",
-        "--data",
-        str(packed),
-        "--out",
-        str(tmp_path),
-        "--set",
-        "snapshots=true",
-        *options,
-    ]
+    command = ["--model", "baseline_cnn", "--data", str(packed), "--out", str(tmp_path), *TWO_SNAPSHOTS]
     assert script("train").main(command) == 0, capsys.readouterr().err
     (run,) = (p for p in (tmp_path / "baseline_cnn").iterdir())
     val = load(packed)["val"]
