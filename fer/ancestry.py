@@ -150,10 +150,10 @@ def ancestors(manifest: Manifest) -> list[Ancestor]:
             Ancestor(r, m, direct=True) for r, name, m in _named(manifest) if name and _lacks(manifest, found, r, m)
         ]
         return lacking + found
-    return _looked_up(manifest, _own_weights(manifest))
+    return _looked_up(manifest, own_weights(manifest))
 
 
-def _own_weights(manifest: Manifest) -> set[str]:
+def own_weights(manifest: Manifest) -> set[str]:
     """SHA-256 of a net's weights, also of those in half precision that int8 was made from."""
     return {str(manifest.weights[key]) for key in ("sha256", "made_from") if manifest.weights.get(key)}
 
@@ -218,10 +218,10 @@ def _looked_up(manifest: Manifest, seen: set[str]) -> list[Ancestor]:
         if not name:
             continue
         other = _there(name)
-        if other is None or _own_weights(other) & seen or (model and other.model != model):
+        if other is None or own_weights(other) & seen or (model and other.model != model):
             direct.append(Ancestor(role, model, direct=True))
             continue
-        seen |= _own_weights(other)
+        seen |= own_weights(other)
         direct.append(replace(_of(role, other), sure=False))
         further += ancestors(other) if KEY in other.training else _looked_up(other, seen)
     return _each_once(direct, further)

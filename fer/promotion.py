@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from fer import checkpoint, packing
-from fer.ancestry import same_published_data
+from fer.ancestry import own_weights, same_published_data
 from fer.data import Dataset
 from fer.errors import CheckpointError, ConfigError
 from fer.files import replacing
@@ -87,8 +87,7 @@ def require_improvement(manifest: checkpoint.Manifest, target: Path, judge: Judg
         return
     try:
         there = checkpoint.read_manifest(target / checkpoint.MANIFEST)
-        old, new = ({m.weights.get(k) for k in ("sha256", "made_from")} - {None} for m in (there, manifest))
-        if old & new:
+        if own_weights(there) & own_weights(manifest):
             return
         what = other_net(there, manifest)
         if what and judge and there.labels == manifest.labels and same_published_data(there, manifest):

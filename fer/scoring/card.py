@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fer.ancestry import IMAGENET, VOTES, ancestors
+from fer.ancestry import IMAGENET, VOTES, ancestors, own_weights
 from fer.checkpoint import Manifest, find, read_manifest, trained_models
 from fer.data import Dataset
 from fer.errors import ConfigError
@@ -153,8 +153,7 @@ def require_free_row(target: str, name: str, data: str) -> None:
     own = read_manifest(target)
     if own.model not in trained_models() or row_name(there := read_manifest(own.model), data) != name:
         return
-    weights, others = ({m.weights.get(k) for k in ("sha256", "made_from")} - {None} for m in (own, there))
-    if not weights & others:
+    if not own_weights(own) & own_weights(there):
         raise ConfigError(
             f"{target} would take the row of the bundled {own.model} in {results_dir()}; score it as one more "
             "seed (--seed-row) or with another --out, or promote it first (scripts/train.py --promote)"
