@@ -160,7 +160,7 @@ def print_pair(
         length = "" if d.epochs is None else f" of {d.epochs} epochs each"  # not always that of the nets compared
         said = f"  over {len(d.seeds)} seed{'s' if len(d.seeds) != 1 else ''}{length}, {SHOWN[key]}: "
         said += f"{100 * d.difference.mean:+.1f} points"
-        if d.interval and len(d.seeds) >= seeds.FEWEST:
+        if d.interval:
             said += f" (95 % interval {100 * d.interval.low:+.1f} to {100 * d.interval.high:+.1f})"
         print(said)
 

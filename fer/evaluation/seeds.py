@@ -18,7 +18,7 @@ from fer.errors import DataError
 from fer.evaluation.statistics import LEVEL, Interval
 
 SCORES = ("val_accuracy", "test_accuracy", "macro_f1")
-FEWEST = 3  # runs for which tables show a deviation or an interval: those of two say next to nothing
+FEWEST = 3  # runs for which a deviation or an interval is told: those of two say next to nothing
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class SeedDifference:
         seeds: Those that both were trained with.
         a, b: Spread of each model over these seeds.
         difference: Spread of a - b, seed by seed, as a fraction.
-        interval: 95 % interval of the mean difference (Student's t); None for fewer than two seeds.
+        interval: 95 % interval of the mean difference (Student's t); None for fewer than three seeds.
     """
 
     epochs: int | None
@@ -178,7 +178,7 @@ def change_in_points(d: SeedDifference | None) -> str:
     if d is None:
         return "–"
     mean = f"{100 * d.difference.mean:+.1f}"
-    if d.interval is None or len(d.seeds) < FEWEST:
+    if d.interval is None:
         return mean
     return f"{mean} [{100 * d.interval.low:+.1f}, {100 * d.interval.high:+.1f}]"
 
@@ -187,7 +187,7 @@ def _t_interval(values: np.ndarray) -> Interval | None:
     from scipy.stats import t
 
     n = len(values)
-    if n < 2:
+    if n < FEWEST:
         return None
     half = float(t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return Interval(float(values.mean()) - half, float(values.mean()) + half)

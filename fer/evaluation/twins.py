@@ -13,7 +13,7 @@ from fer.evaluation.calibration import CalibrationDifference, calibration_differ
 from fer.evaluation.leaderboard import percent
 from fer.evaluation.metrics import confusion_matrix
 from fer.evaluation.results import ModelResult
-from fer.evaluation.seeds import FEWEST, SeedDifference, seed_difference
+from fer.evaluation.seeds import SeedDifference, seed_difference
 from fer.evaluation.statistics import Interval, holm, macro_f1_difference, macro_f1_of, mcnemar
 
 SIGNIFICANT = 0.05
@@ -266,7 +266,7 @@ def _on_confidence(e: TwinEffect) -> str:
 
 def _on_seeds(e: TwinEffect) -> str:
     s = e.seeds
-    if s is None or s.interval is None or len(s.seeds) < FEWEST:
+    if s is None or s.interval is None:
         return (
             "There are no three seeds that both were trained with, so how much another seed would change is not known."
         )

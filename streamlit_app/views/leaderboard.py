@@ -284,7 +284,7 @@ def _points_more(r: ablations.Row) -> float | None:
 
 
 def _interval(change: SeedDifference | None) -> str:
-    if change is None or change.interval is None or len(change.seeds) < FEWEST:
+    if change is None or change.interval is None:
         return "–"
     return f"{100 * change.interval.low:+.1f} to {100 * change.interval.high:+.1f}"
 
