@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = ("analysis", "app", "bodies", "gate", "limits", "photo", "room", "sweep", "uploads", "video")
+MODULES = (
+    *("about", "analysis", "app", "bodies", "camera", "cards", "chart", "compare", "film", "gate", "limits", "live"),
+    *("marks", "mirror", "photo", "room", "stream", "sweep", "uploads", "video"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +27,37 @@ def demo():
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
     finally:
         sys.path.remove(str(ROOT / "demo"))
+
+
+@pytest.fixture(scope="module")
+def trained(untrained, tmp_path_factory):
+    """A folder of checkpoints, and one of results that were measured on the first of them only."""
+    root = tmp_path_factory.mktemp("home")
+    for name in ("baseline_cnn", "attention_cnn"):
+        shutil.copytree(untrained(name), root / "checkpoints" / name)
+        config = root / "checkpoints" / name / "config.json"
+        about = json.loads(config.read_text())
+        sha = about["weights"]["sha256"]
+        if name == "baseline_cnn":
+            config.write_text(json.dumps(about | {"conformal": {"thresholds": {"0.9": 0.01}}}))
+        folder = root / "results" / "fer2013" / name
+        folder.mkdir(parents=True)
+        metrics = {
+            "checkpoint": {"sha256": sha if name == "baseline_cnn" else "0" * 64},
+            "splits": {
+                "test": {
+                    "title": "PrivateTest",
+                    "single": {"accuracy": 0.6125},
+                    "conformal": {"0.9": {"coverage": 0.915}},
+                }
+            },
+        }
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_CHECKPOINTS", str(root / "checkpoints"))
+        patch.setenv("FER_RESULTS", str(root / "results"))
+        patch.setenv("GRADIO_TEMP_DIR", str(root / "uploads"))
+        yield root
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
-"""Stand-ins for what is before and behind the demo's gate, and two of its pictures."""
+"""Stand-ins for what is before and behind the demo's gate, two of its pictures, and some broken ones."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+
+from PIL import Image
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "demo" / "examples"
 ONE = EXAMPLES / "1-happy.jpg"
@@ -35,3 +38,19 @@ def client_of(address):
     from gradio_client import Client
 
     return Client(address, verbose=False, httpx_kwargs={"timeout": 120})
+
+
+def broken_pictures(folder: Path) -> dict[str, Path]:
+    """Files that are no pictures though their names say so, by name."""
+    photo = ONE.read_bytes()
+    bomb = io.BytesIO()
+    Image.new("1", (12000, 12000)).save(bomb, "PNG")
+    contents = {
+        "text.jpg": b"not a picture",
+        "empty.jpg": b"",
+        "cut.jpg": photo[: len(photo) // 2],
+        "bomb.png": bomb.getvalue(),
+    }
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    return {name: folder / name for name in contents}

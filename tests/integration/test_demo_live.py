@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
-import importlib
 import io
 import itertools
 import json
-import sys
 import threading
 import time
 import weakref
@@ -24,17 +22,9 @@ from fer.errors import CheckpointError
 from fer.labels import FER7
 from fer.models import LIVE_MODEL
 
+pytest_plugins = ("tests.demo_fixtures",)
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def demo():
-    """The modules of the demo, as `python demo/app.py` imports them."""
-    sys.path.insert(0, str(ROOT / "demo"))
-    try:
-        yield {name: importlib.import_module(name) for name in ("camera", "live", "mirror", "stream")}
-    finally:
-        sys.path.remove(str(ROOT / "demo"))
 
 
 class Chooses:
@@ -111,7 +101,7 @@ class Visitor:
 
 @pytest.fixture
 def stream(demo):
-    return demo["stream"].Stream(Models(), most=3, idle_s=30, workers=2)
+    return demo.stream.Stream(Models(), most=3, idle_s=30, workers=2)
 
 
 def test_a_frame_comes_back_as_box_label_and_probabilities(stream, clip):
@@ -204,7 +194,7 @@ def test_when_every_place_is_taken_the_next_one_is_told_to_wait(stream, clip):
 
 
 def test_one_address_cannot_take_every_place_by_leaving_out_its_name(demo, clip):
-    stream = demo["stream"].Stream(Models(), most=4, each=3, idle_s=30, workers=2)
+    stream = demo.stream.Stream(Models(), most=4, each=3, idle_s=30, workers=2)
 
     def nameless(address):
         return asyncio.run(stream.look({"picture": WALL, "time": 0.0}, address))
@@ -220,7 +210,7 @@ def test_one_address_cannot_take_every_place_by_leaving_out_its_name(demo, clip)
 
 
 def test_frames_of_those_without_a_place_do_not_pile_up(demo, clip):
-    stream = demo["stream"].Stream(Models(), most=12, each=8, idle_s=30, workers=2)
+    stream = demo.stream.Stream(Models(), most=12, each=8, idle_s=30, workers=2)
 
     async def flood():
         ask = lambda who: stream.look({"picture": WALL, "time": 0.0}, who)  # noqa: E731
@@ -253,7 +243,7 @@ def test_a_frame_that_was_under_way_does_not_bring_back_who_left(stream, clip):
 
 
 def test_who_sends_nothing_any_more_is_freed_without_another_visitor(demo, clip):
-    stream = demo["stream"].Stream(Models(), idle_s=0.3, workers=1)
+    stream = demo.stream.Stream(Models(), idle_s=0.3, workers=1)
     Visitor(stream).look(clip[0])
     end = time.monotonic() + 20
     while len(stream) and time.monotonic() < end:
@@ -351,8 +341,8 @@ def test_both_pages_share_the_places_and_their_controls_reach_them(demo):
 
     models = Models()
     with gr.Blocks() as blocks:
-        demo["live"].build(models)
-        demo["mirror"].build(models)
+        demo.live.build(models)
+        demo.mirror.build(models)
     parts = {c["props"].get("elem_id"): c for c in blocks.config["components"]}
     for page in ("live", "mirror"):
         view = parts[f"fer-{page}"]
@@ -366,8 +356,8 @@ def test_both_pages_share_the_places_and_their_controls_reach_them(demo):
     scripts = " ".join(str(d["js"]) for d in blocks.config["dependencies"])
     for name in ("smoothing", "model", "fade", "plain"):
         assert f"{{ {name}: value }}" in scripts
-    assert demo["stream"].stream_of(models) is demo["stream"].stream_of(models)
-    assert demo["stream"].stream_of(models) is not demo["stream"].stream_of(Models())
+    assert demo.stream.stream_of(models) is demo.stream.stream_of(models)
+    assert demo.stream.stream_of(models) is not demo.stream.stream_of(Models())
 
 
 def test_moving_pictures_take_the_bundled_8_bit_file_and_photographs_do_not(demo):
@@ -389,7 +379,7 @@ def test_frames_arrive_through_the_server_with_the_address_of_their_sender(demo,
 
     models = Models()
     with gr.Blocks() as blocks:
-        demo[page].build(models)
+        getattr(demo, page).build(models)
     _, address, _ = blocks.launch(prevent_thread_lock=True, quiet=True)
     try:
         parts = httpx.get(f"{address}config", timeout=60).json()["components"]
@@ -406,11 +396,11 @@ def test_frames_arrive_through_the_server_with_the_address_of_their_sender(demo,
         frame = {"picture": clip[0], "time": 0.0}
         answer = ask("look", frame)
         assert answer["faces"][0]["label"] == "happy"
-        (visitor,) = demo["stream"].stream_of(models)._visitors.values()
+        (visitor,) = demo.stream.stream_of(models)._visitors.values()
         assert visitor.address == "127.0.0.1"
         me = {"visitor": answer["visitor"]}
         assert ask("look", frame | me | {"time": 0.1})["visitor"] == answer["visitor"]
         assert ask("calibrate", me) == {"faces": 1} and ask("forget", me) == {} and ask("leave", me) == {}
-        assert len(demo["stream"].stream_of(models)) == 0
+        assert len(demo.stream.stream_of(models)) == 0
     finally:
         blocks.close(verbose=False)

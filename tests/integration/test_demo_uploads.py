@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,17 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
+pytest_plugins = ("tests.demo_fixtures",)
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def demo():
-    """The modules of the demo, as `python demo/app.py` imports them."""
-    sys.path.insert(0, str(ROOT / "demo"))
-    try:
-        yield SimpleNamespace(**{n: importlib.import_module(n) for n in ("uploads", "sweep", "limits")})
-    finally:
-        sys.path.remove(str(ROOT / "demo"))
 
 
 @pytest.fixture

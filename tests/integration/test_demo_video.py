@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import shutil
 import struct
-import sys
 import threading
 import time
 from pathlib import Path
@@ -20,21 +18,13 @@ from fer.errors import ConfigError, ImageError
 from fer.inference.video import Video, VideoWriter, table_columns
 from fer.labels import FER7
 
+pytest_plugins = ("tests.demo_fixtures",)
+
 ROOT = Path(__file__).resolve().parents[2]
 FPS = 10
 FRAMES = 20
 SIZE = (240, 180)
 FAULTS = ("empty.mp4", "letter.mp4", "picture.mp4", "cut.mp4", "none.mp4")
-
-
-@pytest.fixture(scope="module")
-def demo():
-    """The modules of the demo, as `python demo/app.py` imports them."""
-    sys.path.insert(0, str(ROOT / "demo"))
-    try:
-        yield SimpleNamespace(**{n: importlib.import_module(n) for n in ("app", "video", "film", "limits", "chart")})
-    finally:
-        sys.path.remove(str(ROOT / "demo"))
 
 
 @pytest.fixture(scope="module")
