@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from starlette.formparsers import MultiPartException
@@ -12,6 +12,7 @@ from starlette.formparsers import MultiPartException
 from replies import Message
 
 Receive = Callable[[], Awaitable[Message]]
+Headers = Iterable[tuple[bytes, bytes]]  # of an ASGI request: names in lower case, some of them there more than once
 _MOST_DIGITS = 15  # of a size in bytes
 
 
@@ -37,6 +38,7 @@ class Body:
         on_end: Called when the last piece is here, before it is handed on.
 
     Attributes:
+        came: Bytes that are here.
         ended: The last piece is here.
         error: Why it is not taken any further; None where it is.
     """
@@ -50,10 +52,10 @@ class Body:
         whole_s: float,
         on_end: Callable[[], None] = lambda: None,
     ):
-        self.ended = False
+        self.came, self.ended = 0, False
         self.error: BodyError | None = None
         self._receive, self._on_end = receive, on_end
-        self._left, self._too_large = most, too_large
+        self._most, self._too_large = most, too_large
         self._stalled_s, self._end_s = stalled_s, asyncio.get_running_loop().time() + whole_s
 
     async def __call__(self) -> Message:
@@ -71,8 +73,8 @@ class Body:
             raise self._failed(408, "This came too slowly and was given up; please try again.") from None
         if message["type"] != "http.request":
             raise self._failed(0, "The sender is gone.")
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
+        self.came += len(message.get("body", b""))
+        if self.came > self._most:
             raise self._failed(413, self._too_large)
         if not message.get("more_body", False):
             self.ended = True
@@ -109,16 +111,24 @@ def again(body: bytes, receive: Receive) -> Receive:
     return pieces
 
 
-def size_told(headers: dict[bytes, bytes]) -> int | None:
-    """Bytes that a request says it has; None where it does not say so, or says two things.
+def said(headers: Headers, name: bytes) -> set[bytes]:
+    """All that a request says under a name: of two lines, who stands behind the gate may believe either."""
+    return {value.strip().lower() for key, value in headers if key == name}
 
-    Args:
-        headers: Of the ASGI request; names in lower case.
-    """
-    size = headers.get(b"content-length", b"")
-    if not size.isdigit() or b"transfer-encoding" in headers:  # which counts where both are there, and tells no size
+
+def size_told(headers: Headers) -> int | None:
+    """Bytes that a request says it has; None where it does not say so, or says two things."""
+    sizes = said(headers, b"content-length") or {b""}
+    size = sizes.pop()
+    # A transfer coding is what counts where both are there, and tells no size.
+    if sizes or not size.isdigit() or said(headers, b"transfer-encoding"):
         return None
     return int(size[-_MOST_DIGITS:]) if len(size.lstrip(b"0")) <= _MOST_DIGITS else 10**_MOST_DIGITS
+
+
+def has_body(headers: Headers) -> bool:
+    """Whether something follows a request's head."""
+    return bool(said(headers, b"transfer-encoding") or said(headers, b"content-length") - {b"0"})
 
 
 def as_json(data: bytes | bytearray) -> Any:

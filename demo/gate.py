@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 from starlette._utils import get_route_path  # as the router does it that stands behind the gate
 
-from bodies import Body, BodyError, Receive, again, as_json, is_address, names_addresses, size_told
+from bodies import Body, BodyError, Receive, again, as_json, has_body, is_address, names_addresses, said, size_told
 from limits import MB, Allowance, Limits, address_of
 from replies import Message, Send, refuse, refuse_for_now
 from sweep import SWEEP_S
@@ -22,6 +22,7 @@ from uploads import Uploads
 
 Scope = MutableMapping[str, Any]
 API = "/gradio_api/"
+READ, LOOKS = ("POST", "PUT", "PATCH"), ("GET", "HEAD", "OPTIONS")  # methods with a body, and those that only look
 ASKS = ("run/", "api/", "call/")
 CLOSED = ("stream/", "process_recording/")  # would replace what waits for its turn; would keep films in /tmp for ever
 _WRAPPING = 64 * 1024  # bytes around a file in an upload
@@ -52,6 +53,7 @@ class Gate:
             "tool": self._tool if tools else _closed,
             "upload": self._upload,
             "closed": _closed,
+            "unread": _unread,
             "other": self._other,
         }
 
@@ -69,10 +71,9 @@ class Gate:
             self._kept.closed(visitor)
 
     async def _frame(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        if headers.get(b"content-type", b"").startswith(b"multipart/"):
+        if any(kind.startswith(b"multipart/") for kind in said(scope["headers"], b"content-type")):
             await refuse(send, 415, "Send the frame as JSON.")  # files would be written to the disk
-        elif await self._sized(headers, send, "frame", self._limits.json_mb) is None:
+        elif await self._sized(scope, send, "frame", self._limits.json_mb) is None:
             return
         elif wait_s := self._frames.take(address_of(scope)):
             await refuse_for_now(send, wait_s)
@@ -111,7 +112,7 @@ class Gate:
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What no page of the demo sends: no more of it than of other requests, and no addresses in it either."""
-        if await self._sized(dict(scope["headers"]), send, "request", self._limits.json_mb) is None:
+        if await self._sized(scope, send, "request", self._limits.json_mb) is None:
             return
         if (body := await self._allowed(scope, receive, send)) is None:
             return
@@ -126,7 +127,8 @@ class Gate:
             await refuse_for_now(send, wait_s)
             return
         # A file comes as text in the request, a third longer than itself.
-        size = await self._sized(dict(scope["headers"]), send, "request", most)
+        bare = scope["method"] not in READ and not has_body(scope["headers"])  # as the end of a session
+        size = 0 if bare else await self._sized(scope, send, "request", most)
         if size is None or not await self._reserved(send, size, address):
             return
         answer = _Answer(send, most=0)
@@ -143,7 +145,7 @@ class Gate:
         if wait_s := self._allowance.take(address):
             await refuse_for_now(send, wait_s)
             return
-        size = await self._sized(dict(scope["headers"]), send, "file", most, _WRAPPING)
+        size = await self._sized(scope, send, "file", most, _WRAPPING)
         if size is None or not await self._reserved(send, size, address):
             return
         body = self._body(receive, size, most, self._limits.coming_s, self._kept.begin)
@@ -152,13 +154,14 @@ class Gate:
         try:
             await self._app(scope, body, answer)
         finally:
+            rest = body.came
             if body.ended:
                 named = as_json(answer.body) if answer.status == 200 else None
                 paths = [p for p in named if isinstance(p, str)] if isinstance(named, list) else []
-                rest = size - self._kept.end(paths, address)
-                # what Gradio wrote and does not name; what it finds too large it deletes itself
-                if rest > _WRAPPING and answer.status != 413:
-                    self._lies(rest, address)
+                rest -= self._kept.end(paths, address)
+            # what Gradio wrote and does not name, or wrote before it failed
+            if rest > _WRAPPING and not body.error and not _tidied(answer):
+                self._lies(rest, address)
             self._kept.release(size, address)
         if body.error:
             await _tell(send, body.error)
@@ -183,11 +186,9 @@ class Gate:
         await refuse_for_now(send, 60.0, "The demo holds as many files as it can, or as many of yours")
         return False
 
-    async def _sized(
-        self, headers: dict[bytes, bytes], send: Send, what: str, most_mb: int, more: int = 0
-    ) -> int | None:
+    async def _sized(self, scope: Scope, send: Send, what: str, most_mb: int, more: int = 0) -> int | None:
         """Bytes of a request that tells its size and is small enough; refuses it where not, and gives None."""
-        size = size_told(headers)
+        size = size_told(scope["headers"])
         if size is None:
             await refuse(send, 411, f"Say how long the {what} is (Content-Length alone).")
         elif size > most_mb * MB + more:
@@ -253,8 +254,8 @@ def kind_of(scope: Scope) -> str:
 
     Returns:
         "upload", "frame" of a camera, "ask", "cancel", "tool" (MCP), "page" (a connection that a page keeps), "closed"
-        (nobody may do this), "other" (sends something that no page of the demo sends), or nothing for what is let
-        through as it is.
+        (nobody may do this), "unread" (a body where nobody reads one), "other" (sends something that no page of the
+        demo sends), or nothing for what is let through as it is.
     """
     if scope["type"] != "http":
         return ""
@@ -262,23 +263,39 @@ def kind_of(scope: Scope) -> str:
     if any(c < " " for c in path):  # the router passes over a line feed at the end
         return "closed"
     way = path[len(API) :].rstrip("/") + "/" if path.startswith(API) else ""
-    if scope["method"] in ("GET", "HEAD"):
+    method = scope["method"]
+    # Messages to tools are read whatever the method is: neither the router nor every release of MCP looks at it there.
+    if way.startswith("mcp/messages/") or (way.startswith("mcp/") and method not in LOOKS):
+        return "tool"
+    if method not in READ and has_body(scope["headers"]):
+        return "unread"
+    if method in ("GET", "HEAD"):
         if way.startswith(("file=", "file/")) and is_address(way[len("file=") :]):
             return "closed"  # Gradio would fetch it for anybody
         return "page" if way.startswith("heartbeat/") or way == "queue/data/" else ""
-    if scope["method"] not in ("POST", "PUT", "PATCH"):
+    if method not in READ:
         return ""
     if way.startswith(CLOSED):
         return "closed"
     if way.startswith(ASKS) or way == "queue/join/":
         return "ask"
-    if way.startswith("mcp/"):
-        return "tool"
     return {"upload/": "upload", "component_server/": "frame", "cancel/": "cancel"}.get(way, "other")
 
 
 async def _closed(scope: Scope, receive: Receive, send: Send) -> None:
     await refuse(send, 404, "There is nothing here.")
+
+
+async def _unread(scope: Scope, receive: Receive, send: Send) -> None:
+    await refuse(send, 400, "Nothing is read that comes with this kind of request.")
+
+
+def _tidied(answer: _Answer) -> bool:
+    """Whether Gradio has refused an upload and deleted it: what is too large or broken, which it says in plain text.
+
+    Where it refuses a file's name it says so in JSON, and the files stay.
+    """
+    return answer.status == 413 or (answer.status == 400 and as_json(answer.body) is None)
 
 
 async def _tell(send: Send, error: BodyError) -> None:

@@ -108,10 +108,11 @@ def address_of(scope: MutableMapping[str, Any]) -> str:
         scope: Of the ASGI request.
     """
     if os.environ.get("SPACE_ID"):
-        for name, value in scope.get("headers", ()):
-            if name == b"x-forwarded-for":
-                named = [part.strip() for part in value.decode("latin-1").split(",")]
-                return _network(next((a for a in reversed(named) if _public(a)), named[0]))
+        # A proxy may also add a line of its own: all of them are one list.
+        lines = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"x-forwarded-for"]
+        if lines:
+            named = [part.strip() for part in ",".join(lines).split(",")]
+            return _network(next((a for a in reversed(named) if _public(a)), named[0]))
     client = scope.get("client")
     return _network(str(client[0])) if client else "unknown"
 

@@ -235,7 +235,7 @@ class Uploads:
         """
         try:
             fn = blocks.fns[int(body["fn_index"])] if "fn_index" in body else None
-            event, files = str(answer["event_id"]), [v["path"] for v in list(body["data"]) if _is_file(v)]
+            event, files = str(answer["event_id"]), _files_of(body)
         except (KeyError, TypeError, ValueError, OverflowError):
             return
         if fn is not None and fn.api_visibility != "public":
@@ -264,7 +264,7 @@ class Uploads:
         try:
             fn = blocks.fns[int(body["fn_index"])] if "fn_index" in body else None
             if fn is None or fn.api_visibility == "public":
-                self.answered(value["path"] for value in list(body["data"]) if _is_file(value))
+                self.answered(_files_of(body))
         except (KeyError, TypeError, ValueError, OverflowError):
             return
 
@@ -328,6 +328,13 @@ class Uploads:
 
 
 KEPT = Uploads()  # one for the process, as Gradio's folder of uploads is
+
+
+def _files_of(body: Any) -> list[str]:
+    """Files of a question: its inputs stand in a list, or by their names beside each other (`/call/v2/...`)."""
+    given = body.get("data") if isinstance(body, dict) else []
+    inputs = given if isinstance(given, list) else body.values()
+    return [value["path"] for value in inputs if _is_file(value)]
 
 
 def _is_file(value: Any) -> bool:

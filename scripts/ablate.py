@@ -234,8 +234,8 @@ def require_same(
         if r["job"] != digest_of(replace(jobs[key], seed=r["seed"]), data, args.votes, halves(args)):
             raise ConfigError(
                 f"{root / data.name / ablations.FILE} holds runs of {r['model']} over {r['epochs']} epochs by another "
-                f"recipe, with or without --amp, or on other data ({r['lever']}, seed {r['seed']}), which cannot be compared with these; delete "
-                "them and their histories, or write elsewhere with --results"
+                f"recipe, with or without --amp, or on other data or another copy of them ({r['lever']}, seed {r['seed']}), which "
+                "cannot be compared with these; write elsewhere with --results DIR, or delete them and their histories"
             )
 
 

@@ -15,15 +15,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fer import paths
 from fer.checkpoint import find, read_manifest, trained_models
 from fer.command_line import run_script
-from fer.data import open_dataset
+from fer.data import Dataset, open_dataset
 from fer.errors import ConfigError, DataError, unknown_name
 from fer.evaluation import figures, leaderboard, readme, report, results, stored
+from fer.evaluation.printed import tables
 
 README = paths.ROOT / "README.md"
 
@@ -53,7 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         metavar="DIR",
-        help="folder of results (default: results/; runs/results/ for synthetic data or --checkpoint)",
+        help="folder of results (default: results/; runs/results/ for synthetic data, --checkpoint, or where results/ "
+        "is of another copy of the data)",
     )
     p.add_argument(
         "--split",
@@ -139,8 +141,8 @@ def chosen(args: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys([*names, *(str(find(c)) for c in args.checkpoint or [])]))
 
 
-def score_all(args: argparse.Namespace) -> tuple[Path, str]:
-    """Load, predict, write; returns the folder of results and the name of the data set."""
+def score_all(args: argparse.Namespace) -> tuple[Path, str, str]:
+    """Load, predict, write; returns the folder of results, the name of the data set, and val or all: what was opened."""
     from fer.scoring import seed_lines
     from fer.scoring.card import is_foreign, is_other_copy, require_free_row, row_name, row_names
     from fer.scoring.score import Options, Scorer
@@ -153,7 +155,7 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str]:
             raise
         print(f"note: {e}\nnote: tables and pictures are made from the stored predictions alone", file=sys.stderr)
         return summarise_again(args)
-    out = args.out or default_out(args, dataset.name)
+    out = args.out or default_out(args, dataset)
     committed = out.resolve() == paths.results_dir().resolve()
     bundled = {t: find(t).parent == paths.checkpoints_dir() for t in targets}
     options = Options(args.device, args.batch_size, args.again, args.ten_crop, args.robustness, args.latency)
@@ -186,7 +188,7 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str]:
             seed_lines.require_free_line(read_manifest(target), out, dataset.name)
         scored = scorer.score_in_passing(target, name, options) if only_a_line else scorer.score(target, name, options)
         own = not is_foreign(scored.manifest, dataset.name) and not is_other_copy(scored.manifest, dataset)
-        if own and (args.seed_row or bundled[target] or committed):
+        if own and scorer.is_complete(scored.metrics) and (args.seed_row or bundled[target] or committed):
             rows.append(line := seed_lines.seed_row(scored.manifest, scored.metrics))
             if scored.predictions is not None:
                 seed_lines.keep_seed_run(line, scored.predictions, find(target), out, dataset.name)
@@ -195,7 +197,7 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str]:
     if rows:
         path = seed_lines.add_seed_rows(rows, out, dataset.name)
         say(f"{len(rows)} line{'s' if len(rows) != 1 else ''} in {path}")
-    return out, dataset.name
+    return out, dataset.name, split
 
 
 def say(text: str) -> None:
@@ -208,17 +210,38 @@ def stored_here(args: argparse.Namespace) -> bool:
     return bool(results.read_results(args.out, args.data, []))
 
 
-def default_out(args: argparse.Namespace, data: str) -> Path:
-    """results/ for bundled models on real data and for seed rows; runs/results/ for drawn faces and other runs."""
-    bundled = args.seed_row or all(find(c).parent == paths.checkpoints_dir() for c in args.checkpoint or [])
-    return paths.results_dir() if bundled and not leaderboard.is_synthetic(data) else paths.ROOT / "runs" / "results"
+def default_out(args: argparse.Namespace, dataset: Dataset) -> Path:
+    """results/ for bundled models on real data and for seed rows; runs/results/ for drawn faces and other runs.
+
+    There too if results/ holds scores on another copy of the data, which are not to be mixed with these.
+    """
+    own = paths.ROOT / "runs" / "results"
+    if args.seed_row:
+        return paths.results_dir()
+    if leaderboard.is_synthetic(dataset.name) or any(
+        find(c).parent != paths.checkpoints_dir() for c in args.checkpoint or []
+    ):
+        return own
+    try:
+        there = stored.read_data(None, dataset.name)
+    except DataError:
+        there = None  # a damaged file is replaced
+    if there and there["fingerprint"] != dataset.fingerprint:
+        print(
+            f"note: results/{dataset.name}/ was made on another copy of {dataset.name} (fingerprint "
+            f"{there['fingerprint'][:12]}, not {dataset.fingerprint[:12]}) and stays as it is; these scores go to "
+            f"{own} (--out results: in its place)",
+            file=sys.stderr,
+        )
+        return own
+    return paths.results_dir()
 
 
 # --- tables and pictures ----------------------------------------------------------------------------------------------
 
 
-def summarise_again(args: argparse.Namespace) -> tuple[Path, str]:
-    """Make metrics.json again from predictions.parquet."""
+def summarise_again(args: argparse.Namespace) -> tuple[Path, str, str]:
+    """Make metrics.json again from predictions.parquet; returns the same as `score_all`."""
     out, data = args.out or paths.results_dir(), args.data
     if not (out / data).is_dir():
         have = results.list_data(out)
@@ -240,7 +263,7 @@ def summarise_again(args: argparse.Namespace) -> tuple[Path, str]:
             print(f"left out: {r.folder} has no {results.PREDICTIONS}", file=sys.stderr)
             continue
         results.write_json(report.summarise(r.predictions, report.card_of(r.metrics)), r.folder / results.METRICS)
-    return out, data
+    return out, data, args.split or "all"
 
 
 def say_left_out(problems: Sequence[str]) -> None:
@@ -249,8 +272,12 @@ def say_left_out(problems: Sequence[str]) -> None:
         print(f"left out: {line}", file=sys.stderr)
 
 
-def publish(out: Path, data: str, ensembles: Sequence[str], view: str) -> None:
-    """Pictures, comparison, ensembles, leaderboard; then print what they say."""
+def publish(out: Path, data: str, opened: str, ensembles: Sequence[str], view: str) -> None:
+    """Pictures, comparison, ensembles, leaderboard; then print what they say.
+
+    Args:
+        opened: val = the test split is not asked for what is not known of it yet.
+    """
     from fer.viz import model_color, model_order
 
     problems: list[str] = []
@@ -272,18 +299,18 @@ def publish(out: Path, data: str, ensembles: Sequence[str], view: str) -> None:
     figures.write_comparison(found, out / data, split, {r.name: model_color(r.name) for r in found}, robust)
     compared = report.comparison(found, split)
     results.write_json(compared, out / data / stored.COMPARISON)
-    combined = combine(found, ensembles, view, out, data)
+    combined = combine(found, ensembles, view, out, data, opened != "val")
     written = [f"{out / data}/"]
     if not leaderboard.is_synthetic(data):
         everywhere: list[str] = []
         written.append(str(leaderboard.write(out, everywhere)))
         say_left_out([line for line in everywhere if line not in problems])
-    print_tables([leaderboard.row_of(r) for r in found], compared, combined)
+    print(tables([leaderboard.row_of(r) for r in found], compared, combined))
     print(f"\nWritten: {', '.join(written)}")
 
 
 def combine(
-    found: Sequence[results.ModelResult], asked: Sequence[str], view: str, out: Path, data: str
+    found: Sequence[results.ModelResult], asked: Sequence[str], view: str, out: Path, data: str, open_test: bool
 ) -> list[dict[str, Any]]:
     """The ensembles asked for and those stored before, made from what is stored now."""
     by_name = {r.name: r for r in found}
@@ -302,7 +329,7 @@ def combine(
         try:
             if lacking := [n for n in members if n not in by_name]:
                 raise DataError(f"no results of {', '.join(lacking)}")
-            made.append(report.ensemble_entry([by_name[n] for n in members], view, known))
+            made.append(report.ensemble_entry([by_name[n] for n in members], view, known, open_test))
         except DataError as e:
             if one in wanted:
                 raise
@@ -311,49 +338,6 @@ def combine(
     if made:
         stored.write_ensembles(made, out, data)
     return made
-
-
-def print_tables(
-    rows: Sequence[Mapping[str, Any]], compared: Mapping[str, Any], combined: Sequence[Mapping[str, Any]]
-) -> None:
-    """The leaderboard's lines of this data set, which differences are real, and the ensembles."""
-    lines = [leaderboard.cells(r) for r in rows]
-    head = list(lines[0])
-    table = [head, *([line.replace("`", "") for line in row.values()] for row in lines)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(head))]
-    print(f"\n{rows[0]['data']}, per cent unless said; single view, chosen on {rows[0]['val_split'] or 'nothing'}")
-    for line in table:
-        print(
-            "  ".join(
-                c.ljust(w) if i in (0, len(head) - 1, len(head) - 2) else c.rjust(w)
-                for i, (c, w) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-        )
-    marks = {r["model"]: leaderboard.marks(r).replace("`", "") for r in rows}
-    starred = {name: name if said == "–" else f"{name}*" for name, said in marks.items()}
-    if compared["pairs"]:
-        print(f"\nDifferences on {compared['title']} ({compared['n']:,} faces), exact McNemar test, Holm's correction:")
-    for p in compared["pairs"]:
-        low, high = p["interval"]
-        verdict = "real" if p["p_holm"] < 0.05 else "may be chance"
-        print(
-            f"  {starred[p['a']]} - {starred[p['b']]}: {100 * p['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], "
-            f"p = {p['p_holm']:.2g} ({verdict})"
-        )
-
-    if combined:
-        print("\nEnsembles, weights fitted on validation, the best there first (which is the one to quote):")
-    for e in sorted(combined, key=lambda e: -e["val_accuracy"]):
-        members = " + ".join(f"{w:.2f} {starred.get(n, n)}" for w, n in zip(e["weights"], e["members"], strict=True))
-        said = f"validation {100 * e['val_accuracy']:.1f}"
-        if e["test_accuracy"] is not None:
-            low, high = (100 * v for v in e["test_interval"])
-            said += f", test {100 * e['test_accuracy']:.1f} [{low:.1f}, {high:.1f}], nll {e['test_nll']:.3f}"
-        print(f"  {members}{'' if e['view'] == 'single' else ', ' + e['view']}: {said}")
-    if compared["pairs"] or combined:
-        for name, said in marks.items():
-            if said != "–":
-                print(f"  * {name}: {said}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

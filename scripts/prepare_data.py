@@ -98,10 +98,17 @@ def read(asked: Spec, args: argparse.Namespace) -> Dataset:
 
 
 def write(dataset: Dataset, out: Path | None) -> str:
-    """Pack the data set unless the same one is there; returns the line to print."""
+    """Pack the data set unless the same one is there; returns the lines to print."""
     path = out or paths.data_dir()
     if path.suffix != ".npz":
         path = path / f"{dataset.name}.npz"
+    by_name = path.parent.resolve() == paths.data_dir().resolve()
+    return f"{_packed(dataset, path)}\nOther commands take it with --data {path.stem if by_name else path}" + (
+        ", and without any" if by_name and path.stem == "fer2013" else ""
+    )
+
+
+def _packed(dataset: Dataset, path: Path) -> str:
     if path.is_file():
         try:
             old = load(path)

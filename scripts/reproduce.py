@@ -7,9 +7,9 @@
 Reads the pixels with the standard library, asks each bundled model face by face (one view, no augmentation) and counts.
 Beside each figure stands the one in results/; they may differ by 0.1 percentage points, as much as another processor's
 rounding can do. Where the class counts of the CSV are not those that results/ was made with (data.json), that is said:
-copies of FER2013 differ in a few labels and pictures, and then so may the figures. The one figure that is of other fits (hog_svm on PublicTest, out of fold) stands in results/ a second
-time, as `fer.load` answers, and is compared with that. Exit code: 0, 1 when one differs by more, 2 when nothing could be
-checked.
+copies of FER2013 differ in a few labels and pictures, and then so may the figures. The one figure that is of other fits
+(hog_svm on PublicTest, out of fold) stands in results/ a second time, as `fer.load` answers, and is compared with that.
+Exit code: 0, 1 when one differs by more, 2 when nothing could be checked.
 """
 
 from __future__ import annotations

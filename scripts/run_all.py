@@ -160,7 +160,8 @@ def run(args: argparse.Namespace) -> None:
     bundled = [run for run in done if promote and is_bundled(run)]
     if bundled:
         names = ",".join(read_manifest(run).model for run in bundled)
-        step("evaluate", "--model", names, "--data", args.data, "--device", args.device)
+        out = paths.results_dir()  # of nets in checkpoints/, also where it holds scores on another copy of the data
+        step("evaluate", "--model", names, "--data", args.data, "--out", out, "--device", args.device)
     if rest := [run for run in done if run not in bundled]:
         # what is only left out by its validation score has no business on the test split
         split = ["--split", "val" if promote else "all"]

@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--data",
         default="fer2013",
-        help="fer2013 (default), muxspace, affectnet, ferplus, synthetic, folder:PATH, or a path; see "
+        help="fer2013 (default), fer2013-folders, muxspace, affectnet, ferplus, synthetic, folder:PATH, or a path; see "
         "scripts/prepare_data.py",
     )
     p.add_argument("--out", type=Path, default=ROOT / "runs", help="where runs go (default: runs/)")
@@ -141,7 +141,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--force-promote",
         action="store_true",
-        help="promote even a net whose --model-arg make it another one than the model's own, or in the place of a better one",
+        help="promote even a net that --model-arg makes another one than the model's own, or in the place of a better one",
     )
     p.add_argument(
         "--push-to-hub",

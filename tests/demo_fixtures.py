@@ -62,10 +62,12 @@ def trained(untrained, tmp_path_factory):
 
 @pytest.fixture
 def knock():
-    """Function: a request at a gate; returns (status, headers, text)."""
+    """Function: a request at a gate, its headers a dict or pairs; returns (status, headers, text)."""
 
-    def ask(gate, path, body=b"{}", address="1.2.3.4", method="POST", headers=None, parts=1, query=b"", **more):
+    def ask(gate, path, body=None, address="1.2.3.4", method="POST", headers=None, parts=1, query=b"", **more):
         blocks = SimpleNamespace(fns={})
+        if body is None:
+            body = b"{}" if method in ("POST", "PUT", "PATCH") else b""
         given = {b"content-length": str(len(body)).encode()} if headers is None else headers
         scope = {
             "type": "http",
@@ -73,7 +75,7 @@ def knock():
             "path": path,
             "query_string": query,
             "client": (address, 5),
-            "headers": list(given.items()),
+            "headers": list(given.items()) if isinstance(given, dict) else given,
             "app": SimpleNamespace(get_blocks=lambda: blocks),
         } | more
         size = -(-len(body) // parts) or 1

@@ -211,9 +211,11 @@ def _open(asked: Spec, wanted: list[str] | None) -> Dataset:
     if "/" not in place and "\\" not in place and packed.is_file():
         return load(packed, wanted)
     if name:
+        here = sorted(f.stem for f in packed.parent.glob("*.npz"))
         raise DataError(
             f"{packed}: no such file; run scripts/prepare_data.py --source {name}, name the place ({name}:PATH) "
             f"or try the drawn faces (synthetic)"
+            + (f". What was prepared there is taken by its name: --data {', --data '.join(here)}" if here else "")
         )
     if place and path.exists():
         return _only(SOURCES[guess_source(path)].read(path), wanted)

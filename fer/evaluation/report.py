@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SIGNIFICANT = 0.05
+TEST_SCORES = {"test_accuracy": "accuracy", "test_interval": "accuracy_interval", "test_nll": "nll"}  # of an ensemble
 ACCURACY = 0.9  # of the faces that a model answers when it may decline
 CARD_KEYS = (
     "model",
@@ -278,18 +279,22 @@ def verdict(compared: Mapping[str, Any], pair: Mapping[str, Any], titles: Mappin
 
 
 def ensemble_entry(
-    members: Sequence[ModelResult], view: str = "single", before: Mapping[str, Any] | None = None
+    members: Sequence[ModelResult],
+    view: str = "single",
+    before: Mapping[str, Any] | None = None,
+    open_test: bool = True,
 ) -> dict[str, Any]:
     """A weighted mean of several models, the weights fitted on validation: an entry of ensembles.json.
 
     Args:
         members: Two models or more with stored predictions of val; without a test split where one lacks it.
         before: The entry that stands there of the same members and view, perhaps with other weights of theirs.
+        open_test: False = by validation alone; what is known of the same weights and data on the test split stays.
 
     Returns:
-        members, their shares (weights) and the weights they had (sha256), view, val_accuracy, test_accuracy,
-        test_interval and test_nll (null without a test split), scorings: how often the test split was asked, each time
-        with other weights of its members.
+        members, their shares (weights) and the weights they had (sha256), data (the fingerprint), view, val_accuracy,
+        test_accuracy, test_interval and test_nll (null without a test split), scorings: how often the test split was
+        asked, each time with other weights of its members or on another copy of the data.
 
     Raises:
         DataError: fewer than two, or models that did not answer the same faces of both splits.
@@ -301,21 +306,24 @@ def ensemble_entry(
         raise DataError(f"{', '.join(r.name for r in members)} have no faces in common; evaluate them again")
     val, test = parts["val"], parts.get("test")
     weights = fit_weights(list(val.probs.values()), val.labels)
+    now = {"sha256": [weights_of(r) for r in members], "data": members[0].metrics["data"].get("fingerprint")}
+    was = before or {}
+    known = was.get("test_accuracy") is not None and all(was.get(k, now[k]) == now[k] for k in now)
     scores: dict[str, Any] = {}
-    if test is not None:
-        scores = m.score(average(list(test.probs.values()), weights), test.labels, members[0].class_names).as_dict()
-    now, was = [weights_of(r) for r in members], before or {}
+    if test is not None and open_test:
+        found = m.score(average(list(test.probs.values()), weights), test.labels, members[0].class_names).as_dict()
+        scores = {k: found[v] for k, v in TEST_SCORES.items()}
+    elif known:
+        scores = {k: was.get(k) for k in TEST_SCORES}
     asked = was.get("scorings", 1 if was.get("test_accuracy") is not None else 0)
-    again = test is not None and (was.get("test_accuracy") is None or was.get("sha256", now) != now)
+    again = test is not None and open_test and not known
     mean = average(list(val.probs.values()), weights)
     return {
         "members": [r.name for r in members],
         "weights": [round(float(w), 6) for w in weights],
-        "sha256": now,
+        **now,
         "view": view,
         "val_accuracy": round(float((mean.argmax(axis=1) == val.labels).mean()), 6),
-        "test_accuracy": scores.get("accuracy"),
-        "test_interval": scores.get("accuracy_interval"),
-        "test_nll": scores.get("nll"),
+        **{k: scores.get(k) for k in TEST_SCORES},
         "scorings": asked + again,
     }

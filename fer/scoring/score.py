@@ -79,6 +79,10 @@ class Scorer:
             raise DataError(f"{dataset.name}: has no {wanted} to score; it has {', '.join(dataset.splits) or 'none'}")
         self.votes = votes_of(dataset, votes)
 
+    def is_complete(self, metrics: Mapping[str, Any]) -> bool:
+        """Do these scores hold every split that there is to score, also those that were not asked for?"""
+        return set(self._have) <= set(metrics["splits"])
+
     @cached_property
     def seen(self) -> dict[str, np.ndarray | None]:
         """Per split, which faces have a copy in the training split."""
@@ -115,13 +119,13 @@ class Scorer:
             frame, temperature = kept.predictions, kept.metrics["temperature"]
         else:
             frame, temperature = self._ask(predictor(), name, options, splits, mirror=True)
-            if unchanged and not options.ten_crop:
-                frame = self._with_kept_ten_crop(frame, unchanged)
+            if unchanged:
+                frame = self._with_kept_ten_crop(frame, unchanged, self.splits if options.ten_crop else ())
         assert frame is not None
-        if options.ten_crop and results.VIEWS["tencrop"] + self.dataset.label_set.names[0] not in frame:
-            frame = self._with_ten_crop(frame, predictor(), temperature["value"], name, options, splits)
+        if options.ten_crop:
+            frame = self._with_ten_crop(frame, predictor, temperature["value"], name, options)
 
-        keep_superseded(name, manifest, self.out, self.dataset.name)
+        keep_superseded(name, manifest, self.out, self.dataset.name, self.dataset.fingerprint)
         same = earlier if earlier and results.weights_of(earlier) == manifest.weights.get("sha256") else None
         card = card_for(manifest, name, self.dataset) | {
             "temperature": temperature,
@@ -188,28 +192,34 @@ class Scorer:
     def _with_ten_crop(
         self,
         frame: pd.DataFrame,
-        predictor: Predictor,
+        predictor: Callable[[], Predictor],
         temperature: float,
         name: str,
         options: Options,
-        splits: Sequence[str],
     ) -> pd.DataFrame:
-        frame = frame.copy()
-        columns = [results.VIEWS["tencrop"] + c for c in self.dataset.label_set.names]
-        frame[columns] = np.float32("nan")
-        for k in splits:
-            crops = ask.ten_crop_answers(predictor, self.dataset[k].faces, self.dataset.label_set, options.batch_size)
+        """Ten crops of the splits asked for, where they are not there yet; those of another split stay as they are."""
+        frame, columns = frame.copy(), self._ten_crop_columns()
+        if columns[0] not in frame:
+            frame[columns] = np.float32("nan")
+        lacking = [k for k in self.splits if frame.loc[frame["split"] == k, columns[0]].isna().any()]
+        for k in lacking:
+            crops = ask.ten_crop_answers(predictor(), self.dataset[k].faces, self.dataset.label_set, options.batch_size)
             mean = np.mean([calibration.apply_temperature(p, temperature) for p in crops], axis=0, dtype=np.float64)
             frame.loc[frame["split"] == k, columns] = mean.astype(np.float32)
-        self.say(f"{name}: ten crops of every face")
+        if lacking:
+            self.say(f"{name}: ten crops of every face")
         return frame
 
-    def _with_kept_ten_crop(self, frame: pd.DataFrame, unchanged: results.ModelResult) -> pd.DataFrame:
-        frame = frame.copy()
-        columns = [results.VIEWS["tencrop"] + c for c in self.dataset.label_set.names]
-        for k in unchanged.splits if all("tencrop" in unchanged.views(k) for k in unchanged.splits) else ():
+    def _with_kept_ten_crop(
+        self, frame: pd.DataFrame, unchanged: results.ModelResult, but: Sequence[str]
+    ) -> pd.DataFrame:
+        frame, columns = frame.copy(), self._ten_crop_columns()
+        for k in (k for k in unchanged.splits if k not in but and "tencrop" in unchanged.views(k)):
             frame.loc[frame["split"] == k, columns] = unchanged.probs(k, "tencrop")
         return frame
+
+    def _ten_crop_columns(self) -> list[str]:
+        return [results.VIEWS["tencrop"] + c for c in self.dataset.label_set.names]
 
     def _cost(
         self,

@@ -68,22 +68,27 @@ def keep_seed_run(line: Mapping[str, Any], predictions: pd.DataFrame, checkpoint
     return folder
 
 
-def keep_superseded(name: str, manifest: Manifest, out: Path, data: str) -> None:
+def keep_superseded(name: str, manifest: Manifest, out: Path, data: str, fingerprint: str = "") -> None:
     """A checkpoint is about to take a model's folder of results: what stands there and has a line is kept.
 
-    Called when other weights are scored, and before promotion, which replaces the history.
+    Called when other weights are scored or another copy of the data, and before promotion, which replaces the history.
 
     Args:
         name: Of the folder.
         manifest: Of the checkpoint.
+        fingerprint: Of the data that it is scored on; "" for those that what stands there was scored on.
     """
     try:
         earlier = results.read_result(results.folder_of(data, name, out))
     except DataError:
         return  # absent, or damaged and about to be replaced
-    if (sha := results.weights_of(earlier)) in _shas(manifest) or earlier.predictions is None:
+    scored_on = str(earlier.metrics["data"].get("fingerprint") or "")
+    same = (sha := results.weights_of(earlier)) in _shas(manifest) and fingerprint in ("", scored_on)
+    if same or earlier.predictions is None:
         return
     for line in stored.read_seeds(out, data):
+        if line["data"] and not scored_on.startswith(line["data"]):
+            continue  # what stands there is of another copy than the line
         if line["sha256"] == sha and not (folder := stored.seed_run(line, out, data)).exists():
             results.write_predictions(earlier.predictions, folder)
             # after promotion, the history is that of the new weights, and the right one is kept already

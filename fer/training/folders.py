@@ -55,7 +55,12 @@ def earlier_run(
         return max(done, key=lambda run: (fitted_into(run, job.stretch), run))  # of those with the most time the newest
     if resume and same:
         return same[-1]
-    return begun[-1] if resume and begun and not is_finished(begun[-1]) and long_enough(begun[-1]) else None
+    if not (resume and begun) or is_finished(begun[-1]):
+        return None
+    try:
+        return begun[-1] if long_enough(begun[-1]) else None
+    except CheckpointError:
+        return begun[-1]  # damaged: training says so, in every process
 
 
 def new_folder(out: Path, model: str) -> Path:

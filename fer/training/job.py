@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from fer.data.dataset import Dataset
 from fer.errors import CheckpointError, ConfigError
 from fer.models import get_model
 from fer.specs import InputSpec, Recipe
+from fer.training.budget import fit
 
 RUN = "run.json"
 
@@ -134,15 +136,18 @@ def same_request(run: str | Path, description: dict[str, Any]) -> bool:
 
 
 def fitted_into(run: str | Path, stretch: float = 1.0) -> float:
-    """The budget in seconds that the schedule of a run was fitted into; infinite where it is as long as was asked for.
+    """The budget in seconds that the schedule of a run was fitted into; infinite where it is as long as it may become.
 
     Args:
         stretch: What is asked for now. A run that was fitted with another one had no time for this: 0.
     """
     old = read_description(run)
-    if stretch == 1 and old.get("asked_recipe", old["recipe"]) == old["recipe"]:
-        return float("inf")
-    return float(old.get("budget_s") or 0.0) if old.get("stretch", 1.0) == stretch else 0.0
+    asked = settings.from_dict(Recipe, old.get("asked_recipe", old["recipe"]))
+    longest = fit(asked, [1.0] * len(asked.phases), math.inf, stretch=stretch)
+    same = old.get("stretch", 1.0) == stretch
+    if old["recipe"] == settings.to_dict(longest) and (same or stretch == 1):
+        return math.inf
+    return float(old.get("budget_s") or 0.0) if same else 0.0
 
 
 def is_finished(run: str | Path) -> bool:

@@ -115,6 +115,72 @@ def test_frames_are_not_written_to_the_disk(demo, knock):
     assert inside.seen == []
 
 
+@pytest.mark.parametrize("kinds", [("multipart/form-data; boundary=x", "application/json"), ("Multipart/x", "text/x")])
+def test_nor_are_they_where_a_request_says_twice_what_it_is(demo, knock, kinds):
+    for said in (kinds, kinds[::-1]):  # whichever of the two it is that Gradio believes
+        inside = Inside()
+        headers = [(b"content-length", b"2"), *((b"content-type", kind.encode()) for kind in said)]
+        assert knock(gate_of(demo, inside), "/gradio_api/component_server", b"{}", headers=headers)[0] == 415
+        assert inside.seen == []
+
+
+@pytest.mark.parametrize("path", ["upload", "component_server", "mcp/", "reset"])
+def test_two_sizes_are_not_believed_and_the_same_one_twice_is(demo, knock, path):
+    inside = Inside()
+    gate = gate_of(demo, inside, tools=True)
+    for sizes in ((b"1", b"10"), (b"10", b"1"), (b"", b"10")):
+        headers = [(b"content-length", size) for size in sizes]
+        assert knock(gate, f"/gradio_api/{path}", b"x" * 10, headers=headers)[0] == 411 and inside.seen == []
+    assert knock(gate, f"/gradio_api/{path}", b"x" * 10, headers=[(b"content-length", b"10")] * 2)[0] == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE", "TRACE", "delete"])
+@pytest.mark.parametrize("path", ["/", "/gradio_api/file=a", "/gradio_api/upload", "/gradio_api/queue/data"])
+def test_nothing_is_sent_where_nobody_reads_it(demo, knock, method, path):
+    inside = Inside()
+    gate = gate_of(demo, inside)
+    ask = lambda headers: knock(gate, path, b"", method=method, headers=headers)[0]  # noqa: E731
+    for header in ((b"content-length", b"10"), (b"transfer-encoding", b"chunked")):
+        assert ask([header]) == ask([header, (b"content-length", b"0")]) == 400
+    assert inside.seen == [] and ask([]) == ask([(b"content-length", b"0")]) == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *((method, "messages/") for method in ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE", "get", "PUT")),
+        *((method, path) for method in ("DELETE", "TRACE", "delete") for path in ("", "/", "http", "sse")),
+        ("GET", "messages"),
+        ("DELETE", "messages/1"),
+    ],
+)
+def test_tools_are_guarded_whatever_the_method(demo, knock, method, path):
+    """Their messages are read whatever the method is: of MCP's own routes that one does not look at it."""
+    inside = Inside()
+    place = f"/gradio_api/mcp/{path}"
+    gate = gate_of(demo, inside, tools=True, per_minute=6, burst=5, upload_mb=1)
+    large, odd = {b"content-length": str(2 * 2**20 + 1).encode()}, {b"transfer-encoding": b"chunked"}
+    assert knock(gate, place, b"", method=method, headers=large)[0] == 413
+    assert knock(gate, place, b"", method=method, headers=odd)[0] == 411 and inside.seen == []
+    assert knock(gate, place, b"x" * 2**20, method=method)[0] == 200
+    assert gate._kept._room._lying == {"1.2.3.4": 2**20}, "it may bring a file"
+    if method in ("POST", "PUT", "PATCH"):
+        assert knock(gate, place, b"", method=method, headers={})[0] == 411
+    else:
+        assert knock(gate, place, b"", method=method, headers={})[0] == 200, "as the end of a session"
+    assert knock(gate, place, b"{}", method=method)[0] == 200
+    assert knock(gate, place, b"{}", method=method)[0] == 503
+    assert knock(gate_of(demo, inside), place, b"{}", method=method)[0] == 404, "where there are no tools"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("path", ["mcp", "mcp/", "mcp/sse", "mcp/schema"])
+def test_a_tools_connection_is_let_through_without_a_body_only(demo, knock, method, path):
+    gate = gate_of(demo, Inside(), tools=True, per_minute=6, burst=1)
+    assert [knock(gate, f"/gradio_api/{path}", method=method, headers={})[0] for _ in range(3)] == [200] * 3
+    assert knock(gate, f"/gradio_api/{path}", b"{}", method=method)[0] == 400
+
+
 def test_nonsense_that_is_deeply_nested_reaches_gradio_without_a_fault(demo, knock):
     inside = Inside()
     gate = gate_of(demo, inside)

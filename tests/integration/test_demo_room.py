@@ -132,6 +132,47 @@ def test_bytes_that_gradio_does_not_name_count_all_the_same(demo, knock, monkeyp
     assert [knock(refused, "/gradio_api/upload", b"x" * (2**19 + 1))[0] for _ in range(3)] == [413] * 3
 
 
+def test_what_gradio_wrote_before_it_failed_counts_until_it_is_swept_away(demo, knock, monkeypatch):
+    """It tidies up after errors that it foresees only."""
+    later = []
+    monkeypatch.setattr(asyncio.BaseEventLoop, "call_later", lambda loop, *given, **_: later.append(given))
+
+    class Failing(Inside):
+        async def __call__(self, scope, receive, send):
+            if "bad" in scope["query_string"].decode():
+                assert (await receive())["more_body"]
+                raise AttributeError("'NoneType' object has no attribute 'filename'")
+            await super().__call__(scope, receive, send)
+
+    gate = gate_of(demo, Failing(b"Could not parse", status=400), kept_mb=1, kept_s=900)
+    with pytest.raises(AttributeError):
+        knock(gate, "/gradio_api/upload", b"x" * 2**20, query=b"bad", parts=2)
+    assert knock(gate, "/gradio_api/upload", b"x" * (2**19 + 1))[0] == 503
+    assert knock(gate, "/gradio_api/upload", b"x" * 2**19)[0] == 400, "what did not come does not count"
+    assert not gate._kept._arriving
+    for delay, release, *args in later:
+        if delay >= 900:
+            release(*args)
+    assert knock(gate, "/gradio_api/upload", b"x" * 2**20)[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "stays"),
+    [
+        (400, b"Too many files. Maximum number of files is 1000.", False),
+        (400, b"Could not parse multipart request: Did not find boundary character 45 at index 2", False),
+        (413, b"Headers exceeded maximum allowed size of 8192 bytes.", False),
+        (400, b'{"detail": "Invalid file name: .."}', True),
+        (500, b"Internal Server Error", True),
+    ],
+)
+def test_refused_uploads_count_as_far_as_gradio_leaves_them(demo, knock, status, text, stays):
+    gate = gate_of(demo, Inside(text, status=status), kept_mb=1)
+    answers = [knock(gate, "/gradio_api/upload", b"x" * (2**19 + 1)) for _ in range(3)]
+    assert answers[0][0] == status and answers[0][2] == text
+    assert [answer[0] for answer in answers[1:]] == [503 if stays else status] * 2
+
+
 def test_files_that_wait_to_be_deleted_still_count(demo, tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"x" * 10_000)

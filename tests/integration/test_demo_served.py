@@ -21,6 +21,14 @@ def pictures(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.rglob("mine*"))
 
 
+def soon(happens) -> bool:
+    """Whether something is so within a few seconds: an answer may be here a moment before what follows from it."""
+    end = time.monotonic() + 5
+    while not happens() and time.monotonic() < end:
+        time.sleep(0.02)
+    return happens()
+
+
 def test_an_upload_is_gone_when_the_answer_is_there_also_after_an_error(running, tmp_path):
     from gradio_client import handle_file
     from gradio_client.exceptions import AppError
@@ -92,6 +100,40 @@ def test_who_cancels_while_waiting_leaves_no_file(demo, running, monkeypatch, tm
     finally:
         go.set()
     assert first.result(timeout=60)["faces"]
+
+
+@pytest.mark.parametrize("way", ["call", "call/v2"])
+def test_a_file_stays_with_its_request_and_goes_with_it(demo, running, monkeypatch, way):
+    """As Gradio's page about the endpoints shows it: the inputs in their order, or by their names."""
+    go, at_work = threading.Event(), threading.Event()
+    find = demo.photo.find_faces
+    monkeypatch.setattr(demo.photo, "find_faces", lambda *a: (at_work.set(), go.wait(60)) and find(*a))
+    address, _ = running(waiting=1, at_once=1)
+    url, kept = address.rstrip("/") + "/gradio_api", demo.uploads.KEPT
+
+    def ask(name):
+        files = {"files": ("mine.jpg", ONE.read_bytes() + f"{way} {name}".encode())}
+        (path,) = httpx.post(f"{url}/upload", files=files, timeout=60).json()
+        inputs = {"picture": {"path": path, "meta": {"_type": "gradio.FileData"}}, "model": "", "whole_picture": True}
+        body = inputs if way == "call/v2" else {"data": list(inputs.values())}
+        reply = httpx.post(f"{url}/{way}/analyze", json=body, timeout=60)
+        return Path(path), reply.status_code, reply.json().get("event_id")
+
+    try:
+        first, _, answered = ask("first")
+        assert at_work.wait(60)
+        second, status, cancelled = ask("second")
+        assert status == 200 and soon(lambda: {str(first), str(second)} <= kept.spared())
+        third, status, _ = ask("third")
+        assert status == 503 and soon(lambda: not third.exists()), "who is sent away sends it again"
+        stop = {"session_hash": cancelled, "fn_index": 0, "event_id": cancelled}
+        assert httpx.post(f"{url}/cancel", json=stop, timeout=60).status_code == 200
+        assert soon(lambda: not second.exists()) and first.exists()
+    finally:
+        go.set()
+    with httpx.stream("GET", f"{url}/{way}/analyze/{answered}", timeout=60) as events:
+        assert "event: complete" in list(events.iter_lines())
+    assert soon(lambda: not first.exists())
 
 
 def test_a_client_that_asks_too_often_is_told_when_to_come_back(running):
@@ -190,6 +232,40 @@ def test_of_an_upload_that_does_not_come_to_its_end_nothing_stays(demo, running,
     (path,) = httpx.post(f"{address.rstrip('/')}/gradio_api/upload", files=files, timeout=60).json()
     demo.uploads.KEPT.answered([path])  # there was room for it
     assert not Path(path).exists()
+
+
+def part(data: bytes, filename: str | None = None) -> bytes:
+    """One part of a form, a field or a file."""
+    name = 'name="files"' + (f'; filename="{filename}"' if filename else "")
+    return f"--x\r\nContent-Disposition: form-data; {name}\r\n\r\n".encode() + data + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("why", "form", "status", "stays"),
+    [
+        ("a field fails", part(b"x" * 2**20, "mine.jpg") + part(b"field") + part(b"x" * 2**21, "mine.jpg"), 500, True),
+        ("a name is refused", part(b"x" * 2**20, ".."), 400, True),
+        ("too many fields", part(b"x" * 2**20, "mine.jpg") + part(b"field") * 1001, 400, False),
+        ("no form", part(b"x" * 2**20, "mine.jpg") + b"--y", 200, True),
+        ("a nameless part", part(b"x" * 2**20, "mine.jpg") + b"--x\r\nContent-Disposition: a\r\n\r\n", 400, False),
+    ],
+)
+def test_of_an_upload_that_gradio_refuses_counts_what_it_leaves_on_the_disk(demo, running, why, form, status, stays):
+    address, folder = running()
+    kept = demo.uploads.KEPT
+    room, before = kept._room, {p for p in folder.rglob("*") if p.is_file()}
+    form += b"--x--\r\n" if stays else b""
+    query = "?upload_id=x" if why == "a field fails" else ""
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    reply = httpx.post(f"{address}gradio_api/upload{query}", content=form, headers=headers, timeout=60)
+    left, lying = {p for p in folder.rglob("*") if p.is_file()} - before, room._lying["127.0.0.1"]
+    try:
+        assert reply.status_code == status
+        assert bool(left) == stays and sum(p.stat().st_size for p in left) <= lying <= (len(form) if stays else 0)
+    finally:
+        kept.lies(-lying, "127.0.0.1")  # the others of this process have their room
+        for path in left:
+            path.unlink()
 
 
 def test_a_page_asks_and_a_waiting_request_is_not_replaced(running):

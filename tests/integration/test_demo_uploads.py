@@ -145,10 +145,24 @@ def test_a_program_that_was_sent_away_sends_its_file_again(kept):
     assert not path.exists(), "by the endpoint's name"
 
 
+def test_files_are_found_also_where_a_request_names_its_inputs(kept):
+    """As Gradio's page about the endpoints says: {"picture": ...} in place of {"data": [...]}."""
+    waiting, refused = kept.send("a"), kept.send("b")
+    body = {"picture": {"path": str(waiting)}, "model": ""}
+    kept.uploads.waits(SimpleNamespace(fns={}), body, {"event_id": "one"})
+    assert kept.uploads._events == {"one": [str(waiting)]}
+    kept.uploads.ended("one", [])
+    assert not waiting.exists()
+    kept.uploads.refused(SimpleNamespace(fns={}), {"picture": {"path": str(refused)}, "model": ""})
+    assert not refused.exists()
+
+
 @pytest.mark.parametrize("body", [None, [], {}, {"session_hash": "a", "fn_index": 99, "data": []}, {"fn_index": "x"}])
 def test_nonsense_is_left_to_gradio(kept, body):
     kept.uploads.asked(SimpleNamespace(fns={}), body)
     kept.uploads.refused(SimpleNamespace(fns={}), body)
+    kept.uploads.waits(SimpleNamespace(fns={}), body, {"event_id": "one"})
+    assert not kept.uploads._events
 
 
 def test_what_lies_too_long_is_swept_away(demo, tmp_path):

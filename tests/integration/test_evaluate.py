@@ -160,7 +160,7 @@ def test_a_run_goes_to_its_own_folder_and_two_of_a_kind_are_told_apart(place, ev
         ([], "fer2013", True),
         ([], "synthetic", False),
     ):
-        where = evaluate.default_out(evaluate.build_parser().parse_args(argv), data)
+        where = evaluate.default_out(evaluate.build_parser().parse_args(argv), dataset(data))
         assert (where == paths.results_dir()) == committed
 
 
@@ -304,7 +304,7 @@ def test_run_all_calls_the_scripts_in_order(place, monkeypatch):
     (place / "data" / "fer2013.npz").unlink()
     assert module.main(["--model", "vit_tiny,baseline_cnn,attention_cnn"]) == 0
     assert [c[0] for c in called] == ["prepare_data", "train", "evaluate"]
-    assert "--promote" in called[1] and "--out" not in called[-1]
+    assert "--promote" in called[1] and called[-1][called[-1].index("--out") + 1] == str(place / "results")
     assert called[1][2] == called[-1][2] == "baseline_cnn,attention_cnn,vit_tiny"
     called.clear()
     assert module.main(["--model", "baseline_cnn", "--budget", "minutes=1", "--stretch", "2"]) == 0

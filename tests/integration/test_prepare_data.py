@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fer
-from fer.data import load
+from fer.data import load, open_dataset
 from fer.data.counts import count_rows, count_table
 from fer.data.discovery import find_data
 from fer.data.download import (
@@ -37,7 +37,7 @@ def test_csv_to_one_file(prepare: Callable[..., int], tmp_path: Path, capsys: py
     assert data.fingerprint in out
     assert "Training" in out
     assert "1 (-3994)" in out  # Beside the official count.
-    assert "Written: " in out
+    assert "Written: " in out and out.endswith("--data fer2013, and without any\n")
     stamp = (tmp_path / "data" / "fer2013.npz").stat().st_mtime_ns
     assert prepare(csv) == 0
     assert "Unchanged: " in capsys.readouterr().out
@@ -48,7 +48,11 @@ def test_finds_what_is_there(prepare: Callable[..., int], tmp_path: Path, capsys
     write_folders(tmp_path / "home" / "Downloads" / "archive")
     assert prepare() == 0
     assert (tmp_path / "data" / "fer2013-folders.npz").is_file()
-    capsys.readouterr()
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert open_dataset(said.rpartition("--data ")[2]).fingerprint == open_dataset("folders").fingerprint
+    assert prepare("--out", tmp_path / "elsewhere.npz") == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert open_dataset(said.rpartition("--data ")[2]).fingerprint == open_dataset("folders").fingerprint
     write_csv(tmp_path / "cwd" / "icml_face_data.csv")
     assert prepare() == 0
     out = capsys.readouterr().out

@@ -11,7 +11,7 @@ import pytest
 
 from fer import checkpoint
 from fer.data import load, save
-from fer.evaluation import figures, leaderboard, results, stored
+from fer.evaluation import figures, leaderboard, report, results, stored
 from fer.history import HISTORY, read_history
 from fer.labels import FER7
 from fer.scoring.seed_lines import keep_superseded
@@ -142,10 +142,66 @@ def test_other_data_are_scored_anew(place, evaluate):
     changed["test"].faces[5] = 255 - changed["test"].faces[5]
     fingerprint = load(save(changed, place / "data" / "fer2013.npz")).fingerprint
     old = read(place, "baseline_cnn").probs("test")
-    assert evaluate.main(["--model", "baseline_cnn"]) == 0
+    assert evaluate.main(["--model", "baseline_cnn", "--out", str(place / "results")]) == 0
     assert read(place, "baseline_cnn").metrics["data"]["fingerprint"] == fingerprint
     assert (read(place, "baseline_cnn").probs("test")[5] != old[5]).any()
     assert stored.read_data(place / "results", "fer2013")["fingerprint"] == fingerprint
+
+
+def test_ten_crops_of_one_split_leave_the_other_as_it_was(place, evaluate):
+    whole, folder = read(place), place / "results" / "fer2013" / "attention_cnn"
+    without = whole.predictions.drop(columns=SEVEN)
+    results.write_predictions(without, folder)
+    results.write_json(report.summarise(without, report.card_of(whole.metrics)), folder / results.METRICS)
+    assert evaluate.main(["--model", "attention_cnn", "--split", "val", "--ten-crop"]) == 0
+    half = read(place)
+    assert half.splits == ("val", "test") and half.views("test") == ("single", "flip")
+    assert half.probs("val", "tencrop") == pytest.approx(whole.probs("val", "tencrop"), abs=1e-6)
+    assert evaluate.main(["--model", "attention_cnn", "--ten-crop"]) == 0
+    pd.testing.assert_frame_equal(read(place).predictions, whole.predictions)
+    assert evaluate.main(["--model", "attention_cnn", "--split", "val", "--ten-crop", "--again"]) == 0
+    pd.testing.assert_frame_equal(read(place).predictions, whole.predictions, check_exact=False, atol=1e-6)
+
+
+def test_scores_of_validation_alone_are_no_line_and_take_none(place, evaluate):
+    file = place / "results" / "fer2013" / stored.SEEDS
+    text = file.read_bytes()
+    bundle(place / "checkpoints", "baseline_cnn", seed=31, bold=2.0)
+    assert evaluate.main(["--model", "baseline_cnn", "--split", "val"]) == 0
+    assert read(place, "baseline_cnn").splits == ("val",) and file.read_bytes() == text
+    assert evaluate.main(["--model", "baseline_cnn"]) == 0
+    assert [r["seed"] for r in stored.read_seeds(place / "results", "fer2013")] == [1, 0, 31]
+
+
+def test_another_copy_of_the_data_does_not_replace_what_is_stored(place, evaluate, monkeypatch, capsys):
+    before = {p: p.read_bytes() for p in (place / "results").rglob("*.*")}
+    elsewhere = dataset()
+    elsewhere["test"].faces[0] ^= 1
+    save(elsewhere, place / "data" / "fer2013.npz")
+    monkeypatch.setattr(evaluate.paths, "ROOT", place)
+    assert evaluate.main(["--model", "baseline_cnn"]) == 0
+    said = capsys.readouterr()
+    assert "results/fer2013/ was made on another copy" in said.err and "--out results" in said.err
+    assert {p: p.read_bytes() for p in before} == before
+    (own,) = results.read_results(place / "runs" / "results")
+    assert (
+        own.name == "baseline_cnn"
+        and own.metrics["data"]["fingerprint"] == load(place / "data" / "fer2013.npz").fingerprint
+    )
+
+
+@pytest.mark.usefixtures("nobody_asked")
+def test_an_ensemble_is_chosen_on_validation_before_the_test_split_is_opened(place, evaluate):
+    (known,) = stored.read_ensembles(place / "results", "fer2013")
+    argv = ["--from-predictions", "--ensemble", "attention_cnn,baseline_cnn", "--ensemble-view", "flip"]
+    assert evaluate.main([*argv, "--split", "val"]) == 0
+    one, two = stored.read_ensembles(place / "results", "fer2013")
+    assert one == known and one["test_accuracy"] is not None, "what is known stays"
+    assert (two["test_accuracy"], two["test_interval"], two["scorings"]) == (None, None, 0)
+    assert evaluate.main(argv) == 0
+    one, opened = stored.read_ensembles(place / "results", "fer2013")
+    assert one == known and opened["test_accuracy"] is not None and opened["scorings"] == 1
+    assert opened["val_accuracy"] == two["val_accuracy"]
 
 
 @pytest.mark.usefixtures("nobody_asked")
@@ -295,8 +351,12 @@ def test_a_seed_has_a_line_its_predictions_and_its_history_and_is_no_model(place
     elsewhere = dataset()
     elsewhere["test"].faces[0] ^= 1
     save(elsewhere, place / "data" / "fer2013.npz")
-    assert evaluate.main([]) == 0 and file.read_bytes() == text
+    counted = {m: read(place, m).predictions for m in ("baseline_cnn", "attention_cnn")}
+    assert evaluate.main(["--out", str(place / "results")]) == 0 and file.read_bytes() == text
     assert "another copy of fer2013" in capsys.readouterr().err
+    for line in rows[:2]:
+        folder = stored.seed_run(line, place / "results", "fer2013")
+        pd.testing.assert_frame_equal(pd.read_parquet(folder / results.PREDICTIONS), counted[line["model"]])
     assert evaluate.main(["--checkpoint", str(place / "checkpoints" / "baseline_cnn"), "--seed-row"]) == 0
     assert file.read_bytes() == text
     shutil.copytree(place / "checkpoints" / "baseline_cnn", place / "moved")

@@ -44,6 +44,8 @@ def test_every_way_to_name_the_same_data(packed: Dataset, csv_file: Path, tmp_pa
 def test_any_packed_name_opens(packed: Dataset, tmp_path: Path) -> None:
     save(packed, tmp_path / "store" / "mine.npz")
     assert open_dataset("mine").fingerprint == packed.fingerprint
+    with pytest.raises(DataError, match=r"fer2013-folders.npz: no such file; .* taken by its name: .*--data mine"):
+        open_dataset("folders")
 
 
 def test_folders_by_name_and_by_guess(make_folders: Make) -> None:

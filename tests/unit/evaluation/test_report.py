@@ -145,6 +145,9 @@ def test_an_ensemble_is_weighted_on_validation_and_scored_on_test():
     for r in (good, bad):
         r.metrics["splits"]["test"] = parts[r.name]
     assert report.ensemble_entry([good, bad], before=chosen)["scorings"] == 4, "and then opened again"
+    elsewhere = report.ensemble_entry([good, bad])
+    good.metrics["data"] = good.metrics["data"] | {"fingerprint": "another copy"}
+    assert report.ensemble_entry([good, bad], before=elsewhere)["scorings"] == 2, "on other faces"
     for r in (good, bad):
         del r.metrics["splits"]["test"]
     chosen = report.ensemble_entry([good, bad])

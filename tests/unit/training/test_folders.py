@@ -12,6 +12,7 @@ from fer.data import dataset
 from fer.errors import CheckpointError
 from fer.specs import Phase, Recipe
 from fer.training import Job
+from fer.training.budget import fit
 from fer.training.folders import as_begun, earlier_run, new_folder, share_done
 from fer.training.job import differences, read_description, write_description
 from fer.training.request import Request, phase_opener
@@ -70,6 +71,11 @@ def test_of_several_cut_runs_the_newest_under_the_same_options_goes_on(tmp_path,
     assert ask(LONG) == runs[1] and ask(other) == runs[3] and ask(dataclasses.replace(LONG, seed=8)) is None
     (runs[1] / "run.json").write_text("{")
     assert ask(LONG) == runs[0], "a damaged one is passed over"
+    (runs[3] / "run.json").rename(out / "hidden")
+    (runs[3] / "run.json").write_text("{")
+    new = dataclasses.replace(LONG, seed=8)
+    assert ask(new) == ask(new, budget_s=60.0) == runs[3], "training says that it is damaged"
+    (out / "hidden").replace(runs[3] / "run.json")
     short = begun(out / "4", SHORT, blob_data)
     assert ask(LONG, budget_s=60.0) == short and ask(LONG, budget_s=61.0) == ask(LONG) == runs[0]
 
@@ -94,6 +100,15 @@ def test_a_stretched_run_stands_for_the_same_request_alone(tmp_path, blob_data):
     )
     assert ask(60.0, 4.0, reuse=True) == ask(1e9, 1.0, reuse=True) == ask(None, 1.0, reuse=True) == whole
     assert ask(61.0, 4.0, reuse=True) is ask(60.0, 2.0, reuse=True) is None
+    # four times as long: a larger budget would make it no longer
+    full = begun(
+        tmp_path / "custom_cnn" / "3",
+        dataclasses.replace(long, recipe=fit(LONG.recipe, [1.0], 1e9, stretch=4.0)),
+        blob_data,
+        finished=True,
+    )
+    assert read_description(full)["recipe"]["phases"][0]["epochs"] == 36
+    assert ask(1e9, 4.0, reuse=True) == full and ask(1e9, 5.0, reuse=True) is None
 
 
 def test_how_much_of_a_run_is_done_is_told_by_its_history(tmp_path, blob_data, untrained):
