@@ -88,10 +88,11 @@ def _metadata(manifest: Manifest, repo: str, results: Sequence[ModelResult], tim
 
 
 def _eval_results(result: ModelResult) -> list[EvalResult]:
-    """Accuracy and macro-F1 of one view per face on the split that counts."""
+    """Accuracy and macro-F1 of one view per face on the split that counts; nothing of one that only chose."""
     from huggingface_hub import EvalResult
 
-    split = headline_split(result)
+    if (split := headline_split(result)) != "test":
+        return []
     scores, name = result.scores(split), str(result.metrics["data"]["name"])
     where = {
         "task_type": "image-classification",
@@ -130,7 +131,8 @@ def _sections(
     if timm:
         out += ["### With timm alone", timm.recipe(repo)]
     out += ["## What it is for", INTENDED, "## What it is not for", LIMITS.format(n=len(manifest.labels))]
-    out += ["## Scores", *(_scores(r, manifest) for r in results)] if results else ["## Scores", _unscored(manifest)]
+    tested = any("test" in r.splits for r in results)
+    out += ["## Scores", *([] if tested else [_unscored(manifest)]), *(_scores(r, manifest) for r in results)]
     if path := pictures.get("confusion_matrix"):
         out.append(f"![Confusion matrix: true classes down, answers across]({path})")
     out += ["## How it was trained and scored", _protocol(manifest, notes)]
@@ -245,7 +247,9 @@ def _beside(result: ModelResult, split: str) -> list[str]:
     if always := stored.get("majority"):
         said.append(f"Always answering *{always['label']}*: {always['accuracy']:.1%}.")
     said += _neutral(result, split)
-    said.append("The interval covers the choice of test faces, not the luck of a seed.")
+    said.append("The interval covers the choice of faces, not the luck of a seed.")
+    if split != "test":
+        said.append("No test split was asked here: if the net was trained on these data, these faces chose its epoch.")
     return [" ".join(said)]
 
 

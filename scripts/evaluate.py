@@ -166,7 +166,7 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str, str]:
     if split == "val" and not args.split:
         say("validation split only; --split all also opens the test split, once the choice is made")
     only = None if split == "all" else split
-    scorer = Scorer(dataset, out, args.votes, say, lambda text: print(f"note: {text}", file=sys.stderr), only)
+    scorer = Scorer(dataset, out, args.votes, say, note, only)
     rows = []
     if args.seed_row:  # lines of one file: several runs may share a name
         names = {t: row_name(read_manifest(t), dataset.name) for t in targets}
@@ -205,36 +205,22 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def note(text: str) -> None:
+    """A line of what is worth knowing."""
+    print(f"note: {text}", file=sys.stderr, flush=True)
+
+
 def stored_here(args: argparse.Namespace) -> bool:
     """Are there results of this data set to make tables from?"""
     return bool(results.read_results(args.out, args.data, []))
 
 
 def default_out(args: argparse.Namespace, dataset: Dataset) -> Path:
-    """results/ for bundled models on real data and for seed rows; runs/results/ for drawn faces and other runs.
+    """results/ for seed rows; else `fer.scoring.card.home_of`."""
+    from fer.scoring.card import home_of
 
-    There too if results/ holds scores on another copy of the data, which are not to be mixed with these.
-    """
-    own = paths.ROOT / "runs" / "results"
-    if args.seed_row:
-        return paths.results_dir()
-    if leaderboard.is_synthetic(dataset.name) or any(
-        find(c).parent != paths.checkpoints_dir() for c in args.checkpoint or []
-    ):
-        return own
-    try:
-        there = stored.read_data(None, dataset.name)
-    except DataError:
-        there = None  # a damaged file is replaced
-    if there and there["fingerprint"] != dataset.fingerprint:
-        print(
-            f"note: results/{dataset.name}/ was made on another copy of {dataset.name} (fingerprint "
-            f"{there['fingerprint'][:12]}, not {dataset.fingerprint[:12]}) and stays as it is; these scores go to "
-            f"{own} (--out results: in its place)",
-            file=sys.stderr,
-        )
-        return own
-    return paths.results_dir()
+    bundled = all(find(c).parent == paths.checkpoints_dir() for c in args.checkpoint or [])
+    return paths.results_dir() if args.seed_row else home_of(dataset, bundled, note)
 
 
 # --- tables and pictures ----------------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def study_models(args: argparse.Namespace) -> int:
     from fer.evaluation import results, stored
     from fer.explain.study import choose, study
     from fer.inference import load
-    from fer.scoring.card import row_names
+    from fer.scoring.card import home_of, row_names
 
     names = listed(args.model) or ["all"]
     if "all" in names:
@@ -170,8 +170,8 @@ def study_models(args: argparse.Namespace) -> int:
     if args.split not in data.splits or not len(data[args.split]):
         raise DataError(f"{data.name}: has no {args.split} split; it has {', '.join(data.splits) or 'none'}")
     faces = data[args.split].faces[choose(data[args.split], args.n, args.seed)]
-    bundled = all(find(name).parent == paths.checkpoints_dir() for name in names) and data.name != "synthetic"
-    out = args.out or (paths.results_dir() if bundled else paths.ROOT / "runs" / "results")
+    bundled = all(find(name).parent == paths.checkpoints_dir() for name in names)
+    out = args.out or home_of(data, bundled, lambda text: print(f"note: {text}", file=sys.stderr))
     for name, row in row_names(names, data.name).items():  # as scripts/evaluate.py names the folder of its scores
         predictor = load(name, device=args.device)
         methods = wanted_methods(listed(args.methods) or ["all"], predictor)
@@ -181,6 +181,7 @@ def study_models(args: argparse.Namespace) -> int:
         content = {
             "model": row,
             "checkpoint_sha256": predictor.manifest.weights.get("sha256", ""),
+            "fingerprint": data.fingerprint,
             "split": args.split,
             "n": len(faces),
             "seed": args.seed,
@@ -206,6 +207,8 @@ def same_study(content: dict[str, Any], folder: Path) -> tuple[dict[str, Any], d
         return None  # a damaged file is replaced
     same = ("checkpoint_sha256", "split", "n", "seed", "counts")
     if old is None or maps is None or any(old[k] != content[k] for k in same):
+        return None
+    if old.get("fingerprint", content["fingerprint"]) != content["fingerprint"]:
         return None
     return old["methods"], maps
 

@@ -29,8 +29,10 @@ def crowd_facts(votes: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> 
         n: faces with votes; crowd_entropy: mean entropy of the votes in nats (no model's cross-entropy can be lower);
         unanimous_n: faces on which all votes agree; agreement: mean probability that a random annotator gives the
         crowd's majority (who, being part of the crowd, agrees with it a little more than a newcomer would);
-        label_agreement: share of faces whose label is the crowd's majority; agreement_per_class: agreement over the
-        faces whose majority is the class, None where there are none. Means are None where no face has votes.
+        label_agreement: share of faces whose label is the crowd's majority, or one of the classes that share it;
+        label_agreement_by_lot: the same where the crowd has to choose one of these by lot; agreement_per_class:
+        agreement over the faces whose majority is the class, None where there are none. Means are None where no face
+        has votes.
 
     Raises:
         DataError: votes that do not fit.
@@ -46,6 +48,7 @@ def crowd_facts(votes: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> 
         "unanimous_n": int((top > 1 - _SAME).sum()),
         "agreement": _mean(top),
         "label_agreement": _mean(_agrees(votes, labels)),
+        "label_agreement_by_lot": _mean(_agrees(votes, labels) / _leaders(votes)),
         "agreement_per_class": {name: _mean(top[majority == k]) for k, name in enumerate(names)},
     }
 
@@ -60,9 +63,9 @@ def crowd_scores(probs: np.ndarray, votes: np.ndarray, labels: np.ndarray, names
         names: C class names.
 
     Returns:
-        What `crowd_facts` returns but agreement_per_class, and of the model: cross_entropy to the votes in nats;
-        unanimous_accuracy and majority_accuracy: share of its answers that are the crowd's majority, over the faces
-        on which all votes agree and over all with votes.
+        What `crowd_facts` returns but agreement_per_class and label_agreement_by_lot, and of the model: cross_entropy
+        to the votes in nats; unanimous_accuracy and majority_accuracy: share of its answers that are the crowd's
+        majority, over the faces on which all votes agree and over all with votes.
 
     Raises:
         DataError: votes or probabilities that do not fit.
@@ -104,6 +107,11 @@ def _usable(votes: np.ndarray, n: int, classes: int) -> tuple[np.ndarray, np.nda
 def _agrees(votes: np.ndarray, answers: np.ndarray) -> np.ndarray:
     """(N,) bool: is the answer the class, or one of the classes, with most votes?"""
     return votes[np.arange(len(votes)), answers] > votes.max(axis=1, initial=0) - _SAME
+
+
+def _leaders(votes: np.ndarray) -> np.ndarray:
+    """(N,) int: how many classes have the most votes."""
+    return (votes > votes.max(axis=1, initial=0)[:, None] - _SAME).sum(axis=1)
 
 
 def _mean(values: np.ndarray) -> float | None:

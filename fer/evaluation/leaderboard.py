@@ -177,6 +177,12 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def titled(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Lines of one data set; one that was not scored on a split has the others' title of it."""
+    known = {k: next((r[k] for r in rows if r[k]), "") for k in ("val_split", "test_split")}
+    return [{**r} | {k: r[k] or title for k, title in known.items()} for r in rows]
+
+
 def readme_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The lines as a Markdown table; one table per data set if there are several."""
     if not rows:
@@ -184,7 +190,7 @@ def readme_table(rows: Sequence[Mapping[str, Any]]) -> str:
     tables = []
     names = list(dict.fromkeys(str(r["data"]) for r in rows))
     for data in names:
-        lines = [cells(r) for r in rows if r["data"] == data]
+        lines = [cells(r) for r in titled([r for r in rows if r["data"] == data])]
         head = list(lines[0])
         body = [[*line.values()] for line in lines]
         align = ["---" if h in ("model", "trained", "marks") else "--:" for h in head]

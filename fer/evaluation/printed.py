@@ -37,7 +37,7 @@ def tables(
 
 
 def _leaderboard(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = [leaderboard.cells(r) for r in rows]
+    lines = [leaderboard.cells(r) for r in leaderboard.titled(rows)]
     head = list(lines[0])
     table = [head, *([line.replace("`", "") for line in row.values()] for row in lines)]
     widths = [max(len(line[i]) for line in table) for i in range(len(head))]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from fer import paths
 from fer.ancestry import IMAGENET, VOTES, ancestors, own_weights
 from fer.checkpoint import Manifest, find, read_manifest, trained_models
 from fer.data import Dataset
-from fer.errors import ConfigError
+from fer.errors import ConfigError, DataError
+from fer.evaluation.leaderboard import is_synthetic
 from fer.evaluation.results import ModelResult
+from fer.evaluation.stored import read_data
 from fer.models import get_model, get_preset
-from fer.paths import results_dir
 from fer.scoring.answers import OWN_CALIBRATION
 from fer.scoring.facts import majority_of
 from fer.settings import to_dict
@@ -125,6 +128,34 @@ def is_other_copy(manifest: Manifest, dataset: Dataset) -> bool:
     return name == dataset.name and bool(fingerprint) and fingerprint != dataset.fingerprint
 
 
+def home_of(dataset: Dataset, bundled: bool, note: Callable[[str], None]) -> Path:
+    """Folder for what is found out about checkpoints, where none is named.
+
+    Args:
+        bundled: Are they those in checkpoints/?
+        note: Told why results/ is not taken.
+
+    Returns:
+        results/ for bundled checkpoints on real data, unless it was made on another copy of them: what is found on two
+        copies is not to be mixed. Else runs/results/.
+    """
+    own = paths.ROOT / "runs" / "results"
+    if not bundled or is_synthetic(dataset.name):
+        return own
+    try:
+        there = read_data(None, dataset.name)
+    except DataError:
+        there = None  # a damaged file is replaced
+    if there and there["fingerprint"] != dataset.fingerprint:
+        note(
+            f"results/{dataset.name}/ was made on another copy of {dataset.name} (fingerprint "
+            f"{there['fingerprint'][:12]}, not {dataset.fingerprint[:12]}) and stays as it is; what is found here goes "
+            f"to {own} (--out results: in its place)"
+        )
+        return own
+    return paths.results_dir()
+
+
 def require_own_data(manifest: Manifest, dataset: Dataset) -> None:
     """A run is calibrated and promoted with the data it was trained on.
 
@@ -155,7 +186,7 @@ def require_free_row(target: str, name: str, data: str) -> None:
         return
     if not own_weights(own) & own_weights(there):
         raise ConfigError(
-            f"{target} would take the row of the bundled {own.model} in {results_dir()}; score it as one more "
+            f"{target} would take the row of the bundled {own.model} in {paths.results_dir()}; score it as one more "
             "seed (--seed-row) or with another --out, or promote it first (scripts/train.py --promote)"
         )
 

@@ -153,7 +153,8 @@ class Scorer:
             old = stored.read_data(self.out, self.dataset.name)
         except DataError:
             old = None  # a damaged file is replaced
-        if old is None or old["fingerprint"] != self.dataset.fingerprint or (self.votes and not old["crowd"]):
+        told = all("label_agreement_by_lot" in c for c in ((old or {}).get("crowd") or {"none": {}}).values())
+        if old is None or old["fingerprint"] != self.dataset.fingerprint or (self.votes and not told):
             stored.write_data(data_facts(self.dataset, self.votes), self.out, self.dataset.name)
 
     def _ask(

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer.viz.style import INK, dress, model_color, model_dash, model_marker, model_order, shown, variant
+from fer.viz.style import INK, dress, model_color, model_dash, model_marker, model_order, shown
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 MOST_POINTS = 240
+
+MOST_MARKERS = 8  # on one training curve
 
 
 def history_figure(
@@ -22,7 +24,7 @@ def history_figure(
     height: int = 420,
     titles: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Training curves: one panel per metric, validation drawn solid, training dotted, variants with open markers.
+    """Training curves: one panel per metric, validation drawn solid with markers, training dotted.
 
     The training loss of a net is what was minimised, whatever its recipe adds; the validation loss is one against the
     labels alone. Say so beside the figure: the two do not compare, nor do the training losses of two models.
@@ -47,13 +49,13 @@ def history_figure(
                     go.Scatter(
                         x=[p[0] for p in points],
                         y=[p[1] for p in points],
-                        # dashes say what is training: markers tell a variant from its model of the same colour
-                        mode="lines+markers" if len(points) == 1 or (part == "val" and variant(model)) else "lines",
+                        # dashes say what is training: a few markers tell models apart that look alike in colour
+                        mode="lines+markers" if len(points) == 1 or part == "val" else "lines",
                         name=f"{shown(model, titles)} ({'validation' if part == 'val' else 'training'})",
                         legendgroup=f"{model} {part}",
                         showlegend=column == 1,
                         line={"color": model_color(model), "dash": dash, "width": width},
-                        marker={"symbol": model_marker(model), "size": 6},
+                        marker={"symbol": model_marker(model), "size": 7, "maxdisplayed": MOST_MARKERS},
                         hovertemplate="epoch %{x}: %{y:.3f}",
                     ),
                     row=1,

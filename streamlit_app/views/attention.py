@@ -104,6 +104,7 @@ def _faithfulness(chosen: Selection, facts: dict[str, dict[str, Any]]) -> None:
             "both boxes (%)": 100 * s["pointing"],
             "their area (%)": 100 * s["area"],
             "sanity": s["sanity"],
+            "faces": s.get("n", f["n"]),
             "time (ms)": s["ms"],
             "marks": marks(by_name[m]),
         }
@@ -119,6 +120,12 @@ def _faithfulness(chosen: Selection, facts: dict[str, dict[str, Any]]) -> None:
         f"{chosen.data}_faithfulness",
         "One row per model and method: deletion, insertion, share of the heat on eyes and mouth, sanity check, time.",
         config,
+    )
+    scored = {m: by_name[m] for m in facts}
+    splits = sorted({r.split_title(k) if (k := facts[m]["split"]) in r.splits else k for m, r in scored.items()})
+    st.caption(
+        f"Measured on faces of {' and '.join(splits)}, as many of each expression. Methods that ask a net often were "
+        "given fewer of them (the column *faces*): compare each with its own random column."
     )
     methods = {k: s["title"] for f in facts.values() for k, s in f["methods"].items()}
     picked = st.pills(
@@ -159,11 +166,11 @@ def _one_face(chosen: Selection) -> None:
     found = live.find_faces(image, whole=False)
     if not found:
         st.caption("No face found in the picture; it is taken as one.")
-    face = live.enlarge((found or live.find_faces(image, whole=True))[0].crop)
+    face = (found or live.find_faces(image, whole=True))[0].crop
     if st.button("Ask every model", icon=":material/play_arrow:", key="ask_all", type="primary"):
         st.session_state["attention_asked"] = key
     left, right = st.columns([1, 4], gap="large")
-    left.image(face, caption="the face", width="stretch")
+    left.image(live.enlarge(face), caption="the face", width="stretch")
     if st.session_state.get("attention_asked") != key:
         right.caption("The models run when you ask them: seconds per model, occlusion longest. The answers are kept.")
         return

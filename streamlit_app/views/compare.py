@@ -368,7 +368,7 @@ def _attention(chosen: Selection) -> None:
         charts.show(
             viz.interval_dots(lines, "recall with attention minus without (points)", reference=("", 0), share=False),
             pd.DataFrame(lines).drop(columns="model").rename(columns={"title": "class", "value": "difference"}),
-            f"{chosen.data}_{chosen.split}_{effect.attention}_attention",
+            f"{chosen.data}_{chosen.split}_{effect.attention}_and_{effect.twin}",
             f"Points with bars: change of the recall of every expression that attention brings to {effect.attention}.",
         )
 

@@ -44,9 +44,11 @@ def main() -> None:
         )
     if not histories:
         return
+    at_once = [r.title for r in chosen.results if r.name in histories and not _in_steps(histories[r.name])]
+    fitted = f" Fitted at once, and scored on the training faces as they are: {', '.join(at_once)}." if at_once else ""
     st.caption(
-        "Solid: validation, dotted: training. Training accuracy is measured on augmented pictures, while the weights "
-        "still move, so it may lie below validation."
+        "Solid: validation, dotted: training. A net's training accuracy is measured on augmented pictures, while the "
+        f"weights still move, so it may lie below validation.{fitted}"
     )
     st.caption(
         "The training loss of a net is what was minimised, with all that its recipe asks for: smoothed or mixed "
@@ -76,7 +78,10 @@ def main() -> None:
         "One row per model: epochs, best validation accuracy, gap to training, time.",
         {
             "gap at the end (points)": st.column_config.NumberColumn(
-                format="%+.1f", help="Training minus validation accuracy in the last epoch: large means overfitting."
+                format="%+.1f",
+                help="Training minus validation accuracy in the last epoch: large means overfitting. "
+                "Nets were scored on augmented training faces, what was fitted at once on the faces as they are, which "
+                "makes the gap larger.",
             ),
             "time (min)": st.column_config.NumberColumn(format="%.0f"),
             "images per second": st.column_config.NumberColumn(format="%.0f"),
@@ -123,6 +128,11 @@ def _usable(result: ModelResult) -> list[dict[str, Any]]:
             continue
         out.append({k: v for k, v in entry.items() if k in COLUMNS and (k == "phase" or _finite(v))})
     return out
+
+
+def _in_steps(history: list[dict[str, Any]]) -> bool:
+    """Was it trained in steps, with a learning rate, on augmented faces?"""
+    return any(e.get("lr") != 0 for e in history)
 
 
 def _finite(value: object) -> bool:

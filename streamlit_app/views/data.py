@@ -151,9 +151,13 @@ def _crowd(chosen: Selection, facts: dict[str, Any] | None, titles: dict[str, st
     split = "test" if "test" in crowd else next(iter(crowd), None)
     if split:
         c = crowd[split]
+        # files of earlier versions do not tell what a crowd scores that has to choose among equals
+        by_lot = c.get("label_agreement_by_lot")
+        score = "at most so much" if by_lot is None else f"**{100 * by_lot:.1f} %**, where it has to choose one by lot,"
         st.markdown(
             f"Ten people voted on each face (FER+). On {titles.get(split, split)} the crowd's majority is the label of "
-            f"the data set for **{100 * c['label_agreement']:.1f} %** of the faces: so much the crowd would score "
+            f"the data set, or the label is one of several with most votes, for **{100 * c['label_agreement']:.1f} %** "
+            f"of the faces: {score} is what the crowd would score "
             "by these labels, and a model that scores more has learnt the labels' habits. A random voter gives the "
             f"majority for **{100 * c['agreement']:.1f} %**: the ceiling, for no answer agrees with single voters more "
             "often than their majority (with the majority itself, in the table below, a model could always agree). On "
@@ -176,15 +180,18 @@ def _crowd(chosen: Selection, facts: dict[str, Any] | None, titles: dict[str, st
     if models:
         st.markdown("**The models against the crowd**")
         st.caption(
-            "Cross-entropy to the distribution of the votes, in nats: no model can get below the crowd's own entropy "
-            f"({models[0]['crowd entropy (nats)']:.2f}). Smaller is better."
+            "Cross-entropy to the distribution of the votes, in nats: no model can get below the crowd's own entropy, "
+            "which stands beside it. Smaller is better."
         )
         number = st.column_config.NumberColumn(format="%.3f")
+        majority = st.column_config.NumberColumn(
+            format="%.1f", help="Where several classes share the most votes, each of them counts as right."
+        )
         charts.table(
             pd.DataFrame(models),
             f"{chosen.data}_models_and_crowd",
             "One row per model: cross-entropy to the crowd, accuracy on unanimous faces and against the majority.",
-            {"cross-entropy (nats)": number, "crowd entropy (nats)": number},
+            {"cross-entropy (nats)": number, "crowd entropy (nats)": number, "crowd's majority (%)": majority},
         )
 
 
@@ -200,6 +207,7 @@ def _against_crowd(result: ModelResult) -> dict[str, Any] | None:
     return {
         "model": result.title,
         "marks": marks(result),
+        "split": result.split_title(split),
         "cross-entropy (nats)": crowd["cross_entropy"],
         "crowd entropy (nats)": crowd["crowd_entropy"],
         "unanimous faces (%)": percent("unanimous_accuracy"),

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from fer import viz
+from fer.checkpoint import find
 from fer.errors import FerError
 from fer.labels import EMOJI
 from fer.paths import ROOT
@@ -89,9 +90,8 @@ def _own_checkpoint() -> list[Path]:
         ).strip()
         if not text:
             return []
-        folder = Path(text).expanduser()
-        folder = folder if folder.is_absolute() else ROOT / folder
         try:
+            folder = find(text if text.startswith("~") else ROOT / text)
             loaded = live.predictor(folder)
         except FerError as error:
             st.error(str(error), icon=":material/error:")

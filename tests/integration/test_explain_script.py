@@ -51,6 +51,11 @@ def test_a_study_is_written_and_can_be_read(script, untrained, tmp_path, capsys)
     assert later["methods"]["occlusion"]["n"] == 1 and later["methods"]["grad_cam"] == found["methods"]["grad_cam"]
     empty = [i for i, c in enumerate(found["counts"].values()) if c == 0]
     assert all(not maps["grad_cam"][i].any() for i in empty)
+    # the same weights and counts, but other pictures
+    seeded = [a.replace("size_px=48", "size_px=48,seed=2") for a in arguments]
+    assert script.main([*seeded, "--n-probing", "1", "--methods", "occlusion", "--out", str(out)]) == 0
+    assert stored.read_explanation(folder)["fingerprint"] != later["fingerprint"]
+    assert set(stored.read_maps(folder)) == {"occlusion"}
     other = ["--model", str(untrained("baseline_cnn")), "--data", "synthetic:n=5,size_px=48", "--n", "3"]
     assert script.main([*other, "--methods", "layer_cam", "--out", str(out)]) == 0
     assert set(stored.read_maps(folder)) == {"layer_cam"}, "of other faces nothing is kept"

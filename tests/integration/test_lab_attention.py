@@ -67,8 +67,10 @@ def test_scores_and_curves_are_those_of_explanation_json(results):
     for m in stored.values():
         line = shown.loc[m["title"]]
         assert line["deletion"] == m["deletion"] and line["insertion"] == m["insertion"]
+        assert line["faces"] == m.get("n", 300)
         assert line["both boxes (%)"] == pytest.approx(100 * m["pointing"])
         assert line["sanity"] == m["sanity"] or (m["sanity"] is None and np.isnan(line["sanity"]))
+    assert "Measured on faces of PrivateTest, as many of each expression" in captions(app)
     assert helps(app, "sanity").startswith("Mean absolute rank correlation") and "near 0" not in helps(app, "sanity")
     app.pills(key="curves_of").set_value("occlusion").run()
     deletion, insertion = charts(app)[1:3]
@@ -125,6 +127,22 @@ def test_bundled_weights_are_known_by_their_checksum_or_what_they_were_made_from
         assert live.scored_here(read_results(results)) == expected
     config.write_text("{oops")
     assert live.scored_here(read_results(results))[0] == {"baseline_cnn": "vit_tiny"}
+
+
+def test_models_are_asked_about_the_face_as_it_is(results, checkpoints, monkeypatch):
+    from streamlit_app import live
+
+    score(results, checkpoints, {"vit_tiny": "vit_tiny"})
+    app = open_page("attention")
+    app.segmented_control(key="attention_source").set_value("Upload").run()
+    face = np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8)
+    app.file_uploader[0].set_value(("me.png", encoded(np.repeat(face[:, :, None], 3, axis=2)), "image/png")).run()
+    asked = []
+    for name in ("ask", "heatmap"):
+        kept = getattr(live, name)
+        monkeypatch.setattr(live, name, lambda m, f, *a, kept=kept: (asked.append(np.asarray(f)), kept(m, f, *a))[1])
+    sound(app.button(key="ask_all").click().run())
+    assert len(asked) > 2 and all(a.shape[:2] == (48, 48) for a in asked)
 
 
 def test_an_uploaded_face_takes_the_place_of_the_drawn_one(results, checkpoints):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from fer.labels import FER7
-from tests.lab_driver import charts, messages, metrics, numbers, open_page, table
+from tests.lab_driver import charts, messages, metrics, numbers, open_page, sound, table
 from tests.stand_in_results import MODELS
 
 pytest.importorskip("streamlit", reason="streamlit is not installed")
@@ -155,6 +156,17 @@ def test_what_attention_bought_is_told_of_twins_only(stand_in_twins, monkeypatch
     text = "\n".join(m.value for m in app.markdown)
     assert "exact McNemar test" in text and "Over 3 seeds" in text
     assert len(charts(app)) == 2 and len(charts(app)[0]["data"]) >= 6
+
+
+def test_one_attention_net_may_have_two_twins(stand_in_twins, monkeypatch, tmp_path):
+    folder = tmp_path / "two"
+    shutil.copytree(stand_in_twins, folder)
+    for name in ("attention_cnn@no_attention", "baseline_cnn4"):
+        file = folder / "fer2013" / name / "metrics.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"twin_of": "cbam_cnn4"}))
+    monkeypatch.setenv("FER_RESULTS", str(folder))
+    app = sound(open_page("compare", section="What attention bought"))
+    assert len(app.subheader) == 2 and len(charts(app)) == 2
 
 
 def test_models_with_other_classes_are_named_and_left_out_of_what_needs_the_same(results):

@@ -43,5 +43,9 @@ def test_odd_values_in_a_history_are_left_out(results):
         '{"epoch": 3, "val_accuracy": 0.5, "lr": "fast"}',
     ]
     path.write_text("\n".join(odd) + "\n", encoding="utf-8")
-    facts = open_page("curves").dataframe[0].value.set_index("model").loc["ViT-Tiny"]
+    app = open_page("curves")
+    assert "Fitted at once" not in captions(app)
+    facts = app.dataframe[0].value.set_index("model").loc["ViT-Tiny"]
     assert facts["best epoch"] == 3 and facts["best validation (%)"] == pytest.approx(50)
+    path.write_text('{"epoch": 1, "train_accuracy": 0.98, "val_accuracy": 0.58, "lr": 0.0}\n', encoding="utf-8")
+    assert "Fitted at once, and scored on the training faces as they are: ViT-Tiny." in captions(open_page("curves"))

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fer.labels import FER7
-from tests.lab_driver import charts, messages, metrics, numbers, open_page, table
+from tests.lab_driver import charts, messages, metrics, numbers, open_page, sound, table
 
 pytest.importorskip("streamlit", reason="streamlit is not installed")
 pytest_plugins = ("tests.lab_fixtures",)
@@ -52,6 +52,11 @@ def test_the_crowd_sets_the_ceiling(results):
     text = "\n".join(m.value for m in app.markdown)
     assert f"**{100 * crowd['agreement']:.1f} %**" in text and f"**{100 * crowd['label_agreement']:.1f} %**" in text
     assert "no answer agrees with single voters more often" in text
+    assert (
+        "at most so much is what the crowd would score" in text
+        if "label_agreement_by_lot" not in crowd
+        else f"**{100 * crowd['label_agreement_by_lot']:.1f} %**" in text
+    )
     assert f"{crowd['unanimous_n']:,} of {crowd['n']:,} faces all votes that count" in text and "contempt" in text
     bars = {t["name"]: numbers(t["y"]) for t in charts(app)[1]["data"]}
     assert bars["PrivateTest"] == pytest.approx([crowd["agreement_per_class"][c] for c in FER7.names])
@@ -59,6 +64,15 @@ def test_the_crowd_sets_the_ceiling(results):
     line = table(app, "cross-entropy (nats)").set_index("model").loc["Attention CNN"]
     assert line["cross-entropy (nats)"] == mine["cross_entropy"]
     assert line["unanimous faces (%)"] == pytest.approx(100 * mine["unanimous_accuracy"])
+    assert line["split"] == "PrivateTest"
+    # one that was scored on validation alone stands beside the others under its own split
+    file = results / "fer2013" / "attention_cnn" / "metrics.json"
+    alone = json.loads(file.read_text())
+    alone["splits"]["val"]["crowd"] = mine
+    del alone["splits"]["test"]
+    file.write_text(json.dumps(alone))
+    splits = table(sound(open_page("data")), "cross-entropy (nats)").set_index("model")["split"]
+    assert splits["Attention CNN"] == "PublicTest" and splits["Baseline CNN"] == "PrivateTest"
 
 
 def test_without_facts_the_scored_splits_are_told_from_the_results(results):

@@ -133,3 +133,19 @@ def test_a_folder_without_a_usable_checkpoint_is_a_sentence(checkpoints, tmp_pat
     (broken / "model.safetensors").write_bytes(b"nonsense")
     app.text_input[0].set_value(str(broken)).run()
     assert sound(app).error
+    app.text_input[0].set_value("~nobody_of_this_name/run").run()
+    assert sound(app).error and "usable path" in messages(app)
+
+
+def test_a_checkpoint_that_is_named_by_a_file_is_read_again_when_it_changes(checkpoints, untrained, tmp_path):
+    from fer import checkpoint
+
+    mine = tmp_path / "mine"
+    shutil.copytree(untrained("custom_cnn"), mine)
+    app = open_page("try_it")
+    app.text_input[0].set_value(str(mine / "config.json")).run()
+    assert "from mine: 7 expressions" in messages(sound(app))
+    title = checkpoint.get_model("baseline_cnn").SPEC.title
+    shutil.rmtree(mine)
+    shutil.copytree(untrained("baseline_cnn"), mine)
+    assert f"{title} from mine" in messages(sound(app.run()))

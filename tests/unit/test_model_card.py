@@ -81,6 +81,15 @@ def test_scores_of_other_weights_are_not_shown(root):
     assert ModelCard(card).data.eval_results is None and list(card_errors(card, "model")) == []
 
 
+def test_what_only_chose_is_no_score(root):
+    result = read_result(folder_of("fer2013", "attention_cnn", root))
+    metrics = {**result.metrics, "splits": {"val": result.metrics["splits"]["val"]}}
+    card = write_card(manifest(), REPO, [replace(result, metrics=metrics)])
+    assert ModelCard(card).data.eval_results is None and "model-index" not in card
+    assert "have not been scored on a test split" in card and "these faces chose its epoch" in card
+    assert "No test split was asked" not in write_card(manifest(), REPO, [result])
+
+
 def test_a_damaged_result_is_nobodys(root, tmp_path):
     (tmp_path / "fer2013" / "attention_cnn").mkdir(parents=True)
     (tmp_path / "fer2013" / "attention_cnn" / "metrics.json").write_text("{")

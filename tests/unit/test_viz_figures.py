@@ -84,8 +84,11 @@ def test_a_variant_looks_like_its_model_and_is_told_from_it_in_every_kind_of_fig
     assert [model_marker(m) for m in twins] == ["square", "square-open"]
     records = [{"epoch": e, "val_loss": 1 / e, "train_loss": 2 / e} for e in (1, 2)]
     plain, _, variant, training = viz.history_figure({m: records for m in twins}, ("loss",)).data
-    assert (plain.mode, variant.mode, training.mode) == ("lines", "lines+markers", "lines")
+    assert (plain.mode, variant.mode, training.mode) == ("lines+markers", "lines+markers", "lines")
     assert variant.marker.symbol == "square-open" and variant.line.dash == "solid"
+    several = viz.history_figure({m: records for m in ("baseline_cnn4", "tiny_cnn", "vgg8")}, ("loss",)).data
+    marks = [t.marker.symbol for t in several if t.name.endswith("(validation)")]
+    assert len(set(marks)) == 3 and all(t.marker.maxdisplayed == 8 for t in several), "not by colour alone"
     plain, variant = viz.per_class_bars({m: {"happy": 0.5} for m in twins}).data
     assert not plain.marker.pattern.shape and variant.marker.pattern.shape
 

@@ -24,6 +24,7 @@ def test_facts_by_hand():
     assert facts["n"] == 4 and facts["unanimous_n"] == 2
     assert facts["agreement"] == pytest.approx((1 + 1 + 0.8 + 0.5) / 4)
     assert facts["label_agreement"] == 0.75  # the second is not; the fourth is one of the two that lead
+    assert facts["label_agreement_by_lot"] == 0.625  # which the crowd names every other time
     entropy = (-0.2 * np.log(0.2) - 0.8 * np.log(0.8) + np.log(2)) / 4
     assert facts["crowd_entropy"] == pytest.approx(entropy, abs=1e-6)
     assert facts["agreement_per_class"] == {"angry": 0.75, "happy": 0.9, "sad": None}

@@ -218,6 +218,9 @@ def test_leaderboard_has_every_real_data_set_and_no_drawn_faces(tmp_path):
     single = results.read_result(tmp_path / "fer2013" / "attention_cnn").scores("test")
     assert float(rows[1]["test_accuracy"]) == single["accuracy"] and rows[1]["leaked"] == "8"
     table = leaderboard.readme_table(rows)
+    untested = [{**rows[0], "test_split": "", "test_low": "", "test_accuracy": ""}, *rows[1:]]
+    head = table.splitlines()[2]
+    assert "PrivateTest" in head and leaderboard.readme_table(untested).splitlines()[2] == head, "the others' title"
     assert f"{100 * single['accuracy']:.1f} [" in table and "**ferplus**" in table and "synthetic" not in table
 
 
