@@ -39,6 +39,7 @@ async function start() {
   const me = ++run;
   enter("waiting");
   say("Waiting for the camera …");
+  let cameras;
   try {
     if (!navigator.mediaDevices) throw new Error(INSECURE);
     view.load(await assets());
@@ -52,12 +53,12 @@ async function start() {
     root.classList.toggle("mirrored", track.getSettings().facingMode !== "environment");
     video.srcObject = stream;
     await video.play();
+    cameras = (await navigator.mediaDevices.enumerateDevices()).filter((d) => d.kind === "videoinput");
   } catch (error) {
     if (me !== run) return;
     stop();
     return say(REFUSED[error.name] || error.message, true);
   }
-  const cameras = (await navigator.mediaDevices.enumerateDevices()).filter((d) => d.kind === "videoinput");
   if (me !== run) return;
   $("turn").hidden = cameras.length < 2;
   enter("on");

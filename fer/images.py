@@ -20,8 +20,9 @@ MAX_PIXELS = 50_000_000
 MAX_BYTES = 512 * 2**20
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
-# Named, because Pillow would otherwise also try formats that start other programs (EPS) or are no photographs.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
+# Named, because Pillow would otherwise also try formats that start other programs (EPS), are no photographs, or are
+# decoded while they are opened (ICO), before the limit is checked.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 _READS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 _BROKEN = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
 # How a picture has to be turned for each value of EXIF's Orientation.

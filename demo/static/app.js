@@ -24,8 +24,10 @@ const state = {
 
 // --- the frame to look into -------------------------------------------------------------------------------------------
 
+const guideSide = (width, height) => Math.round(state.guide.size * Math.min(width, height));
+
 function guideBox(width, height) {
-  const side = Math.round(state.guide.size * Math.min(width, height));
+  const side = guideSide(width, height);
   const left = Math.round(Math.min(Math.max(state.guide.x * width - side / 2, 0), width - side));
   const top = Math.round(Math.min(Math.max(state.guide.y * height - side / 2, 0), height - side));
   return [left, top, left + side, top + side];
@@ -52,10 +54,14 @@ function showGuide(visible, width, height) {
   if (visible) place($("guide"), guideBox(width, height), width, height);
 }
 
+/** By shares of the picture, from where the frame is shown to where it can be shown. */
 function moveGuide(dx, dy) {
-  state.guide.x = Math.min(Math.max(state.guide.x + dx, 0), 1);
-  state.guide.y = Math.min(Math.max(state.guide.y + dy, 0), 1);
-  place($("guide"), guideBox(state.picture.width, state.picture.height), state.picture.width, state.picture.height);
+  const { width, height } = state.picture;
+  const side = guideSide(width, height);
+  const inside = (at, length) => Math.min(Math.max(at, side / 2 / length), 1 - side / 2 / length);
+  state.guide.x = inside(inside(state.guide.x, width) + dx, width);
+  state.guide.y = inside(inside(state.guide.y, height) + dy, height);
+  place($("guide"), guideBox(width, height), width, height);
   readPhoto(false);
 }
 
@@ -150,6 +156,7 @@ async function startCamera() {
   stop();
   const run = state.run;
   say("Waiting for the camera …");
+  let cameras;
   try {
     if (!navigator.mediaDevices) throw new Error("The camera needs a secure page (https or localhost). Choose a photo instead.");
     const stream = await navigator.mediaDevices.getUserMedia({
@@ -160,11 +167,13 @@ async function startCamera() {
     stream.getVideoTracks()[0].onended = () => run === state.run && (stop(), say("The camera was taken away.", true));
     $("video").srcObject = stream;
     await $("video").play();
+    cameras = (await navigator.mediaDevices.enumerateDevices()).filter((d) => d.kind === "videoinput");
   } catch (error) {
-    if (run === state.run) say(REFUSED[error.name] || error.message, true);
-    return;
+    if (run !== state.run) return;
+    stop();
+    return say(REFUSED[error.name] || error.message, true);
   }
-  const cameras = (await navigator.mediaDevices.enumerateDevices()).filter((d) => d.kind === "videoinput");
+  if (run !== state.run) return;
   $("flip").hidden = cameras.length < 2;
   $("camera").textContent = "Stop the camera";
   $("stage").classList.toggle("mirrored", facing === "user");
@@ -355,11 +364,19 @@ function listen() {
     state.guide.size = $("size").value / 100;
     readPhoto(false);
   };
-  $("guide").onpointermove = (event) => {
-    if (!event.buttons || $("stage").dataset.mode !== "photo") return;
-    $("guide").setPointerCapture(event.pointerId);
-    moveGuide(event.movementX / $("stage").clientWidth, event.movementY / $("stage").clientHeight);
+  let grip = null; // the pointer that drags the frame, and where it was last; movementX is not in every browser
+  $("guide").onpointerdown = ({ isPrimary, pointerId, clientX, clientY }) => {
+    if (!isPrimary || $("stage").dataset.mode !== "photo") return;
+    $("guide").setPointerCapture(pointerId);
+    grip = { pointerId, clientX, clientY };
   };
+  $("guide").onpointermove = ({ buttons, pointerId, clientX, clientY }) => {
+    if (!buttons || pointerId !== grip?.pointerId || $("stage").dataset.mode !== "photo") return;
+    const { clientWidth, clientHeight } = $("stage");
+    moveGuide((clientX - grip.clientX) / clientWidth, (clientY - grip.clientY) / clientHeight);
+    grip = { pointerId, clientX, clientY };
+  };
+  $("guide").onlostpointercapture = ({ pointerId }) => pointerId === grip?.pointerId && (grip = null);
   $("guide").onkeydown = (event) => {
     const step = { ArrowLeft: [-0.02, 0], ArrowRight: [0.02, 0], ArrowUp: [0, -0.02], ArrowDown: [0, 0.02] }[event.key];
     if (!step) return;

@@ -49,7 +49,34 @@ class _Cascades(threading.local):
                 f"OpenCV {cv2.__version__} has no Haar cascades (5.x dropped them); install the pinned opencv-python "
                 "4.x or use the detector 'yunet'"
             )
-        self.by_name = {name: cv2.CascadeClassifier(str(folder / file)) for name, file in _FILES.items()}
+        self.by_name = {name: _read(folder / file) for name, file in _FILES.items()}
+
+
+def _read(file: Path) -> Any:
+    """A cascade, from memory: on Windows OpenCV itself opens no path with letters that the code page lacks.
+
+    Raises:
+        ConfigError: a file that cannot be read, or that is no cascade.
+    """
+    import cv2
+
+    store, cascade = cv2.FileStorage(), cv2.CascadeClassifier()
+    try:
+        store.open(file.read_text(encoding="utf-8"), cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+        cascade.read(store.getFirstTopLevelNode())
+        reason = "it holds none" if cascade.empty() else None
+    except cv2.error as e:
+        reason = e.err
+    except (OSError, ValueError) as e:
+        reason = (e.strerror if isinstance(e, OSError) else None) or str(e)
+    finally:
+        store.release()
+    if reason is not None:
+        raise ConfigError(
+            f"{file} is not a cascade that OpenCV {cv2.__version__} can read ({reason}); install opencv-python anew or "
+            "use the detector 'yunet'"
+        )
+    return cascade
 
 
 @dataclass(frozen=True)
@@ -92,6 +119,9 @@ def detect_haar(image: np.ndarray, options: HaarOptions | None = None) -> list[F
 
     Args:
         image: uint8 (H, W, 3) RGB.
+
+    Raises:
+        ConfigError: OpenCV's cascades are absent or damaged.
     """
     import cv2
 

@@ -116,8 +116,11 @@ def _detector(path: Path) -> Any:
 
     known: dict[Path, Any] = _local.__dict__.setdefault("detectors", {})
     if path not in known:
-        try:
-            known[path] = cv2.FaceDetectorYN.create(str(path), "", (320, 320))
+        try:  # from memory: on Windows OpenCV itself opens no path with letters that the code page lacks
+            model = np.frombuffer(path.read_bytes(), np.uint8)
+            known[path] = cv2.FaceDetectorYN.create("onnx", model, np.empty(0, np.uint8), (320, 320))
+        except OSError as e:
+            raise ConfigError(f"YuNet's model file {path} cannot be read ({e.strerror or e})") from e
         except cv2.error as e:
             raise ConfigError(f"{path} is not a YuNet model that OpenCV {cv2.__version__} can read ({e.err})") from e
     return known[path]

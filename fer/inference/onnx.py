@@ -131,7 +131,7 @@ def load_onnx(folder: Path, precision: str, threads: int | None = None, make: bo
     beside = folder / export.file_name(precision)
     cached = cache_path(manifest)
     for file in (beside, *([cached] if precision == export.FP32 else [])):
-        if not file.is_file():
+        if not os.path.isfile(file):  # Path.is_file() raises below a folder that may not be entered
             continue
         try:
             return OnnxPredictor(file, folder, manifest, threads)

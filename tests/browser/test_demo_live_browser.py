@@ -284,3 +284,18 @@ def test_a_lost_server_is_told_in_words_and_found_again(visit, one_person):
     page.unroute("**/component_server/**")
     page.wait_for_function(f"heard.length > {count + 3}")
     assert {f["label"] for f in page.evaluate("heard.at(-1).faces")} <= set(FER7.names)
+
+
+def test_a_camera_whose_start_fails_half_way_is_switched_off(visit, one_person):
+    page = visit("Live", one_person)
+    page.evaluate(
+        "(() => { const devices = navigator.mediaDevices, given = devices.getUserMedia.bind(devices);"
+        " devices.getUserMedia = async (wish) => (window.stream = await given(wish));"
+        " devices.enumerateDevices = () => Promise.reject(new Error('They cannot be counted.')); })()"
+    )
+    page.click("#fer-live .lv-start")
+    page.wait_for_selector("#fer-live .lv-status.problem", timeout=20_000)
+    assert page.inner_text("#fer-live .lv-status") == "They cannot be counted."
+    assert page.inner_text("#fer-live .lv-start") == "Start the camera"
+    assert page.evaluate("stream.getTracks().every((track) => track.readyState === 'ended')")
+    assert page.wrong == []

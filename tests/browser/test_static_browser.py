@@ -185,6 +185,88 @@ def test_the_frame_can_be_moved_and_decides_what_is_read(visit):
     assert page.inner_text("#label") == "Happy"
 
 
+def guide_box(page) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom of the frame on the stage, in shares of the picture."""
+    return tuple(
+        page.evaluate(
+            "(() => { const s = document.getElementById('guide').style;"
+            " const [l, t, w, h] = [s.left, s.top, s.width, s.height].map((v) => parseFloat(v) / 100);"
+            " return [l, t, l + w, t + h]; })()"
+        )
+    )
+
+
+def resize(page, percent: int) -> None:
+    """Choose the size of the frame over a landscape photo."""
+    page.evaluate(f"document.getElementById('size').value = {percent}, document.getElementById('size').oninput()")
+    wait(page, f"parseFloat(document.getElementById('guide').style.height) === {percent}")
+
+
+@pytest.mark.parametrize("movement", ["absent", "in device pixels"])
+def test_the_frame_is_dragged_by_as_much_as_the_pointer_moves(visit, movement):
+    """Whatever the browser says in movementX: nothing before Safari 17 on iOS, another unit on some scaled displays."""
+    page = visit()
+    value = "undefined" if movement == "absent" else "3 * old.get.call(this)"
+    page.evaluate(
+        "for (const name of ['movementX', 'movementY']) {"
+        " const old = Object.getOwnPropertyDescriptor(MouseEvent.prototype, name);"
+        f" Object.defineProperty(MouseEvent.prototype, name, {{ get() {{ return {value}; }} }}); }}"
+    )
+    upload(page, np.full((600, 1000, 3), 128, np.uint8))
+    resize(page, 40)
+    before = guide_box(page)
+    stage = page.locator("#photo").bounding_box()
+    x, y = stage["x"] + 0.5 * stage["width"], stage["y"] + 0.5 * stage["height"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(1, 6):
+        page.mouse.move(x + 0.03 * step * stage["width"], y - 0.02 * step * stage["height"])
+    page.mouse.up()
+    page.mouse.move(x, y)  # no button is pressed any more
+    moved = np.array(guide_box(page)) - before
+    assert np.abs(moved - [0.15, -0.1, 0.15, -0.1]).max() < 0.01
+    left, top = guide_box(page)[:2]
+    wait(page, f"Math.abs(heard.at(-1).faces[0].box[0] - {1000 * left}) <= 1.5")
+    assert page.evaluate("heard.at(-1).faces[0].box[1]") == pytest.approx(600 * top, abs=1.5)
+    x, y = x + 0.15 * stage["width"], y - 0.1 * stage["height"]
+    page.mouse.move(x + 0.05 * stage["width"], y)
+    page.mouse.down()  # another grip: the way from the last one does not count
+    page.mouse.move(x + 0.08 * stage["width"], y)
+    page.mouse.up()
+    assert guide_box(page)[0] - left == pytest.approx(0.03, abs=0.01)
+    there = guide_box(page)
+    page.mouse.move(stage["x"] + 5, stage["y"] + 5)
+    page.mouse.down()  # beside the frame: passing over it moves nothing
+    page.mouse.move(x, y, steps=3)
+    page.mouse.up()
+    assert guide_box(page) == there
+    assert page.wrong == []
+
+
+def test_the_frame_turns_round_at_the_edge_at_once(visit):
+    page = visit()
+    upload(page, np.full((500, 1000, 3), 128, np.uint8))  # the frame's side is 400: its centre stays within 0.2 to 0.8
+    page.locator("#guide").focus()
+    for key, back, edge in (
+        ("ArrowRight", "ArrowLeft", 2),
+        ("ArrowLeft", "ArrowRight", 0),
+        ("ArrowDown", "ArrowUp", 3),
+    ):
+        for _ in range(30):
+            page.keyboard.press(key)
+        there = guide_box(page)[edge]
+        assert there == pytest.approx(0.0 if edge == 0 else 1.0, abs=0.005)
+        page.keyboard.press(back)
+        assert abs(guide_box(page)[edge] - there) == pytest.approx(0.02, abs=0.005)
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")
+    resize(page, 100)
+    assert guide_box(page)[2] == pytest.approx(1.0, abs=0.005)
+    page.keyboard.press("ArrowLeft")
+    assert guide_box(page)[2] == pytest.approx(0.98, abs=0.005), "it starts from where it is shown"
+    assert guide_box(page)[1::2] == pytest.approx((0.0, 1.0), abs=0.005)
+
+
 def test_yunet_finds_the_faces_that_opencv_finds(visit, yunet_file):
     picture = np.full((480, 640, 3), 120, np.uint8)
     picture[90:330, 40:280] = drawn("happy", size_px=240)
@@ -299,6 +381,52 @@ def test_a_refused_camera_is_told_in_words_and_photos_still_work(visit):
     wait(page, "document.getElementById('status').classList.contains('problem')")
     assert "camera" in page.inner_text("#status")
     assert upload(page, drawn("happy"))["faces"]
+
+
+# A camera whose pictures are a drawing's; window.stream is what the page was given.
+DRAWN_CAMERA = (
+    "navigator.mediaDevices.getUserMedia = async () => {"
+    " const canvas = Object.assign(document.createElement('canvas'), { width: 320, height: 240 });"
+    " const pen = canvas.getContext('2d');"
+    " setInterval(() => pen.fillRect(Math.random() * 300, 50, 9, 9), 30);"
+    " return (window.stream = canvas.captureStream(30)); };"
+)
+ENDED = "stream.getTracks().every((track) => track.readyState === 'ended')"
+IN_USE = "document.getElementById('stage').dataset.mode"
+
+
+@pytest.mark.parametrize("broken", ["HTMLMediaElement.prototype.play", "navigator.mediaDevices.enumerateDevices"])
+def test_a_camera_that_cannot_be_shown_is_switched_off(visit, broken):
+    page = visit()
+    page.evaluate(f"{DRAWN_CAMERA} {broken} = () => Promise.reject(new Error('It does not play.')); 0")
+    page.click("#camera")
+    wait(page, "document.getElementById('status').classList.contains('problem')")
+    assert page.inner_text("#status") == "It does not play."
+    assert page.evaluate(ENDED) and page.evaluate("document.getElementById('video').srcObject") is None
+    assert page.evaluate(IN_USE) == "idle" and page.inner_text("#camera") == "Start the camera"
+    assert upload(page, drawn("happy"))["mode"] == "photo"
+    assert page.wrong == []
+
+
+def test_a_photo_opened_while_the_camera_starts_stays(visit):
+    page = visit()
+    page.evaluate(
+        f"{DRAWN_CAMERA} window.answers = [];"
+        " navigator.mediaDevices.enumerateDevices = () => new Promise((go) => answers.push(() => go([]))); 0"
+    )
+    page.click("#camera")
+    wait(page, "answers.length === 1")
+    assert upload(page, drawn("happy"))["mode"] == "photo"
+    page.evaluate("answers[0]()")
+    page.wait_for_timeout(500)
+    assert page.evaluate(IN_USE) == "photo" and page.inner_text("#camera") == "Start the camera"
+    assert page.evaluate(ENDED) and page.inner_text("#status") == "Move the frame over a face."
+    page.click("#camera")
+    wait(page, "answers.length === 2")
+    page.evaluate("answers[1]()")
+    wait(page, "heard.at(-1).mode === 'camera'")
+    assert page.evaluate(IN_USE) == "camera" and not page.evaluate(ENDED)
+    assert page.wrong == []
 
 
 def test_a_text_file_named_png_is_told_in_words(visit):

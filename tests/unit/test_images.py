@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from fer.errors import ImageError
-from fer.images import MAX_PIXELS, read_image, save_image
+from fer.images import _FORMATS, MAX_PIXELS, read_image, save_image
 
 
 def encoded(picture: Image.Image, kind: str, **options) -> bytes:
@@ -161,6 +161,11 @@ def bomb(side: int) -> bytes:
     )
 
 
+def icon(content: bytes) -> bytes:
+    """An ICO that says it is 16x16 and holds a PNG of any size."""
+    return struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(content), 22) + content
+
+
 JPEG = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)), "JPEG")
 PROGRESSIVE = encoded(
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)), "JPEG", progressive=True
@@ -177,6 +182,8 @@ BAD = {
     "damaged PNG": (encoded(quadrants(), "PNG").replace(b"IDAT", b"IDAX"), "not a picture"),
     "bomb": (bomb(8000), "too large"),
     "large bomb": (bomb(60000), "too large"),
+    "icon": (icon(encoded(quadrants(), "PNG")), "not a picture that can be read; expected JPEG, PNG"),
+    "icon with a bomb": (icon(bomb(8000)), "not a picture that can be read; expected JPEG, PNG"),
     "HEIC": (b"\0\0\0\x18ftypheic" + b"\0" * 40, "HEIC"),
     "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
 }
@@ -194,6 +201,22 @@ def test_bad_files_are_refused_by_name(name, tmp_path):
         assert "photo.jpg" in str(caught.value) and "\n" not in str(caught.value)
         with pytest.raises(ImageError, match=words):
             read_image(data)
+
+
+@pytest.mark.parametrize("kind", _FORMATS)
+def test_no_format_is_decoded_before_the_limit_is_checked(kind, monkeypatch):
+    """Small files can hold huge pictures: the size that the header tells has to decide."""
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this build of Pillow cannot write {kind}")
+    data = encoded(quadrants(), kind)
+    with Image.open(io.BytesIO(data), formats=[kind]) as picture:
+        plugin = type(picture)
+    monkeypatch.setattr(plugin, "load", lambda *_args: pytest.fail(f"{kind} was decoded"))
+    monkeypatch.setattr(Image, "_getdecoder", lambda *_args: pytest.fail(f"{kind} was decoded"))
+    monkeypatch.setattr("fer.images.MAX_PIXELS", 1000)
+    with pytest.raises(ImageError, match="too large"):
+        read_image(data)
 
 
 def test_places_that_are_no_files(tmp_path):

@@ -1,8 +1,10 @@
 """Detectors: photographs that come with matplotlib and scikit-learn, drawn scenes, crops, and pictures of nothing."""
 
+import functools
 import os
 import shutil
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -181,6 +183,67 @@ def test_threads_agree(couple):
     assert answers == [expected] * 4
 
 
+@pytest.fixture
+def cascades_in(monkeypatch, tmp_path):
+    """Function: a copy of OpenCV's cascades in a folder of this name, from where every thread loads them anew."""
+    from fer.faces import haar
+
+    def place(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in haar._FILES.values():
+            shutil.copy(Path(cv2.data.haarcascades) / file, folder)
+        monkeypatch.setattr(cv2.data, "haarcascades", f"{folder}{os.sep}")
+        monkeypatch.setattr(haar, "_store", functools.cache(haar._Cascades))
+        return folder
+
+    return place
+
+
+def test_cascades_are_read_from_a_folder_that_opencv_cannot_open(couple, cascades_in, monkeypatch):
+    """On Windows it opens no path with letters that the system's code page lacks, and says nothing."""
+    image, boxes = couple
+    expected = detect(image)
+    cascades_in("Müller 木")
+    opens_nothing = cv2.CascadeClassifier
+    monkeypatch.setattr(cv2, "CascadeClassifier", lambda *_path: opens_nothing())
+    faces = detect(image)
+    assert [(f.box, f.score) for f in faces] == [(f.box, f.score) for f in expected]
+    assert len(faces) == len(boxes)
+
+
+def test_cascades_from_memory_find_what_cascades_from_files_find(monkeypatch):
+    from fer.faces import haar
+
+    scenes = [draw_scene(["happy"] * n, np.random.default_rng(n))[0] for n in (1, 2, 3)]
+    found = [detect(scene) for scene in scenes]
+    folder = Path(cv2.data.haarcascades)
+    by_path = {name: cv2.CascadeClassifier(str(folder / file)) for name, file in haar._FILES.items()}
+    monkeypatch.setattr(haar, "_cascades", lambda: by_path)
+    assert any(found) and [[(f.box, f.score) for f in faces] for faces in found] == [
+        [(f.box, f.score) for f in detect(scene)] for scene in scenes
+    ]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "another", "gone"])
+def test_a_damaged_cascade_is_named(hopper, cascades_in, damage):
+    file = cascades_in("cascades") / "haarcascade_eye.xml"
+    if damage == "gone":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:5000])
+    else:
+        file.write_bytes(
+            {
+                "empty": b"",
+                "text": b"\xff\xfe no cascade",
+                "another": b'<?xml version="1.0"?>\n<opencv_storage><cascade><a>1</a></cascade></opencv_storage>',
+            }[damage]
+        )
+    with pytest.raises(ConfigError, match=r"haarcascade_eye\.xml.*yunet"):
+        detect(hopper)
+
+
 def test_whole_is_the_whole(hopper):
     assert detect(hopper, "whole")[0].box == (0, 0, 512, 600)
 
@@ -262,8 +325,57 @@ def test_yunet_without_a_file_says_what_to_do(monkeypatch, tmp_path, hopper):
         detect(hopper, "yunet", fetch=True)
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"no model")
-    with pytest.raises(ConfigError, match="not a YuNet model"):
-        detect(hopper, "yunet", path=bad)
+    for content in (b"no model", b""):
+        bad.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"bad\.onnx is not a YuNet model"):
+            detect(hopper, "yunet", path=bad)
+
+
+def test_yunets_file_is_opened_by_python_not_by_opencv(hopper, tmp_path, monkeypatch):
+    """On Windows OpenCV opens no path with letters that the system's code page lacks. A net of no use stands in."""
+    given = []
+
+    class Sees:
+        def setInputSize(self, size):
+            pass
+
+        def setScoreThreshold(self, score):
+            pass
+
+        def detect(self, pixels):
+            return 1, None
+
+    def create(framework, model, config, size):
+        given.append((framework, bytes(model), bytes(config)))
+        return Sees()
+
+    monkeypatch.setattr(cv2, "FaceDetectorYN", type("FaceDetectorYN", (), {"create": staticmethod(create)}))
+    path = tmp_path / "Müller 木.onnx"
+    path.write_bytes(b"a net")
+    assert detect(hopper, "yunet", path=path) == [] == detect(hopper, "yunet", path=path)
+    assert given == [("onnx", b"a net", b"")], "read once"
+
+
+def test_a_file_of_yunets_that_cannot_be_read_is_named(hopper, tmp_path, monkeypatch):
+    path = tmp_path / "private.onnx"
+    path.write_bytes(b"a net")
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ConfigError, match=r"private\.onnx cannot be read \(Permission denied\)"):
+        detect(hopper, "yunet", path=path)
+
+
+@needs_yunet
+def test_yunet_from_memory_finds_what_yunet_from_its_file_finds(couple, monkeypatch):
+    from fer.faces import yunet
+
+    found = detect(couple[0], "yunet")
+    monkeypatch.setattr(yunet, "_detector", lambda path: cv2.FaceDetectorYN.create(str(path), "", (320, 320)))
+    again = detect(couple[0], "yunet")
+    assert [(f.box, f.score) for f in found] == [(f.box, f.score) for f in again] and len(found) == 2
 
 
 class TestFetch:
@@ -332,6 +444,4 @@ class TestFetch:
 @needs_yunet
 def test_the_recorded_checksum_is_that_of_the_file(tmp_path):
     copy = shutil.copy(os.environ["FER_YUNET"], tmp_path)
-    from pathlib import Path
-
     assert downloads._sha256(Path(copy)) == downloads.YUNET_SHA256

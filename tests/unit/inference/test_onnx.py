@@ -1,7 +1,9 @@
 """The ONNX backends: the same answers as torch, only from a file that fits the checkpoint, and in any thread."""
 
+import errno
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -203,6 +205,38 @@ def test_the_default_falls_back_to_torch_with_a_line(folder, tmp_path, monkeypat
     assert "runs on torch" in caplog.text
     with pytest.raises((ExportError, ConfigError), match=r"FER_CACHE|pip install onnx onnxruntime"):
         fer.load("baseline_cnn", backend="onnx")
+
+
+@pytest.fixture
+def locked(tmp_path, monkeypatch):
+    """A folder that nobody may enter, root neither: what lies below can be neither looked at nor made."""
+    place = tmp_path / "locked"
+    place.mkdir()
+
+    def refuse(call):
+        def checked(path, *args, **options):
+            if isinstance(path, (str, os.PathLike)) and place in Path(path).parents:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return call(path, *args, **options)
+
+        return checked
+
+    for name in ("stat", "mkdir"):
+        monkeypatch.setattr(os, name, refuse(getattr(os, name)))
+    return place
+
+
+def test_a_cache_below_a_folder_that_may_not_be_entered_is_as_a_read_only_one(folder, locked, monkeypatch, caplog):
+    monkeypatch.setenv("FER_CACHE", str(locked / "home" / "cache"))
+    with pytest.raises(ExportError, match="no usable fp32 export"):
+        load_onnx(folder, "fp32", make=False)
+    with pytest.raises(ExportError, match=r"cannot be written \(Permission denied\); set FER_CACHE"):
+        fer.load(folder, backend="onnx")
+    assert isinstance(fer.load(folder), TorchPredictor)
+    assert "runs on torch" not in caplog.text, "a run's own checkpoint is not exported unasked"
+    monkeypatch.setenv("FER_CHECKPOINTS", str(folder.parent))
+    assert isinstance(fer.load("baseline_cnn"), TorchPredictor)
+    assert "runs on torch" in caplog.text and "Permission denied" in caplog.text
 
 
 def test_a_wrong_backend_device_or_number_of_threads_is_an_error(folder, untrained):
