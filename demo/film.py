@@ -11,7 +11,6 @@ import shutil
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +91,7 @@ class Result:
         film: The annotated film (.webm, VP8, without sound). table: CSV with one line a face and frame.
         summary: Plain JSON types, see `Tally.summary`.
         timeline: What was seen when, at most ten times a second. labels: Its classes.
+        cut_off: The file ends in the middle of the film.
     """
 
     film: Path
@@ -99,6 +99,7 @@ class Result:
     summary: dict[str, Any]
     timeline: Timeline
     labels: LabelSet
+    cut_off: bool = False
 
 
 class Job:
@@ -220,7 +221,7 @@ class Job:
             shutil.rmtree(folder, ignore_errors=True)
             return None
         summary = {"model": self._predictor.name, "labels": list(live.labels.names), **tally.summary(report)}
-        return Result(film, table, summary, live.timeline, live.labels)
+        return Result(film, table, summary, live.timeline, live.labels, report.cut_off)
 
     def _on_progress(self, progress: Progress) -> None:
         self.progress = progress
@@ -230,11 +231,11 @@ class Job:
 class _Seen:
     first_s: float
     last_s: float = 0.0
-    frames: Counter[str] = field(default_factory=Counter)
+    shown_s: dict[str, float] = field(default_factory=dict)
 
 
 class Tally:
-    """Draws frames, and counts on the way which face showed what.
+    """Draws frames, and adds up on the way for how long which face showed what: each frame lasts until the next.
 
     Args:
         drawer: (frame, what was seen) -> frame to write.
@@ -244,33 +245,46 @@ class Tally:
         self._drawer = drawer
         self._faces: dict[int, _Seen] = {}
         self._size = (0, 0)
+        self._first_s: float | None = None
         self._last_s = 0.0
+        self._now: list[tuple[_Seen, str]] = []  # who shows what in the frame drawn last
 
     def draw(self, image: np.ndarray, seen: LiveFrame) -> np.ndarray:
         """The frame to write."""
-        self._size, self._last_s = seen.size, seen.time_s
+        for mine, label in self._now:
+            mine.shown_s[label] += seen.time_s - self._last_s
+        self._first_s = seen.time_s if self._first_s is None else self._first_s
+        self._size, self._last_s, self._now = seen.size, seen.time_s, []
         for face in seen.faces:
             mine = self._faces.setdefault(face.id, _Seen(seen.time_s))
             mine.last_s = seen.time_s
-            mine.frames[face.label] += 1
+            mine.shown_s.setdefault(face.label, 0.0)
+            self._now.append((mine, face.label))
         return self._drawer(image, seen)
 
     def summary(self, report: VideoReport) -> dict[str, Any]:
         """width, height, seconds, frames, complete, and faces: those seen longest first, each with id, first_s, last_s,
         seconds (for how long it was seen), label (shown longest) and shares {label: 0..1 of that time}."""
-        frame_s = self._last_s / max(report.frames - 1, 1)
+        # The last frame lasts as long as one does in the mean.
+        frame_s = (self._last_s - (self._first_s or 0.0)) / max(report.frames - 1, 1)
         faces = []
         for number, mine in self._faces.items():
-            count = mine.frames.total()
-            if count * frame_s < _SHORTEST_S and report.frames * frame_s > 1:
+            shown_s = dict(mine.shown_s)
+            for who, label in self._now:
+                if who is mine:
+                    shown_s[label] += frame_s
+            total = sum(shown_s.values())
+            if round(total, 3) < _SHORTEST_S and report.frames * frame_s > 1:
                 continue
-            shares = {label: round(n / count, 4) for label, n in mine.frames.most_common()}
+            # A film of one frame has no length.
+            shares = {label: round(s / total, 4) if total else 1.0 for label, s in shown_s.items()}
+            shares = dict(sorted(shares.items(), key=lambda item: -item[1]))
             faces.append(
                 {
                     "id": number,
                     "first_s": round(mine.first_s, 3),
                     "last_s": round(mine.last_s, 3),
-                    "seconds": round(count * frame_s, 3),
+                    "seconds": round(total, 3),
                     "label": next(iter(shares)),
                     "shares": shares,
                 }
@@ -282,7 +296,7 @@ class Tally:
             "height": height,
             "seconds": round(self._last_s + frame_s, 3),
             "frames": report.frames,
-            "complete": not report.cancelled,
+            "complete": report.complete,
             "faces": faces[:MOST_FACES],
         }
 

@@ -38,8 +38,9 @@ most {film_s:g} seconds and {upload_mb} MB; frames are reduced to {film_px} pixe
 default. style: boxes (boxes and bars), mirror (emoji over the faces) or plain (emoji only). Answer: the annotated film
 (WebM, VP8, no sound); a table (CSV, one line a face and frame: time_s, face, left, top, right, bottom in pixels of the
 annotated film, label, confidence and a probability for each class, smoothed over time); and a summary: model, labels,
-width, height, seconds, frames, complete (false where the work took too long and was ended) and faces, those seen
-longest first, each with id, first_s, last_s, seconds, label and shares. What is no film is an error that says why."""
+width, height, seconds, frames, complete (false where the work took too long and was ended, or where the file is cut
+off) and faces, those seen longest first, each with id, first_s, last_s, seconds, label and shares. What is no film is
+an error that says why."""
 PROGRESS = gr.Progress()
 # On a phone the answer lies below the fold.
 SCROLL = """
@@ -200,7 +201,10 @@ def _done(shown: list, result: Result | None) -> dict[Any, Any]:
     faces = result.summary["faces"]
     count = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
     text = f"{count} followed through {result.summary['seconds']:.1f} s of film" if faces else NO_FACE
-    if not result.summary["complete"]:
+    if result.cut_off:
+        stop = "" if text.endswith("?") else "."
+        text += f"{stop} The file is cut off: it ends after {result.summary['seconds']:.1f} s."
+    elif not result.summary["complete"]:
         text += "; ended before the film did"
     bands = [(f["id"], _caption(f, alone=len(faces) == 1)) for f in faces[:MOST_BANDS]]
     return _cleared(shown, cards.message(text)) | {

@@ -9,7 +9,8 @@
 Keys in the window: q or Esc ends, m mirror (emoji over the faces), c calibrate to neutral faces, f forget that.
 Ctrl-C (or SIGTERM) ends as well and keeps what is recorded; pressed again after two seconds, it gives that up.
 An expression is not a feeling. Nothing leaves this machine.
-Exit code: 0; 2 when nothing could be started; 130 when Ctrl-C came before the first frame or cut a film short.
+Exit code: 0; 1 when the camera was lost on the way (what is recorded is kept); 2 when nothing could be started; 130 when
+Ctrl-C came before the first frame or cut a film short.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from fer.inference.live import LiveFrame, LivePipeline
 
 PATIENCE_S = 2.0  # a signal that comes again within it is taken for the same one
+CAMERA_LOST = 1
 INTERRUPTED = 130
 LONGEST_WAIT_S = 0.2  # until a signal is heeded
 TITLE = "Expressions (an expression is not a feeling) - q quits, m mirror, c calibrate, f forget"
@@ -51,9 +53,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     source.add_argument("--camera", type=int, default=0, metavar="N", help="number of the camera (default: 0)")
     source.add_argument("--video", metavar="FILE", help="a film instead of the camera")
     p.add_argument("--mirror", action="store_true", help="emoji over the faces; a camera's picture is flipped")
-    p.add_argument("--record", metavar="FILE", help="write what is shown (.mp4, .webm or .avi)")
+    p.add_argument("--record", type=_place, metavar="FILE", help="write what is shown (.mp4, .webm or .avi)")
     p.add_argument(
-        "--table", metavar="FILE", help="write a CSV with one line a face and frame (with --video --headless)"
+        "--table", type=_place, metavar="FILE", help="write a CSV with one line a face and frame (--video --headless)"
     )
     p.add_argument(
         "--model",
@@ -74,6 +76,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p.add_argument("--headless", action="store_true", help="no window; needs --record or --table")
     p.add_argument("--seconds", type=float, metavar="S", help="stop after this time")
     return p.parse_args(argv)
+
+
+def _place(text: str) -> str:
+    """A home folder's `~` is put in full: the shell leaves it in --record=~/out.mp4."""
+    return os.path.expanduser(text)
 
 
 class Ending:
@@ -154,11 +161,16 @@ class Camera:
         self._newest.close()
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
-        """(time_s, image RGB): always the newest; ends when the camera does, or gives nothing for 10 seconds."""
-        start = last = time.monotonic()
+        """(time_s, image RGB): always the newest; ends when the camera does, or gives nothing for 10 seconds.
+
+        Time counts from the first frame: a camera may take seconds to give it.
+        """
+        start: float | None = None
+        last = time.monotonic()
         while not self._ending.signal:
             running = self._thread.is_alive()
             if frame := self._newest.take(LONGEST_WAIT_S):
+                start = frame[0] if start is None else start
                 yield frame[0] - start, frame[1]
                 last = time.monotonic()
             elif not running or time.monotonic() > last + 10:
@@ -266,6 +278,8 @@ def convert(args: argparse.Namespace, live: LivePipeline, shown: Shown, ending: 
     if ending.signal and report.cancelled:
         print("ended before the film did; the files hold what was done until then", file=sys.stderr)
         return INTERRUPTED
+    if report.cut_off:
+        print(f"warning: {args.video}: the file is cut off; it ends after {report.seconds:.1f} s", file=sys.stderr)
     return 0
 
 
@@ -287,27 +301,30 @@ def watch(args: argparse.Namespace, live: LivePipeline, shown: Shown, ending: En
         show = (lambda image: True) if args.headless else open_things.enter_context(window(shown))
         part = open_things.enter_context(replacing(args.record)) if args.record else None
         writer: VideoWriter | None = None
-        count, written = 0, 0
+        count, last_s, lost = 0, 0.0, False
         for time_s, image in frames:
             if args.seconds is not None and time_s > args.seconds:
                 break
             if args.mirror and not args.video:
                 image = image[:, ::-1].copy()
             drawn = shown.draw(image, live.process(image, time_s))
-            count += 1
+            count, last_s = count + 1, time_s
             if part is not None:
                 if writer is None:
                     writer = open_things.enter_context(VideoWriter(part, fps, (image.shape[1], image.shape[0])))
-                while written <= time_s * fps:  # the file has a steady rate, a camera has not
-                    writer.write(drawn)
-                    written += 1
+                writer.write_at(drawn, time_s)  # the file has a steady rate, a camera has not
             if not show(drawn):
                 break
+        else:
+            lost = not args.video and not ending.signal
         if not count:
             if ending.signal:
                 raise KeyboardInterrupt
             raise ImageError("no frame came from the camera" if not args.video else f"{args.video}: no frames")
     print(f"{count} frames" + (f", written to {args.record}" if args.record else ""))
+    if lost:
+        print(f"the camera stopped giving pictures after {last_s:.1f} s", file=sys.stderr)
+        return CAMERA_LOST
     return 0
 
 

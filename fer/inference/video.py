@@ -16,6 +16,7 @@ import numpy as np
 
 from fer.errors import ConfigError, ImageError
 from fer.files import replacing
+from fer.inference.film_file import READS, believable_start, check_film_file, is_cut_off, next_time, pace_of, place_of
 
 if TYPE_CHECKING:
     from fer.inference.live import LiveFrame, LivePipeline
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 MOST_PIXELS = 4096 * 2304
 # What OpenCV's wheels can encode; browsers play .webm
 CODECS = {".mp4": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
-_READS = "MP4, MOV, WebM, MKV, AVI, OGG, FLV, WMV, MPEG or GIF"
-_MOST_FPS = 240.0  # a browser's recording with uneven intervals claims 1000
-_WINDOW_S = 10.0  # a gap in the time stamps longer than this is taken for damage
+_MOST_OF_IT = 0.9  # a file that is cut off, but has more than this share of its frames, lacks nothing worth a word
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,9 @@ class VideoFacts:
 
     Attributes:
         width, height: In pixels, as shown (turned by the file's rotation, reduced where that was asked for).
-        fps: Frames a second, 30 where the file does not say.
-        frames: How many the file promises; 0 where it does not say. seconds: How long that is.
+        fps: Frames a second, 30 where the file does not say; where intervals are uneven, fine enough for the shortest
+            (30 or 60 for a mean of less).
+        frames: How many of that rate the file promises; 0 where it does not say. seconds: How long that is.
     """
 
     width: int
@@ -67,6 +67,10 @@ class VideoReport:
         faces: Numbers of the faces that were seen.
         rows: Lines of the table.
         cancelled: It was stopped before the end; what was done so far is in the files.
+        promised: Frames that the file says it has (some formats: about); 0 where it does not say.
+        cut_off: The file ends in the middle of the film: it is shorter than its own header says, and less than 90 % of
+            the frames came. Not told of a film that was cancelled.
+        complete: Neither of the two.
     """
 
     frames: int
@@ -74,6 +78,13 @@ class VideoReport:
     faces: tuple[int, ...]
     rows: int
     cancelled: bool
+    promised: int = 0
+    cut_off: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """The whole film was looked at, as far as can be told."""
+        return not (self.cancelled or self.cut_off)
 
 
 class Video:
@@ -82,7 +93,7 @@ class Video:
         with Video("clip.mp4") as film:
             for time_s, image in film: ...
 
-    A film with uneven intervals (`uneven`: frames are to be placed by their time) counts as one of 30 frames a second.
+    Of a film with uneven intervals (`uneven`) frames are to be placed by their time, as `VideoWriter.write_at` does.
     Frames are turned as the file's rotation says. The format is told by the content, not by the name.
 
     Args:
@@ -97,9 +108,9 @@ class Video:
     def __init__(self, path: str | Path, max_s: float | None = None, longest_px: int | None = None):
         import cv2
 
-        self.path = Path(path).expanduser()
+        self.path = Path(os.path.expanduser(path))
         self.max_s = max_s
-        _check_file(self.path)
+        check_film_file(self.path)
         self._film = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
         self._film.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         opened = self._film.isOpened()
@@ -107,27 +118,27 @@ class Video:
         if not ok or first is None:
             self._film.release()
             raise ImageError(
-                f"{self.path}: " + ("the film has no frames" if opened else f"cannot be read as a film ({_READS})")
+                f"{self.path}: " + ("the film has no frames" if opened else f"cannot be read as a film ({READS})")
             )
         self._first: np.ndarray | None = first
         fps = float(self._film.get(cv2.CAP_PROP_FPS))
         fps = fps if math.isfinite(fps) and 0.1 <= fps <= 1000 else 30.0
         promised = self._film.get(cv2.CAP_PROP_FRAME_COUNT)
-        frames = int(promised) if 0 < promised < 1e8 else 0
-        self.uneven = fps > _MOST_FPS
-        if self.uneven:
-            frames, fps = round(frames / fps * 30), 30.0
+        self.promised = int(promised) if 0 < promised < 1e8 else 0
+        self._promised_s = self.promised / fps
         longest = max(first.shape[:2])
         scale = 1.0 if longest_px is None else min(1.0, longest_px / longest)
         self._size = (max(round(first.shape[1] * scale), 1), max(round(first.shape[0] * scale), 1))
-        self.facts = VideoFacts(*self._size, fps, frames)
         if first.shape[0] * first.shape[1] > MOST_PIXELS:
             self.close()
             raise ImageError(
                 f"{self.path}: {first.shape[1]}x{first.shape[0]} is too large, at most {MOST_PIXELS / 1e6:.1f} "
                 "megapixels a frame are read; make it smaller"
             )
-        if max_s is not None and self.facts.seconds > max_s + 1 / fps:
+        pace = pace_of(self.path, fps, self.promised)
+        self.uneven = pace.uneven
+        self.facts = VideoFacts(*self._size, pace.fps, pace.frames)
+        if max_s is not None and self.facts.seconds > max_s + 1 / pace.fps:
             self.close()
             raise self._too_long(self.facts.seconds)
 
@@ -141,16 +152,22 @@ class Video:
         """Let go of the file."""
         self._film.release()
 
+    def cut_off(self, frames: int, time_s: float) -> bool:
+        """Whether a film of which no more than so many frames came, the last at `time_s`, is one half of a file."""
+        few = frames < _MOST_OF_IT * self.promised and time_s < _MOST_OF_IT * self._promised_s
+        return few and is_cut_off(self.path)
+
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
-        """(time_s, uint8 (H, W, 3) RGB) of every frame; the times rise."""
+        """(time_s, uint8 (H, W, 3) RGB) of every frame; the times rise from 0."""
         import cv2
 
-        last = -1.0
+        start, last = None, -1.0
         step = 1 / self.facts.fps
         bgr, self._first = self._first, None
         while bgr is not None:
             stamp = self._film.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            time_s = stamp if last < stamp < last + _WINDOW_S else last + step if last >= 0 else 0.0
+            start = believable_start(stamp) if start is None else start
+            time_s = next_time(last, stamp - start, step)
             if self.max_s is not None and time_s > self.max_s + step:
                 raise self._too_long(time_s)
             if bgr.shape[1::-1] != self._size:
@@ -180,8 +197,11 @@ class VideoWriter:
     def __init__(self, path: str | Path, fps: float, size: tuple[int, int]):
         import cv2
 
-        self.path = Path(path)
+        self.path = Path(os.path.expanduser(path))
         check_target(self.path)
+        self.fps = fps
+        self._written = 0
+        self._last: np.ndarray | None = None
         self.size = (max(size[0] // 2 * 2, 2), max(size[1] // 2 * 2, 2))
         code = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
         self._film = cv2.VideoWriter(str(self.path), cv2.CAP_FFMPEG, code, fps, self.size)
@@ -197,7 +217,26 @@ class VideoWriter:
         if bgr.shape[:2] != (height, width):
             near = abs(bgr.shape[0] - height) <= 1 and abs(bgr.shape[1] - width) <= 1
             bgr = np.ascontiguousarray(bgr[:height, :width]) if near else cv2.resize(bgr, self.size)
+        self._add(bgr)
+
+    def write_at(self, image: np.ndarray, time_s: float) -> None:
+        """Add a frame where its time, in seconds from the film's beginning, puts it; times rise.
+
+        Until then the frame before it stays. One that comes too soon after it for this rate is left out. Frames at
+        about even times of this rate are written once each.
+        """
+        place = place_of(time_s * self.fps, self._written)
+        if place is None:
+            return
+        while self._last is not None and self._written < place:
+            self._add(self._last)
+        while self._written <= place:  # more than once where the film's first frame is late
+            self.write(image)
+
+    def _add(self, bgr: np.ndarray) -> None:
         self._film.write(bgr)
+        self._written += 1
+        self._last = bgr
 
     def close(self) -> None:
         """Finish the file."""
@@ -223,7 +262,8 @@ def annotate_video(
 ) -> VideoReport:
     """Look at every frame of a film; write it again with what was seen, and a table with one line a face and frame.
 
-    Memory does not grow with the length. The sound is not kept.
+    The written film runs in step with the table, also where the source's intervals are uneven. Memory does not grow
+    with the length. The sound is not kept.
 
     Args:
         source: The film.
@@ -240,11 +280,12 @@ def annotate_video(
         ImageError: the film cannot be read, is too long, or the target's suffix is unknown.
         ConfigError: two of source, film and table are the same file.
     """
+    film, table = (None if place is None else Path(os.path.expanduser(place)) for place in (film, table))
     if film is not None:
-        check_target(Path(film))
+        check_target(film)
     check_places(source, film, table)
     pipeline.reset()
-    count, written, rows, time_s, stopped = 0, 0, 0, 0.0, False
+    count, rows, time_s, stopped = 0, 0, 0.0, False
     faces: set[int] = set()
     with Video(source, max_s, longest_px) as video, contextlib.ExitStack() as files:
         facts = video.facts
@@ -265,20 +306,17 @@ def annotate_video(
             count += 1
             faces.update(f.id for f in seen.faces)
             if writer is not None:
-                shown = draw(image, seen) if draw else image
-                due = round(time_s * facts.fps) + 1 if video.uneven else written + 1
-                for _ in range(due - written):
-                    writer.write(shown)
-                written = max(due, written)
+                writer.write_at(draw(image, seen) if draw else image, time_s)
             if lines is not None:
                 for row in table_rows(seen):
                     lines.writerow(row)
                     rows += 1
             if on_progress:
-                done = round(time_s * facts.fps) + 1 if video.uneven else count
+                done = round(time_s * facts.fps) + 1
                 share = min(done / facts.frames, 1.0) if facts.frames else None
                 on_progress(Progress(count, time_s, share))
-    return VideoReport(count, time_s, tuple(sorted(faces)), rows, stopped)
+        cut_off = not stopped and video.cut_off(count, time_s)
+    return VideoReport(count, time_s, tuple(sorted(faces)), rows, stopped, video.promised, cut_off)
 
 
 def table_columns(names: tuple[str, ...]) -> list[str]:
@@ -310,30 +348,7 @@ def check_places(source: str | Path | None, film: str | Path | None, table: str 
     Links are followed; None = there is none.
     """
     places = {"the film to read": source, "the film to write": film, "the table": table}
-    given = [(name, Path(place).expanduser()) for name, place in places.items() if place is not None]
+    given = [(name, Path(os.path.expanduser(place))) for name, place in places.items() if place is not None]
     for (one, a), (other, b) in itertools.combinations(given, 2):
         if os.path.realpath(a) == os.path.realpath(b) or (a.exists() and b.exists() and a.samefile(b)):
             raise ConfigError(f"{b}: {one} and {other} are the same file; name another")
-
-
-def _check_file(path: Path) -> None:
-    """The content must be a film: FFmpeg would also open play lists, which name other files and addresses."""
-    try:
-        if path.is_dir():
-            raise ImageError(f"{path}: is a directory, expected a film")
-        if not path.is_file():
-            raise ImageError(f"{path}: no such file")
-        with open(path, "rb") as f:
-            head = f.read(189)
-    except OSError as e:
-        raise ImageError(f"{path}: cannot be read ({e.strerror or e})") from e
-    if not head:
-        raise ImageError(f"{path}: empty (0 bytes), expected a film")
-    known = (
-        head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
-        or head.startswith((b"\x1aE\xdf\xa3", b"OggS", b"FLV", b"GIF8", b"\x30\x26\xb2\x75", b"\x00\x00\x01\xba"))
-        or head[:1] == head[188:189] == b"G"  # MPEG transport stream
-        or (head.startswith(b"RIFF") and head[8:12] == b"AVI ")
-    )
-    if not known:
-        raise ImageError(f"{path}: not a film that can be read; expected {_READS}")

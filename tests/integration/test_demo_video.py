@@ -29,10 +29,10 @@ FAULTS = ("empty.mp4", "letter.mp4", "picture.mp4", "cut.mp4", "none.mp4")
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    """clip.webm: a drawn face for two seconds; turned.mp4: the same, to be shown turned; and what is no film."""
+    """clip.webm: a drawn face for two seconds; turned.mp4: shown turned; half.avi: cut off; and what is no film."""
     folder = tmp_path_factory.mktemp("films")
     images = [f.image for f in draw_clip([Shot("happy", 1), Shot("sad", 1)], draw_person(3, plain=True), FPS, *SIZE)]
-    for name in ("clip.webm", "clip.mp4"):
+    for name in ("clip.webm", "clip.mp4", "half.avi"):
         with VideoWriter(folder / name, FPS, SIZE) as out:
             for image in images:
                 out.write(image)
@@ -47,6 +47,8 @@ def films(tmp_path_factory):
     (folder / "cut.mp4").write_bytes((folder / "clip.mp4").read_bytes()[:400])
     with VideoWriter(folder / "none.mp4", FPS, SIZE):
         pass
+    data = (folder / "half.avi").read_bytes()
+    (folder / "half.avi").write_bytes(data[: len(data) // 2])
     return folder
 
 
@@ -271,6 +273,13 @@ def test_the_page_shows_progress_then_film_chart_and_table(demo, page):
     assert film.is_file()
     demo.video.leave("anna")
     assert not film.exists() and not table.exists() and not film.parent.exists(), "nothing is kept of who left"
+
+
+def test_the_page_says_that_a_file_is_cut_off(page, at_work):
+    last = list(page("half.avi"))[-1]
+    assert "The file is cut off: it ends after 1." in last["status"] and Path(last["film"]["value"]).is_file()
+    result = finished(at_work.start("half.avi"))
+    assert result.summary["complete"] is False and 7 < result.summary["frames"] < 13
 
 
 def test_a_second_film_takes_the_place_of_the_first(page):

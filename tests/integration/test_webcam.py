@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import sys
 import time
@@ -60,6 +61,36 @@ def test_a_film_into_an_annotated_film(script, film, tmp_path, capsys, untrained
     assert inside > 0.6 if mirror else inside < 0.4, "the mirror covers the face, the box leaves it free"
 
 
+def test_a_film_that_is_cut_off_is_written_with_a_warning(script, film, tmp_path, capsys, untrained):
+    data = film.read_bytes()
+    half = tmp_path / "half.avi"
+    half.write_bytes(data[: len(data) // 2])
+    command = ["--headless", "--record", str(tmp_path / "out.avi"), "--model", str(untrained("baseline_cnn"))]
+    assert script.main(["--video", str(half), *command]) == 0
+    err = capsys.readouterr().err
+    assert f"warning: {half}: the file is cut off; it ends after 0." in err
+    assert 5 <= len(frames_of(tmp_path / "out.avi")) <= 11
+    assert script.main(["--video", str(half), *command, "--seconds", "0.3"]) == 0
+    assert script.main(["--video", str(film), *command]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_home_folder_is_put_in_full(script, film, tmp_path, monkeypatch, capsys, untrained):
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir(), elsewhere.mkdir()
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.chdir(elsewhere)
+    command = ["--headless", "--record=~/out.avi", "--model", str(untrained("baseline_cnn"))]
+    assert script.main(["--video", str(film), "--table=~/out.csv", *command]) == 0
+    assert str(home / "out.csv") in capsys.readouterr().out
+    assert sorted(p.name for p in home.iterdir()) == ["out.avi", "out.csv"]
+    with monkeypatch.context() as m:
+        stand_in_camera(m, signal.SIGTERM, after=500)
+        assert script.main([*command, "--seconds", "0.2"]) == 0
+    assert len(frames_of(home / "out.avi")) < 9 and not list(elsewhere.iterdir())
+
+
 def test_the_time_can_be_limited(script, film, tmp_path, capsys, untrained):
     command = ["--video", str(film), "--headless", "--record", str(tmp_path / "o.webm"), "--seconds", "0.5"]
     assert script.main([*command, "--model", str(untrained("baseline_cnn")), "--calibrate"]) == 0
@@ -91,9 +122,45 @@ def test_a_camera_into_a_file_keeps_its_pace(script, tmp_path, monkeypatch, untr
     with monkeypatch.context() as m:
         m.setattr(cv2, "VideoCapture", Stand)
         command = ["--record", str(target), "--headless", "--mirror", "--model", str(untrained("baseline_cnn"))]
-        assert script.main(command) == 0
+        assert script.main(command) == 1
+    said = capsys.readouterr()
+    assert re.search(r"the camera stopped giving pictures after (0\.[89]|1\.\d) s\n$", said.err), said.err
+    assert f"written to {target}" in said.out
     written = frames_of(target)
     assert 0.5 * 20 <= len(written) <= 10 * 20 and written[0].shape == (H, W, 3)
+
+
+def test_time_counts_from_the_cameras_first_picture(script, tmp_path, monkeypatch, untrained, capsys):
+    """One that takes a second and a half to wake up, and then gives 25 pictures a second."""
+    import cv2
+
+    frames = draw_clip([Shot("happy", 3)], draw_person(3, plain=True), fps=25, width=W, height=H)
+    pictures = [f.image[:, :, ::-1] for f in frames]
+
+    class Sleepy:
+        def __init__(self, number):
+            self.taken = 0
+
+        def isOpened(self):
+            return True
+
+        def read(self):
+            time.sleep(0.04 if self.taken else 1.5)
+            self.taken += 1
+            return True, pictures[self.taken % len(pictures)]
+
+        def release(self):
+            pass
+
+    target = tmp_path / "me.avi"
+    with monkeypatch.context() as m:
+        m.setattr(cv2, "VideoCapture", Sleepy)
+        command = ["--record", str(target), "--headless", "--seconds", "1"]
+        assert script.main([*command, "--model", str(untrained("baseline_cnn"))]) == 0
+    assert "stopped" not in capsys.readouterr().err
+    written = frames_of(target)
+    assert 10 <= len(written) <= 22, "a second of twenty frames"
+    assert (written[0] != written[6]).any(), "not filled up with the first picture"
 
 
 @pytest.fixture

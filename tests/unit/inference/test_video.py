@@ -223,4 +223,168 @@ def test_a_film_with_uneven_intervals_keeps_its_time(films, tmp_path, monkeypatc
         frames = list(film)
     assert film.facts.fps == pytest.approx(30) and len(frames) == 43, "1.4 seconds, and the last frame"
     shown = [round(float(image.mean()) / 20) for _, image in frames]
-    assert [shown.count(k) for k in range(10)] == [1, 3, 3, 3, 3, 6, 6, 6, 6, 6]
+    assert [shown.count(k) for k in range(10)] == [3, 3, 3, 3, 6, 6, 6, 6, 6, 1], "each until the next"
+
+
+def restamped(source, target, runs, trimmed=False):
+    """Copy of an MP4 whose frames last as the runs (how many, how often as long as before) say.
+
+    Args:
+        trimmed: The edit list still ends where the film did before.
+    """
+    data = source.read_bytes()
+    at = data.index(b"stts") - 4
+    size, _, _, number, _, step = struct.unpack(">6I", data[at : at + 24])
+    assert number == 1, "an even film"
+    box = b"stts" + struct.pack(">2I", 0, len(runs)) + b"".join(struct.pack(">2I", n, k * step) for n, k in runs)
+    grown = bytearray(data[:at] + struct.pack(">I", len(box) + 4) + box + data[at + size :])
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        at = grown.index(name) - 4
+        grown[at : at + 4] = struct.pack(">I", struct.unpack(">I", grown[at : at + 4])[0] + len(box) + 4 - size)
+    target.write_bytes(grown if trimmed else grown.replace(b"edts", b"free"))
+    return target
+
+
+def numbered_film(path, fps, count):
+    """Each frame has its number on it, as seven black or white bars."""
+    with VideoWriter(path, fps, (7 * 16, 48)) as out:
+        for k in range(count):
+            bits = np.array([255 * (k >> i & 1) for i in range(7)], np.uint8)
+            out.write(np.broadcast_to(bits.repeat(16)[None, :, None], (48, 7 * 16, 3)).copy())
+    return path
+
+
+def numbers_in(path):
+    """Rate of a film, and what number is on each of its frames."""
+    with Video(path) as film:
+        bars = [image.reshape(48, 7, 16, 3).mean((0, 2, 3)) > 128 for _, image in film]
+    return film.facts.fps, [sum(int(white) << i for i, white in enumerate(frame)) for frame in bars]
+
+
+@pytest.mark.parametrize(("fps", "runs"), [
+    (30, [(30, 1), (15, 4)]),
+    (30, [(15, 4), (30, 1)]),
+    (60, [(30, 1), (15, 6)]),
+    (20, [(20, 1), (5, 4), (20, 1)]),
+    (50, [(20, 1), (5, 7), (20, 1)]),
+])  # fmt: skip
+def test_frames_of_a_film_whose_rate_changes_keep_their_time(tmp_path, fps, runs):
+    source = restamped(numbered_film(tmp_path / "even.mp4", fps, 45), tmp_path / "source.mp4", runs)
+    lengths = np.repeat([k / fps for _, k in runs], [n for n, _ in runs])
+    times = np.cumsum(lengths) - lengths
+    shares = []
+    report = annotate_video(
+        source, LivePipeline(Says()), tmp_path / "out.avi", on_progress=lambda p: shares.append(p.share)
+    )
+    assert report.frames == 45 and report.seconds == pytest.approx(times[-1], abs=0.002)
+    assert shares == sorted(shares) and shares[-1] == 1
+    rate, shown = numbers_in(tmp_path / "out.avi")
+    assert 29.9 <= rate <= 60 and len(shown) / rate == pytest.approx(times[-1], abs=1.5 / rate)
+    for k, time_s in enumerate(times):
+        first = shown.index(k) / rate
+        assert abs(first - time_s) <= 1 / rate, f"frame {k} of {time_s:.3f} s is shown at {first:.3f} s"
+    assert report.complete
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+@pytest.mark.parametrize("fps", [24, 25, 29.97, 30, 60])
+def test_every_frame_of_an_even_film_is_written_once(tmp_path, fps, suffix):
+    source = numbered_film(tmp_path / f"source{suffix}", fps, 90)
+    with Video(source) as film:
+        assert film.facts.frames == 90 and not film.uneven
+    annotate_video(source, LivePipeline(Says()), tmp_path / "out.avi")
+    rate, shown = numbers_in(tmp_path / "out.avi")
+    assert rate == pytest.approx(fps, abs=0.01) and shown == list(range(90))
+
+
+@pytest.mark.parametrize("stamps", [
+    [0.0] * 12,
+    [0, 0.1, 0.2, 0, 0, 0.5, 0.6, 0.7, 0, 0.9, 1.0, 1.1],
+    [0, 0.1, 0.2, 0.3, 0.1, 0.5, 0.4, 0.7, 0.8, 0.9, 1.0, 1.1],
+    [5, 4, 3, 2, 1, 0, 0, 0, 0, 0, 0, 0],
+    [k / 10 + 3 for k in range(12)],
+    [0, 0.1, 0.2, 0.3, 0.4, 99, 0.6, 0.7, 0.8, -1, 1.0, 1.1],
+    [float("nan")] * 12,
+    [float("nan"), *(k / 10 for k in range(1, 12))],
+])  # fmt: skip
+def test_stamps_that_are_missing_or_run_backwards_cost_no_frame(tmp_path, monkeypatch, stamps):
+    import cv2
+
+    class Damaged:
+        def __init__(self, *args):
+            self.film, self.at = cv2_capture(*args), -1
+
+        def get(self, key):
+            return 1000 * stamps[self.at] if key == cv2.CAP_PROP_POS_MSEC else self.film.get(key)
+
+        def read(self):
+            self.at += 1
+            return self.film.read()
+
+        def grab(self):
+            self.at += 1
+            return self.film.grab()
+
+        def __getattr__(self, name):
+            return getattr(self.film, name)
+
+    cv2_capture = cv2.VideoCapture
+    source = numbered_film(tmp_path / "source.avi", 10, 12)
+    with monkeypatch.context() as m:
+        m.setattr(cv2, "VideoCapture", Damaged)
+        report = annotate_video(source, LivePipeline(Says()), tmp_path / "out.avi")
+    assert report.seconds == pytest.approx(1.1) and report.frames == 12
+    assert numbers_in(tmp_path / "out.avi") == (10, list(range(12)))
+
+
+def in_front(source, target):
+    """Copy of an MP4 with its index before the frames, as on the web: a part of it can be played."""
+    data = source.read_bytes()
+    at, head = data.rindex(b"moov") - 4, struct.unpack(">I", data[:4])[0]
+    moov = bytearray(data[at:])
+    table = moov.index(b"stco") + 8
+    (number,) = struct.unpack(">I", moov[table : table + 4])
+    places = struct.unpack(f">{number}I", moov[table + 4 : table + 4 + 4 * number])
+    moov[table + 4 : table + 4 + 4 * number] = struct.pack(f">{number}I", *(p + len(moov) for p in places))
+    target.write_bytes(data[:head] + moov + data[head:at])
+    return target
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_a_film_that_is_cut_off_is_told(tmp_path, suffix):
+    noise = np.random.default_rng(0)
+    path = tmp_path / f"whole{suffix}"
+    with VideoWriter(path, 25, (64, 48)) as out:
+        for _ in range(100):
+            out.write(noise.integers(0, 255, (48, 64, 3), np.uint8))
+    whole = in_front(path, tmp_path / "front.mp4") if suffix == ".mp4" else path
+    data = whole.read_bytes()
+    reports = []
+    for share in (1, 0.97, 0.5):
+        part = tmp_path / f"part{suffix}"
+        part.write_bytes(data[: int(share * len(data))])
+        reports.append(annotate_video(part, LivePipeline(Says()), tmp_path / f"out{suffix}"))
+    assert [r.promised for r in reports] == [100] * 3 and reports[0].frames == 100 and 35 < reports[2].frames < 65
+    assert [r.complete for r in reports] == [True, True, False] and reports[2].cut_off and not reports[2].cancelled
+    asked = []
+    report = annotate_video(part, LivePipeline(Says()), cancelled=lambda: asked.append(1) or len(asked) > 9)
+    assert report.cancelled and not report.complete and not report.cut_off
+    with Video(tmp_path / f"out{suffix}") as film:
+        assert len(list(film)) == reports[2].frames, "what came is there"
+
+
+def test_a_film_trimmed_by_its_edit_list_is_whole(tmp_path):
+    runs = [(15, 1), (30, 4)]
+    source = restamped(numbered_film(tmp_path / "even.mp4", 30, 45), tmp_path / "source.mp4", runs, trimmed=True)
+    report = annotate_video(source, LivePipeline(Says()))
+    assert report.frames < 0.9 * report.promised and report.complete
+
+
+def test_a_home_folder_is_put_in_full(films, tmp_path, monkeypatch):
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir(), elsewhere.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.chdir(elsewhere)
+    annotate_video(films / "clip.avi", LivePipeline(Says()), "~/a.avi", "~/a.csv")
+    assert sorted(p.name for p in home.iterdir()) == ["a.avi", "a.csv"] and not list(elsewhere.iterdir())
