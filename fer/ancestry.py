@@ -9,8 +9,8 @@ from typing import Any
 from fer import checkpoint, hub
 from fer.checkpoint import Manifest
 from fer.data.fer2013_csv import OFFICIAL_COUNTS
+from fer.data_names import FOLDERS, base_name
 from fer.errors import FerError
-from fer.labels import LABEL_SETS
 from fer.specs import Recipe
 
 BEGAN_WITH, TAUGHT_BY = "init", "teacher"
@@ -31,7 +31,6 @@ _SCORED = {
     "ferplus": {3_553, 3_546, 3_550, 3_541},
     "ferplus-majority": {3_199, 3_153, 3_186, 3_137, 3_396, 3_376, 3_372, 3_350},
 }
-_FOLDERS = "-folders"
 _UNLIKE = "data in the form of "
 
 
@@ -88,7 +87,7 @@ def _proved(name: str, n_train: Any, n_val: Any) -> str:
     known = _PROOF[base]
     if n_val is None:  # of a phase before the last one, only the training faces are recorded
         fits = n_train in {train for train, _ in known}
-    elif _FOLDERS in name:  # validation faces are cut from the training faces, or are PublicTest
+    elif FOLDERS in name:  # validation faces are cut from the training faces, or are PublicTest
         fits = (n_train, n_val) in known or (isinstance(n_train, int) and n_train + n_val in {t for t, _ in known})
     else:
         fits = (n_train, n_val) in known
@@ -105,7 +104,7 @@ def scored_data(name: str, split: str, n: int) -> str:
     ):  # whose test splits have numbers of their own; the files are joined with FER2013's, row by row
         return name if n in _SCORED[base] else f"{_UNLIKE}{name}"
     known = {sum(OFFICIAL_COUNTS[split])} if split in OFFICIAL_COUNTS else set()
-    if _FOLDERS in name:  # its test folder holds both test splits
+    if FOLDERS in name:  # its test folder holds both test splits
         known |= {sum(sum(OFFICIAL_COUNTS[s]) for s in ("val", "test"))}
     return name if n in known else f"{_UNLIKE}{name}"
 
@@ -122,18 +121,6 @@ def same_published_data(a: Manifest, b: Manifest) -> bool:
 def is_unlike(name: str) -> bool:
     """Whether `own_data` found that a data set has the form of a known one and not its counts."""
     return name.startswith(_UNLIKE)
-
-
-def base_name(data: str) -> str:
-    """A data set's name without its form and what was done to its labels.
-
-    >>> base_name("affectnet@fer7"), base_name("ferplus-majority-fer7"), base_name("fer2013-folders")
-    ('affectnet', 'ferplus', 'fer2013')
-    """
-    name = data.partition("@")[0].removesuffix("+contempt")
-    for label_set in LABEL_SETS:
-        name = name.removesuffix(f"-{label_set}")
-    return name.removesuffix("-majority").removesuffix(_FOLDERS)
 
 
 def ancestors(manifest: Manifest) -> list[Ancestor]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer.ancestry import BEGAN_WITH, IMAGENET, VOTES, ancestors, is_unlike, own_data, scored_data
 from fer.checkpoint import Manifest
+from fer.data_names import is_synthetic
 from fer.errors import ConfigError, HubError
 from fer.models import get_model
 from fer.models.ablation import changed_by
@@ -383,7 +384,7 @@ def repo_name(manifest: Manifest) -> str:
     data = str(manifest.data.get("name", "")).partition("@")[0]
     if is_unlike((own_data(manifest) or ("",))[0]):  # the form of FER2013 and other pictures: not its name
         data = "other-data"
-    if data == "synthetic":
+    if is_synthetic(data):
         raise ConfigError(
             f"{manifest.model} was trained on synthetic faces; only models trained on real data are published"
         )

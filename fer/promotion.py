@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from fer import checkpoint, packing
 from fer.ancestry import own_weights, same_published_data
 from fer.data import Dataset
+from fer.data_names import is_synthetic
 from fer.errors import CheckpointError, ConfigError
 from fer.files import replacing
 from fer.history import HISTORY
@@ -44,7 +45,7 @@ def promote(run: str | Path, root: str | Path | None = None, force: bool = False
     run = checkpoint.find(run)
     module, manifest = checkpoint.load_any(run)
     name = Path(str(manifest.weights["file"])).name
-    if manifest.data.get("name") == "synthetic":
+    if is_synthetic(str(manifest.data.get("name", ""))):
         raise CheckpointError(f"{run} was trained on synthetic faces; only models trained on real data are promoted")
     if not force:
         require_own_net(manifest.model, manifest.model_args, manifest.input, manifest.recipe.name, len(manifest.labels))

@@ -14,12 +14,12 @@ from fer.ancestry import (
     VOTES,
     Ancestor,
     ancestors,
-    base_name,
     is_unlike,
     own_data,
     teacher_models,
 )
 from fer.checkpoint import Manifest
+from fer.data_names import base_name
 
 MIT = "mit"
 LICENSE = "LICENSE"

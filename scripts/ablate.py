@@ -25,6 +25,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fer.command_line import run_script
+from fer.data_names import is_synthetic
 from fer.errors import CheckpointError, ConfigError, FerError
 from fer.files import alone_with
 from fer.paths import ROOT, data_dir, results_dir
@@ -103,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     if args.lever == "all" and (data.name != "fer2013" or not votes_file(args.votes).is_file()):
         print("votes: left out, there are no FER+ votes of these faces (--votes)", file=sys.stderr)
         wanted = [w for w in wanted if w[1] != "votes"]
-    root = args.results or (ROOT / "runs" / "ablations" if data.name == "synthetic" else results_dir())
+    root = args.results or (ROOT / "runs" / "ablations" if is_synthetic(data.name) else results_dir())
     require_same(ablations.read(root, data.name), wanted, data, root, args)
     with tempfile.TemporaryDirectory() as scratch:
         return 1 if pull(wanted, data, Path(scratch), root, end, args) else 0

@@ -22,6 +22,7 @@ from fer import paths
 from fer.checkpoint import find, read_manifest, trained_models
 from fer.command_line import run_script
 from fer.data import Dataset, open_dataset
+from fer.data_names import is_synthetic
 from fer.errors import ConfigError, DataError, unknown_name
 from fer.evaluation import figures, leaderboard, readme, report, results, stored
 from fer.evaluation.printed import tables
@@ -159,7 +160,7 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str, str]:
     committed = out.resolve() == paths.results_dir().resolve()
     bundled = {t: find(t).parent == paths.checkpoints_dir() for t in targets}
     options = Options(args.device, args.batch_size, args.again, args.ten_crop, args.robustness, args.latency)
-    choosing = not (all(bundled.values()) or committed or args.seed_row or leaderboard.is_synthetic(dataset.name))
+    choosing = not (all(bundled.values()) or committed or args.seed_row or is_synthetic(dataset.name))
     split = args.split or ("val" if choosing and "val" in dataset.splits else "all")
     if split == "val" and args.robustness:
         raise ConfigError("--robustness is measured on faces of the test split: add --split all")
@@ -193,7 +194,7 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str, str]:
             if scored.predictions is not None:
                 seed_lines.keep_seed_run(line, scored.predictions, find(target), out, dataset.name)
         say(f"{name}: {time.perf_counter() - start:.1f} s")
-    scorer.write_facts()
+    scorer.write_facts(lines_alone=args.seed_row and not any(bundled.values()))
     if rows:
         path = seed_lines.add_seed_rows(rows, out, dataset.name)
         say(f"{len(rows)} line{'s' if len(rows) != 1 else ''} in {path}")
@@ -219,8 +220,14 @@ def default_out(args: argparse.Namespace, dataset: Dataset) -> Path:
     """results/ for seed rows; else `fer.scoring.card.home_of`."""
     from fer.scoring.card import home_of
 
-    bundled = all(find(c).parent == paths.checkpoints_dir() for c in args.checkpoint or [])
-    return paths.results_dir() if args.seed_row else home_of(dataset, bundled, note)
+    bundled = [find(c).parent == paths.checkpoints_dir() for c in args.checkpoint or []]
+    if not args.seed_row:
+        return home_of(dataset, all(bundled), note)
+    if any(bundled) and results.copy_of(None, dataset.name) not in ("", dataset.fingerprint):
+        raise ConfigError(
+            f"results/{dataset.name}/ was made on another copy of {dataset.name}; --seed-row is for runs on this one"
+        )
+    return paths.results_dir()
 
 
 # --- tables and pictures ----------------------------------------------------------------------------------------------
@@ -287,7 +294,7 @@ def publish(out: Path, data: str, opened: str, ensembles: Sequence[str], view: s
     results.write_json(compared, out / data / stored.COMPARISON)
     combined = combine(found, ensembles, view, out, data, opened != "val")
     written = [f"{out / data}/"]
-    if not leaderboard.is_synthetic(data):
+    if not is_synthetic(data):
         everywhere: list[str] = []
         written.append(str(leaderboard.write(out, everywhere)))
         say_left_out([line for line in everywhere if line not in problems])

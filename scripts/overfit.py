@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from fer.command_line import run_script
+from fer.data_names import is_synthetic
 from fer.errors import ConfigError, DataError
 from fer.paths import results_dir
 
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     data = slice_of(open_dataset(args.data, splits="train"), args.faces, args.seed)
-    out = args.out or (ROOT / "runs" / "overfit" if data.name == "synthetic" else results_dir() / "overfit")
+    out = args.out or (ROOT / "runs" / "overfit" if is_synthetic(data.name) else results_dir() / "overfit")
     failed = []
     for name in names:
         rows = learn(name, data, args)

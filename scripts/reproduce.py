@@ -57,8 +57,9 @@ def rows(path: str) -> Iterator[tuple[str, int, np.ndarray]]:
         DataError: not the file that is meant; names the line.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as f:
+        with open(path, newline="", encoding="utf-8-sig") as f:
             reader = csv.DictReader(f)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]  # " pixels" in one of the copies
             if missing := {"emotion", "pixels", "Usage"} - set(reader.fieldnames or ()):
                 raise DataError(f"{path}: no column {', '.join(sorted(missing))}; expected fer2013.csv")
             for row in reader:

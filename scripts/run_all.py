@@ -23,8 +23,8 @@ from fer import paths
 from fer.checkpoint import MANIFEST, read_manifest
 from fer.command_line import run_script
 from fer.data import SOURCES
+from fer.data_names import is_synthetic
 from fer.errors import CheckpointError, ConfigError
-from fer.evaluation.leaderboard import is_synthetic
 from fer.models import get_model, list_models
 
 SCRIPTS = Path(__file__).resolve().parent

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fer.command_line import refuse_tokens, run_script
+from fer.data_names import is_synthetic
 from fer.errors import ConfigError, FerError, HubError
 from fer.paths import ROOT
 
@@ -346,7 +347,7 @@ def finish(folder: Path, job: Job, data: Dataset, args: argparse.Namespace, say:
     say(f"  temperature {calibrated(folder, data):.3f} (validation)")
     print(folder)
     to_promote = args.promote or args.force_promote
-    if data.name == "synthetic":
+    if is_synthetic(data.name):
         if to_promote or args.push_to_hub:
             say("  not promoted and not published: trained on synthetic faces")
         return True

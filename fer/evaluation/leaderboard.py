@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fer import paths
+from fer.data_names import is_synthetic
 from fer.errors import DataError
 from fer.evaluation import stored
 from fer.evaluation.results import ModelResult, list_data, read_results, write_text
@@ -52,11 +53,6 @@ COLUMNS = (
     "majority_accuracy",
     "majority_macro_f1",
 )
-
-
-def is_synthetic(data: str) -> bool:
-    """Drawn faces never enter the leaderboard."""
-    return data.split(":", 1)[0] == "synthetic"
 
 
 def percent(fraction: float | str | None) -> str:

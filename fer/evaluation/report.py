@@ -301,7 +301,8 @@ def ensemble_entry(
     """
     if len(members) < 2:
         raise DataError(f"an ensemble needs two models or more, got {', '.join(r.name for r in members) or 'none'}")
-    parts = {k: aligned(members, k, view) for k in ("val", "test") if k == "val" or all(k in r.splits for r in members)}
+    tested = open_test and all("test" in r.splits for r in members)
+    parts = {k: aligned(members, k, view) for k in ("val", "test") if k == "val" or tested}
     if not all(len(part.rows) for part in parts.values()):
         raise DataError(f"{', '.join(r.name for r in members)} have no faces in common; evaluate them again")
     val, test = parts["val"], parts.get("test")
@@ -310,13 +311,13 @@ def ensemble_entry(
     was = before or {}
     known = was.get("test_accuracy") is not None and all(was.get(k, now[k]) == now[k] for k in now)
     scores: dict[str, Any] = {}
-    if test is not None and open_test:
+    if test is not None:
         found = m.score(average(list(test.probs.values()), weights), test.labels, members[0].class_names).as_dict()
         scores = {k: found[v] for k, v in TEST_SCORES.items()}
     elif known:
         scores = {k: was.get(k) for k in TEST_SCORES}
     asked = was.get("scorings", 1 if was.get("test_accuracy") is not None else 0)
-    again = test is not None and open_test and not known
+    again = test is not None and not known
     mean = average(list(val.probs.values()), weights)
     return {
         "members": [r.name for r in members],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT = "fer-results"
 SCHEMA = 2
-METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
+METRICS, PREDICTIONS, FACTS = "metrics.json", "predictions.parquet", "data.json"
 SEEN = ("", "exact", "near")
 # folders beside those of the models, see `fer.evaluation.ablations` and `fer.evaluation.stored.seed_run`
 ABLATIONS, SEED_RUNS = "ablations", "seeds"
@@ -141,7 +142,8 @@ def read_results(
 ) -> list[ModelResult]:
     """Every model's results on one data set, small models first.
 
-    A folder that cannot be read is left out; why is appended to `problems` or, where that is not given, logged.
+    A folder that cannot be read, or that is of another copy of the data than `copy_of` says, is left out; why is
+    appended to `problems` or, where that is not given, logged.
 
     Args:
         root: Folder of results; default: the committed ones.
@@ -157,11 +159,52 @@ def read_results(
         try:
             found.append(read_result(folder))
         except DataError as e:
-            if problems is None:
-                _log.warning("left out: %s", e)
-            else:
-                problems.append(str(e))
+            _leave_out(str(e), problems)
+    if len({_fingerprint(r.metrics) for r in found}) > 1:
+        own = _one_of([_fingerprint(r.metrics) for r in found], base)
+        for r in [r for r in found if _fingerprint(r.metrics) not in ("", own)]:
+            found.remove(r)
+            _leave_out(
+                f"{r.folder}: scored on another copy of {data} (fingerprint {_fingerprint(r.metrics)[:12]}) than the "
+                f"rest ({own[:12]})",
+                problems,
+            )
     return sorted(found, key=lambda r: (r.metrics.get("parameters") or 0, r.name))
+
+
+def copy_of(root: str | Path | None, data: str) -> str:
+    """Fingerprint of the copy of a data set that the results there are of; "" where there are none, or none that tell.
+
+    Of several copies it is the one that data.json is of, else the one that most results are of.
+    """
+    base = Path(root or paths.results_dir()) / data
+    prints = []
+    for file in sorted(base.glob(f"*/{METRICS}")):
+        try:
+            prints.append(_fingerprint(_read_metrics(file)))
+        except DataError:
+            continue
+    return _one_of(prints, base)
+
+
+def _one_of(fingerprints: Sequence[str], base: Path) -> str:
+    told = Counter(filter(None, fingerprints))
+    try:
+        facts = str(json.loads((base / FACTS).read_text(encoding="utf-8"))["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        facts = ""
+    return facts if facts in told else told.most_common(1)[0][0] if told else ""
+
+
+def _fingerprint(metrics: Mapping[str, Any]) -> str:
+    return str(metrics["data"].get("fingerprint") or "")
+
+
+def _leave_out(why: str, problems: list[str] | None) -> None:
+    if problems is None:
+        _log.warning("left out: %s", why)
+    else:
+        problems.append(why)
 
 
 def read_result(folder: str | Path) -> ModelResult:

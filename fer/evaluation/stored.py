@@ -24,12 +24,12 @@ import numpy as np
 
 from fer import paths
 from fer.errors import DataError
-from fer.evaluation.results import SEED_RUNS, ModelResult, write_json, write_text
+from fer.evaluation.results import FACTS, SEED_RUNS, ModelResult, write_json, write_text
 from fer.files import replacing
 
 SCHEMA = 1
 ROBUSTNESS, EXPLANATION, MAPS = "robustness.json", "explanation.json", "maps.npz"
-COMPARISON, ENSEMBLES, DATA, SEEDS = "comparison.json", "ensembles.json", "data.json", "seeds.csv"
+COMPARISON, ENSEMBLES, DATA, SEEDS = "comparison.json", "ensembles.json", FACTS, "seeds.csv"
 NOTES = "notes.json"
 SEED_COLUMNS = {
     "model": str,
@@ -329,7 +329,7 @@ def _check_ensembles(content: Mapping[str, Any]) -> None:
 
 def _check_data(content: Mapping[str, Any]) -> None:
     _names(content["name"], *content["labels"], *content["titles"].values())
-    content["fingerprint"]
+    _names(content["fingerprint"])
     for per_class in content["counts"].values():
         _numbers(*(per_class[c] for c in content["labels"]))
     for copies in content["copies"].values():

@@ -13,6 +13,7 @@ from fer.errors import ImageError
 
 READS = "MP4, MOV, WebM, MKV, AVI, OGG, FLV, WMV, MPEG or GIF"
 MOST_FPS = 240.0  # a browser's recording with uneven intervals claims 1000
+MOST_STAMPS = 20_000  # eleven minutes of 30 frames a second
 _WINDOW_S = 10.0  # a gap in the time stamps longer than this is taken for damage
 _RATES = (30.0, 60.0)  # at which films with uneven intervals are written again
 _SLACK = 0.75  # of a frame: stamps that are off by less are rounding, not uneven intervals
@@ -36,6 +37,8 @@ class Pace:
 def pace_of(path: Path, fps: float, frames: int) -> Pace:
     """A grid fine enough that hardly a frame is left out: the film's own one where its intervals are even.
 
+    The beginning of the film decides (`MOST_STAMPS` frames).
+
     Args:
         fps, frames: What the file says of itself; where intervals differ that is their mean. 0 frames: unknown.
     """
@@ -43,23 +46,30 @@ def pace_of(path: Path, fps: float, frames: int) -> Pace:
     if not len(stamps):
         return Pace(30.0, round(frames / fps * 30), True) if fps > MOST_FPS else Pace(fps, frames, False)
     rates = _RATES if fps > MOST_FPS else (fps, *(rate for rate in _RATES if rate > fps))
+    best = (len(stamps) + 1, rates[0], 0)
     for rate in rates:
         places, left_out = _lay_out(stamps, rate)
+        if left_out < best[0]:  # a finer grid only where it leaves out fewer
+            best = (left_out, rate, places)
         if left_out <= len(stamps) // 100:
             break
+    left_out, rate, places = best
     if fps <= MOST_FPS and rate == fps and not left_out and places == len(stamps):
         return Pace(fps, frames, False)
-    return Pace(rate, places, True)
+    return Pace(rate, round(frames / fps * rate) if len(stamps) > 0.9 * MOST_STAMPS else places, True)
 
 
 def read_stamps(path: Path) -> np.ndarray:
-    """Times of a film's frames in seconds, rising from 0, without decoding one; empty where the file tells none."""
+    """Times of a film's first frames in seconds, rising from 0, without decoding one; empty where the file tells none.
+
+    No more than `MOST_STAMPS`, however many a file holds: a small one can hold millions that are empty.
+    """
     import cv2
 
     film = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     stamps = array("d")
     if film.set(cv2.CAP_PROP_FORMAT, -1):  # packets as they are, in the order of decoding
-        while film.grab():
+        while len(stamps) < MOST_STAMPS and film.grab():
             stamps.append(film.get(cv2.CAP_PROP_POS_MSEC) / 1000)
     film.release()
     told = np.unique(np.array(stamps, np.float64))

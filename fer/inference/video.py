@@ -135,6 +135,9 @@ class Video:
                 f"{self.path}: {first.shape[1]}x{first.shape[0]} is too large, at most {MOST_PIXELS / 1e6:.1f} "
                 "megapixels a frame are read; make it smaller"
             )
+        if max_s is not None and self._promised_s > max_s + 1 / fps:
+            self.close()
+            raise self._too_long(self._promised_s)
         pace = pace_of(self.path, fps, self.promised)
         self.uneven = pace.uneven
         self.facts = VideoFacts(*self._size, pace.fps, pace.frames)

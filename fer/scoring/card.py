@@ -12,10 +12,9 @@ from fer import paths
 from fer.ancestry import IMAGENET, VOTES, ancestors, own_weights
 from fer.checkpoint import Manifest, find, read_manifest, trained_models
 from fer.data import Dataset
-from fer.errors import ConfigError, DataError
-from fer.evaluation.leaderboard import is_synthetic
-from fer.evaluation.results import ModelResult
-from fer.evaluation.stored import read_data
+from fer.data_names import is_synthetic
+from fer.errors import ConfigError
+from fer.evaluation.results import ModelResult, copy_of
 from fer.models import get_model, get_preset
 from fer.scoring.answers import OWN_CALIBRATION
 from fer.scoring.facts import majority_of
@@ -136,24 +135,22 @@ def home_of(dataset: Dataset, bundled: bool, note: Callable[[str], None]) -> Pat
         note: Told why results/ is not taken.
 
     Returns:
-        results/ for bundled checkpoints on real data, unless it was made on another copy of them: what is found on two
-        copies is not to be mixed. Else runs/results/.
+        results/ for bundled checkpoints on real data; runs/results/ for others, and for drawn faces. Where results/ was
+        made on another copy of the data it stays as it is, and there is a folder for each further copy.
     """
-    own = paths.ROOT / "runs" / "results"
+    runs = paths.ROOT / "runs"
     if not bundled or is_synthetic(dataset.name):
-        return own
-    try:
-        there = read_data(None, dataset.name)
-    except DataError:
-        there = None  # a damaged file is replaced
-    if there and there["fingerprint"] != dataset.fingerprint:
-        note(
-            f"results/{dataset.name}/ was made on another copy of {dataset.name} (fingerprint "
-            f"{there['fingerprint'][:12]}, not {dataset.fingerprint[:12]}) and stays as it is; what is found here goes "
-            f"to {own} (--out results: in its place)"
-        )
-        return own
-    return paths.results_dir()
+        return runs / "results"
+    there = copy_of(None, dataset.name)
+    if there in ("", dataset.fingerprint):
+        return paths.results_dir()
+    out = runs / f"results-{dataset.fingerprint[:8]}"
+    note(
+        f"results/{dataset.name}/ was made on another copy of {dataset.name} (fingerprint {there[:12]}, not "
+        f"{dataset.fingerprint[:12]}) and stays as it is; what is found here goes to {out} (--out results: in its "
+        "place)"
+    )
+    return out
 
 
 def require_own_data(manifest: Manifest, dataset: Dataset) -> None:

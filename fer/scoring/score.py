@@ -147,13 +147,21 @@ class Scorer:
         card = card_for(predictor.manifest, name, self.dataset) | {"temperature": temperature}
         return Scored(predictor.manifest, report.summarise(frame, card), frame)
 
-    def write_facts(self) -> None:
-        """Write data.json; what takes long is kept while the data are the same."""
+    def write_facts(self, lines_alone: bool = False) -> None:
+        """Write data.json; what takes long is kept while the data are the same.
+
+        Args:
+            lines_alone: No model's results were written, only lines of seeds.csv: what is there of another copy of the
+                data keeps its facts.
+        """
+        if lines_alone and results.copy_of(self.out, self.dataset.name) not in ("", self.dataset.fingerprint):
+            return
         try:
             old = stored.read_data(self.out, self.dataset.name)
         except DataError:
             old = None  # a damaged file is replaced
-        told = all("label_agreement_by_lot" in c for c in ((old or {}).get("crowd") or {"none": {}}).values())
+        crowd = (old or {}).get("crowd") or {"none": None}
+        told = all("label_agreement_by_lot" in (c or {}) for c in crowd.values())
         if old is None or old["fingerprint"] != self.dataset.fingerprint or (self.votes and not told):
             stored.write_data(data_facts(self.dataset, self.votes), self.out, self.dataset.name)
 

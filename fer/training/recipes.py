@@ -23,7 +23,8 @@ def resolve(
     """The recipe with the shorthand options, then `key=value` settings, applied.
 
     Args:
-        epochs, lr, weight_decay: For every phase; a warm-up shrinks in proportion when the phase gets shorter.
+        epochs, lr, weight_decay: For every phase; a warm-up shrinks in proportion when the phase gets shorter,
+            cycles of warm restarts with it.
         settings: For example "augment.flip=0", "phases.0.schedule=cosine".
 
     Raises:
@@ -66,7 +67,11 @@ def _phase(phase: Phase, epochs: int | None, lr: float | None, weight_decay: flo
         if epochs < 1:
             raise ConfigError(f"--epochs must be at least 1, got {epochs}")
         shorter = min(1.0, epochs / phase.epochs)
-        phase = replace(phase, epochs=epochs, warmup_epochs=phase.warmup_epochs * shorter)
+        cycle = phase.restart_epochs  # which ends with the last epoch, if it did so before
+        if phase.schedule == "warm_restarts":
+            cycle = max(cycle * epochs / phase.epochs, 0.01)
+        warmup = phase.warmup_epochs * shorter
+        phase = replace(phase, epochs=epochs, warmup_epochs=warmup, restart_epochs=cycle)
     if lr is not None:
         phase = replace(phase, lr=lr)
     if weight_decay is not None:

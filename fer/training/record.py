@@ -55,6 +55,7 @@ class Record:
         self.past = Past.none()
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
+        self._before = ""  # precision of the epochs before an interrupt
         self.commit = provenance.git_commit()
         self.ancestors = {ancestry.KEY: found} if (found := ancestry.record(job.recipe)) else {}
 
@@ -124,12 +125,24 @@ class Record:
             "best": json.dumps(self.best),
             "best_state": self.best_state,
             "commit": self.commit,
+            "device": self.past.devices(self.processes.title),
+            "precision": self._precisions(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self.history, self.best = json.loads(state["history"]), json.loads(state["best"])
         self.seconds, self.best_state, self.commit = state["seconds"], state["best_state"], state["commit"]
+        # states of earlier versions do not tell on what the epochs before were trained
+        self.past = replace(self.past, device=state.get("device", self.past.device))
+        self._before = state.get("precision", "")
+
+    def _precisions(self) -> str:
+        """In what all epochs of this run were computed."""
+        if self._before in ("", self.precision):
+            return self.precision
+        then = f"then {self.precision}"
+        return self._before if self._before.endswith(then) else f"{self._before}, {then}"
 
     def _manifest(self) -> checkpoint.Manifest:
         job, now, past = self.job, self.data, self.past
@@ -166,7 +179,7 @@ class Record:
                 "best_epoch": past.epochs + self.best["epoch"],
                 "val_accuracy": round(self.best["accuracy"], 6),
                 "teacher": self.teacher or past.teacher,
-                "precision": self.precision,
+                "precision": self._precisions(),
                 "pretrained": bool(job.model_args.get("pretrained", False)) or past.pretrained,
                 "extra_annotation": self.extra_annotation or past.extra_annotation,
             }

@@ -116,13 +116,14 @@ class Request:
             ConfigError: an unknown model, recipe, key or value.
         """
         preset = get_preset(name, self.recipe)
-        spec, settings = preset.input or get_model(name).SPEC.input, []
+        spec, settings, of_input = preset.input or get_model(name).SPEC.input, [], []
         for text in self.settings:
             key, _, value = text.partition("=")
             if key.strip().startswith("input."):
-                spec = override(spec, (key.strip().removeprefix("input."), value.strip()))
+                of_input.append((key.strip().removeprefix("input."), value.strip()))
             else:
                 settings.append(text)
+        spec = override(spec, *of_input)
         recipe = resolve(
             without_phases(preset.recipe, self.skip_phases),
             self.epochs,

@@ -54,6 +54,15 @@ def test_it_counts_and_compares(table, tmp_path, capsys, said, status):
     assert ("DIFFERS" in private) == bool(status)
 
 
+def test_the_other_form_of_the_challenge_csv_is_read_too(table, tmp_path, capsys):
+    """icml_face_data.csv: blanks in the head; and a mark at the beginning, as some editors put it."""
+    other = tmp_path / "icml_face_data.csv"
+    text = table.read_text().replace("emotion,pixels,Usage", "emotion, pixels, Usage")
+    other.write_text(text, encoding="utf-8-sig")
+    assert reproduce.main([str(other), "--model", "baseline_cnn", "--results", str(report(tmp_path / "r", 0.35))]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:4] == ["baseline_cnn", "PrivateTest", "20", "35.00"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

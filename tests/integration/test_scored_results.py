@@ -173,21 +173,52 @@ def test_scores_of_validation_alone_are_no_line_and_take_none(place, evaluate):
     assert [r["seed"] for r in stored.read_seeds(place / "results", "fer2013")] == [1, 0, 31]
 
 
-def test_another_copy_of_the_data_does_not_replace_what_is_stored(place, evaluate, monkeypatch, capsys):
-    before = {p: p.read_bytes() for p in (place / "results").rglob("*.*")}
+def other_copy(place):
+    """FER2013 with one pixel and one label of the test split changed, in data/; its fingerprint."""
     elsewhere = dataset()
-    elsewhere["test"].faces[0] ^= 1
-    save(elsewhere, place / "data" / "fer2013.npz")
+    elsewhere["test"].faces[0, 0, 0] ^= 1
+    elsewhere["test"].targets[0] = np.roll(elsewhere["test"].targets[0], 1)
+    return load(save(elsewhere, place / "data" / "fer2013.npz")).fingerprint
+
+
+def test_another_copy_of_the_data_does_not_replace_what_is_stored(place, evaluate, monkeypatch, capsys):
+    folder = place / "results" / "fer2013"
+    before = {p: p.read_bytes() for p in (place / "results").rglob("*.*")}
+    fingerprint = other_copy(place)
     monkeypatch.setattr(evaluate.paths, "ROOT", place)
+    own = bundle(place / "runs" / "mine", "vit_tiny", seed=7)
+    data = checkpoint.read_manifest(own).data | {"fingerprint": fingerprint}
+    checkpoint.write_manifest(own, replace(checkpoint.read_manifest(own), data=data))
+    # a run on this copy leaves a line, and the facts are still those of the copy that the results are of
+    assert evaluate.main(["--checkpoint", str(own), "--seed-row"]) == 0
+    (line,) = [r for r in stored.read_seeds(place / "results", "fer2013") if r["data"] == fingerprint[:8]]
+    assert line["model"] == "vit_tiny" and (folder / "data.json").read_bytes() == before[folder / "data.json"]
+    assert evaluate.main(["--checkpoint", str(place / "checkpoints" / "baseline_cnn"), "--seed-row"]) == 2
+    assert "--seed-row is for runs on this one" in capsys.readouterr().err
+    (folder / "data.json").write_text("{")  # which is then told by the results themselves
     assert evaluate.main(["--model", "baseline_cnn"]) == 0
     said = capsys.readouterr()
     assert "results/fer2013/ was made on another copy" in said.err and "--out results" in said.err
-    assert {p: p.read_bytes() for p in before} == before
-    (own,) = results.read_results(place / "runs" / "results")
-    assert (
-        own.name == "baseline_cnn"
-        and own.metrics["data"]["fingerprint"] == load(place / "data" / "fer2013.npz").fingerprint
-    )
+    here = place / "runs" / f"results-{fingerprint[:8]}"
+    (found,) = results.read_results(here)
+    assert found.name == "baseline_cnn" and found.metrics["data"]["fingerprint"] == fingerprint
+    assert stored.read_data(here, "fer2013")["fingerprint"] == fingerprint
+    same = {p for p in before if p not in (folder / "data.json", folder / stored.SEEDS)}
+    assert {p: p.read_bytes() for p in same} == {p: before[p] for p in same}
+
+
+def test_results_of_two_copies_are_never_compared(place, evaluate, capsys):
+    fingerprint = other_copy(place)
+    shutil.rmtree(place / "checkpoints" / "attention_cnn")
+    assert evaluate.main(["--out", str(place / "results")]) == 0, "its row stays, and is of other labels"
+    assert "attention_cnn: scored on another copy of fer2013" in capsys.readouterr().err
+    assert results.copy_of(place / "results", "fer2013") == fingerprint
+    assert [r.name for r in results.read_results(place / "results")] == ["baseline_cnn"]
+    assert stored.read_comparison(place / "results", "fer2013")["pairs"] == []
+    assert [r["model"] for r in leaderboard.read(place / "results")] == ["baseline_cnn"]
+    (place / "results" / "fer2013" / "data.json").unlink()
+    shutil.copytree(place / "results" / "fer2013" / "attention_cnn", place / "results" / "fer2013" / "another")
+    assert len(results.read_results(place / "results")) == 2, "without facts the copy that most are of"
 
 
 @pytest.mark.usefixtures("nobody_asked")

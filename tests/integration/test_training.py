@@ -117,6 +117,23 @@ def test_resume_equals_an_uninterrupted_run(blob_data, tmp_path, monkeypatch, ch
     assert learnt(whole) == learnt(run)
 
 
+def test_what_trained_the_epochs_before_an_interrupt_is_told(blob_data, tmp_path, monkeypatch):
+    monkeypatch.setattr("fer.training.state.EVERY_S", 0.0)
+
+    def cut(event):
+        if isinstance(event, EpochEnded) and event.epoch == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(job(), blob_data, tmp_path / "r", "cpu", listeners=[cut])
+    file = tmp_path / "r" / "state.pt"
+    state = torch.load(file, weights_only=True)
+    assert state["device"].startswith("cpu") and state["precision"] == "float32"
+    torch.save(state | {"device": "cuda (a card)", "precision": "bfloat16"}, file)
+    told = checkpoint.read_manifest(train(job(), blob_data, tmp_path / "r", "cpu", resume=True)).training
+    assert told["device"].startswith("cuda (a card), then cpu") and told["precision"] == "bfloat16, then float32"
+
+
 def test_resume_of_other_options_or_a_finished_run_is_refused(blob_data, tmp_path):
     def cut(event):
         if isinstance(event, EpochEnded) and event.epoch == 2:

@@ -167,9 +167,10 @@ def test_promotion_copies_real_models_and_refuses_synthetic_ones(folder, tmp_pat
     assert target == tmp_path / "shelf" / "baseline_cnn"
     assert sorted(p.name for p in target.iterdir()) == ["config.json", "model.safetensors"]
     m = checkpoint.read_manifest(folder)
-    checkpoint.write_manifest(folder, replace(m, data={"name": "synthetic"}))
-    with pytest.raises(CheckpointError, match="synthetic"):
-        promote(folder, tmp_path / "other")
+    for name in ("synthetic", "synthetic-ferplus8", "synthetic-fer7+contempt"):
+        checkpoint.write_manifest(folder, replace(m, data={"name": name}))
+        with pytest.raises(CheckpointError, match="synthetic"):
+            promote(folder, tmp_path / "other", force=True)
     assert not (tmp_path / "other").exists()
 
 

@@ -182,3 +182,5 @@ def test_names_of_repositories(name, changes, expected):
 def test_drawn_faces_have_none():
     with pytest.raises(ConfigError, match="synthetic faces"):
         repo_name(manifest(data={"name": "synthetic"}))
+    with pytest.raises(ConfigError, match="synthetic faces"):
+        repo_name(manifest(data={"name": "synthetic-ferplus8"}))

@@ -123,6 +123,16 @@ def test_the_verdict_names_who_is_better_and_whether_it_may_be_chance():
     assert "b gets" in (said := report.verdict(compared, turned)) and "fewer right than a (95 % interval -50.0" in said
 
 
+def test_an_ensemble_can_be_chosen_by_a_view_that_the_test_split_was_not_seen_in():
+    members = [made("a", view="tencrop"), made("b", seed=2, view="tencrop")]
+    for r in members:
+        del r.metrics["splits"]["test"]["tencrop"]
+    with pytest.raises(DataError, match="tencrop"):
+        report.ensemble_entry(members, "tencrop")
+    chosen = report.ensemble_entry(members, "tencrop", open_test=False)
+    assert (chosen["test_accuracy"], chosen["scorings"]) == (None, 0) and chosen["val_accuracy"] > 0
+
+
 def test_an_ensemble_is_weighted_on_validation_and_scored_on_test():
     good, bad = made("good", skill=3.0, test_skill=1.0), made("bad", skill=0.3, seed=4, test_skill=3.0)
     entry = report.ensemble_entry([good, bad])

@@ -10,6 +10,7 @@ from scipy import stats
 from torch import nn
 
 from fer.errors import ConfigError
+from fer.models import get_preset
 from fer.settings import override
 from fer.specs import Augment, InputSpec, Phase, Recipe
 from fer.training.budget import fit, parse_budget
@@ -17,7 +18,7 @@ from fer.training.losses import cross_entropy, focal
 from fer.training.mixing import mix
 from fer.training.optim import Schedule, build_optimizer
 from fer.training.processes import Processes
-from fer.training.recipes import without_phases
+from fer.training.recipes import resolve, without_phases
 from fer.training.sharpness import at_worst_point
 from fer.training.step import Stepper, half_precision
 from fer.training.stream import AugmentedStream
@@ -216,6 +217,14 @@ def test_parts_of_a_net_can_move_at_their_own_rate():
         Phase(lr_factors={"backbone": 0.0})
     changed = override(Recipe(phases=(phase,)), ("phases.0.lr_factors.backbone", "0.2"))
     assert changed.phases[0].lr_factors["backbone"] == 0.2
+
+
+def test_fewer_epochs_shorten_the_cycles_too():
+    preset = get_preset("emotionnet", "reference").recipe
+    (phase,) = (p for p in resolve(preset, epochs=15).phases if p.schedule == "warm_restarts")
+    assert phase.epochs == 15 and Schedule(phase, 100).rate(1499) < 0.01 * phase.lr
+    spelled = resolve(preset, epochs=15, settings=["phases.0.restart_epochs=15"]).phases[0]
+    assert spelled.restart_epochs == 15, "as it is asked for"
 
 
 def test_warm_restarts_follow_torch():

@@ -186,3 +186,9 @@ def test_of_several_models_the_one_without_a_net_goes_without_a_teacher(caplog):
     assert caplog.messages == ["hog_svm holds no net: fitted without --teacher"]
     (alone,), _ = Request("hog_svm", teacher="cbam_cnn4").jobs()
     assert alone.recipe.teacher == "cbam_cnn4", "which its training refuses"
+
+
+def test_the_order_of_settings_does_not_matter():
+    pair = ("input.size_px=64", "input.resize_px=64")  # each alone would contradict the model's other one
+    jobs = [Request("vgg8", settings=order).job("vgg8") for order in (pair, pair[::-1])]
+    assert jobs[0] == jobs[1] and (jobs[0].spec.size_px, jobs[0].spec.resize_px) == (64, 64)
