@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make DIR/val from DIR/train: stratified by class, seeded, the same on every machine.
+"""Make DIR/val from DIR/train: stratified by class, seeded, identical pictures on one side, the same on every machine.
 
 It is the split that scripts/prepare_data.py cuts by itself where there is no val folder; make it on disk when other
 programs have to see it. Nothing is ever deleted: --undo takes it back.
@@ -18,7 +18,7 @@ from fer.command_line import run_script
 from fer.data.checks import RowChecker
 from fer.data.folders import find_split_folders
 from fer.data.splits import SEED, VAL_FRACTION
-from fer.data.val_folder import Plan, apply, plan, set_aside, undo
+from fer.data.val_folder import Plan, apply, plan, set_aside, undo, undo_pairs
 from fer.errors import DataError
 from fer.labels import FER7
 
@@ -50,6 +50,13 @@ def summary(planned: Plan) -> str:
 
 def run(args: argparse.Namespace) -> None:
     """Do what the arguments say."""
+    if args.undo and args.dry_run:
+        pairs = undo_pairs(args.dir)
+        there = sum(back.exists() for _, back in pairs)
+        says = [f"put {len(pairs) - there} files back into train"] if len(pairs) > there else []
+        says += [f"remove {there} files from val that train has as well"] if there else []
+        print(f"Would {' and '.join(says) or 'remove no files'}; {args.dir} is left as it is now")
+        return
     if args.undo:
         print(f"Undone: {undo(args.dir)} files; {args.dir} is as it was")
         return

@@ -27,7 +27,7 @@ from fer.data.discovery import default_places, find_data
 from fer.data.download import DOWNLOADS, arrived, how_to_get
 from fer.data.inspection import balance_table, picture_grid, stored_size
 from fer.data.splits import SEED
-from fer.errors import ConfigError, DataError
+from fer.errors import ConfigError, DataError, FerError
 from fer.evaluation import leakage
 from fer.images import save_image
 
@@ -56,9 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
 def locate(args: argparse.Namespace) -> Spec | None:
     """What to read and from where; None = there is nothing to read, but a packed file that answers is there already."""
     if args.download:
-        print(f"Fetching: {DOWNLOADS[args.download].title}", flush=True)
-        path = DOWNLOADS[args.download].fetch(paths.data_dir())
-        return Spec(DOWNLOADS[args.download].source, str(path), {}, None)
+        return fetch(args)
     if args.source and not SOURCES[args.source].has_path:
         return parse_spec(f"{args.source}:{args.path or ''}")
     if args.path:
@@ -74,7 +72,32 @@ def locate(args: argparse.Namespace) -> Spec | None:
     if args.out is None and packed_files(args.source):
         return None
     looked = ", ".join(str(p) for p in default_places())
-    raise DataError(f"no {args.source or 'FER2013'} data found in {looked}\n{how_to_get()}")
+    known = (
+        '; it is known by class folders 0 to 7 or by "affectnet" in a folder\'s name, else name it: affectnet:PATH'
+        if args.source == "affectnet"
+        else ""
+    )
+    raise DataError(f"no {args.source or 'FER2013'} data found in {looked}{known}\n{how_to_get()}")
+
+
+def fetch(args: argparse.Namespace) -> Spec:
+    """What --download brought, and what reads it.
+
+    Raises:
+        ConfigError: PATH is given as well, or a --source that does not read what is fetched.
+    """
+    download = DOWNLOADS[args.download]
+    if args.path:
+        raise ConfigError(
+            f"--download takes no PATH, got {args.path!r}; prepare it first, then add options and @labels "
+            f"where the data are named (--data NAME@labels)"
+        )
+    sources = (download.source, *download.also)
+    source = args.source or download.source
+    if source not in sources:
+        raise ConfigError(f"--download {args.download} is read as {' or '.join(sources)}, not as {source}")
+    print(f"Fetching: {download.title}", flush=True)
+    return Spec(source, str(download.fetch(paths.data_dir())), {}, None)
 
 
 def packed_files(source: str | None) -> list[Path]:
@@ -97,30 +120,54 @@ def read(asked: Spec, args: argparse.Namespace) -> Dataset:
     return dataset if asked.labels is None else project_dataset(dataset, asked.labels)
 
 
-def write(dataset: Dataset, out: Path | None) -> str:
-    """Pack the data set unless the same one is there; returns the lines to print."""
+def write(dataset: Dataset, out: Path | None, guessed: str = "") -> str:
+    """Pack the data set unless the same one is there; returns the lines to print.
+
+    Args:
+        dataset: With the fingerprint that its packed file gets.
+        out: File or folder.
+        guessed: What PATH was taken for where nobody said so; "" = it was said.
+    """
     path = out or paths.data_dir()
     if path.suffix != ".npz":
         path = path / f"{dataset.name}.npz"
-    by_name = path.parent.resolve() == paths.data_dir().resolve()
-    return f"{_packed(dataset, path)}\nOther commands take it with --data {path.stem if by_name else path}" + (
+    packed = _packed(dataset, path, guessed)
+    by_name = path.parent.resolve() == paths.data_dir().resolve() and _opens(path.stem, dataset)
+    return f"{packed}\nOther commands take it with --data {path.stem if by_name else path}" + (
         ", and without any" if by_name and path.stem == "fer2013" else ""
     )
 
 
-def _packed(dataset: Dataset, path: Path) -> str:
+def _opens(name: str, dataset: Dataset) -> bool:
+    """Whether a name opens this very data set (synthetic draws anew, folders means fer2013-folders)."""
+    source = parse_spec(name).source
+    if source and not SOURCES[source].has_path:
+        return False
+    try:
+        return open_dataset(name, []).fingerprint == dataset.fingerprint
+    except FerError:
+        return False
+
+
+def _packed(dataset: Dataset, path: Path, guessed: str) -> str:
+    there = ""
     if path.is_file():
         try:
             old = load(path)
             if (old.fingerprint, old.notes, old.titles) == (dataset.fingerprint, dataset.notes, dataset.titles):
                 return f"Unchanged: {path}"
+            there = old.fingerprint if old.fingerprint != dataset.fingerprint else ""
         except DataError:
             pass  # A damaged file is replaced.
     try:
         save(dataset, path)
     except OSError as e:
         raise DataError(f"{path}: cannot be written ({e.strerror or e})") from e
-    return f"Written: {path} ({path.stat().st_size / 1e6:.1f} MB)"
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    if not there:
+        return f"Written: {path} ({size})"
+    taken = f"; that PATH is {guessed} was guessed, --source says it" if guessed else ""
+    return f"Replaced: {path} ({size}; other data were there: fingerprint {there}{taken})"
 
 
 def report(dataset: Dataset) -> None:
@@ -208,11 +255,14 @@ def run(args: argparse.Namespace) -> None:
             report(load(path))
         return
     dataset = read(asked, args)
+    if asked.labels:  # Packed, it has the fingerprint of its own faces, not one made of the whole source's.
+        dataset = dataclasses.replace(dataset, fingerprint="")
     report(dataset)
     if args.download:
         for line in arrived(DOWNLOADS[args.download], dataset):
             print(f"Not as expected: {line}")
-    print(write(dataset, args.out))
+    said = args.source or args.download or (args.path and parse_spec(args.path).source)
+    print(write(dataset, args.out, "" if said else asked.source))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,16 @@ def write_csv(path: Path, bad: dict[int, str] | None = None) -> Path:
     return path
 
 
+def write_votes(csv: Path) -> Path:
+    """FER+'s votes beside the CSV of FER2013: everybody sees happiness."""
+    votes = ["Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"]
+    usages = [line.rsplit(",", 1)[1] for line in csv.read_text().splitlines()[1:]]
+    votes += [f"{usage},x.png,0,10,0,0,0,0,0,0,0,0" for usage in usages]
+    path = csv.with_name("fer2013new.csv")
+    path.write_text("\n".join(votes))
+    return path
+
+
 def write_folders(root: Path, n: int = 20, names: tuple[str, ...] = FER7.names) -> Path:
     for split, count in (("train", n), ("test", 1)):
         for c, name in enumerate(names):

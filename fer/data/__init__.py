@@ -15,7 +15,7 @@ from pathlib import Path
 from fer import paths
 from fer.data.dataset import SPLITS, Dataset, Split, load, save
 from fer.data.fer2013_csv import CSV_NAMES
-from fer.data.folders import entries, find_split_folders, is_affectnet, known_classes
+from fer.data.folders import find_split_folders, kind_of_folders, known_classes
 from fer.data.projection import project_dataset
 from fer.errors import ConfigError, DataError, unknown_name
 from fer.labels import LabelSet, find_label_set
@@ -236,7 +236,7 @@ def guess_source(path: str | Path) -> str:
     if path.is_dir():
         splits = find_split_folders(path)
         if "train" in splits:
-            return _kind_of_folders(splits["train"])
+            return kind_of_folders(splits["train"])
         if any((path / f).is_file() for f in CSV_NAMES):
             return "fer2013"
         if any((path / f).is_file() for f in ("data/legend.csv", "legend.csv")):
@@ -246,15 +246,6 @@ def guess_source(path: str | Path) -> str:
     what = "no such file or folder" if not path.exists() else "not recognised"
     known = "; ".join(f"{k}: {s.help}" for k, s in SOURCES.items() if s.has_path)
     raise DataError(f"{path}: {what}. Known: {known}")
-
-
-def _kind_of_folders(train: Path) -> str:
-    """Which source reads a train/ folder: all of AffectNet's classes, FER2013's seven, or others."""
-    if is_affectnet(train):
-        return "affectnet"
-    classes, folders = known_classes(train), [p for p in entries(train) if p.is_dir()]
-    # What is nearly FER2013 is taken for it, so that a missing class is said to be missing.
-    return "folder" if 1 < len(classes) < 5 and len(classes) == len(folders) else "folders"
 
 
 def _options(name: str, parts: Iterable[str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from fer.data.checks import RowChecker, one_hot
 from fer.data.dataset import SPLITS, Dataset, Split
 from fer.data.folders import SPLIT_FOLDERS, entries, find_split_folders
 from fer.data.pictures import read_pictures
-from fer.data.splits import SEED, TEST_FRACTION, VAL_FRACTION, grouped_split
+from fer.data.splits import SEED, TEST_FRACTION, VAL_FRACTION, grouped_split, shared_images
 from fer.errors import ConfigError, DataError
 from fer.images import SUFFIXES
 from fer.labels import LabelSet, class_name, label_set_of
@@ -112,10 +112,7 @@ def build(
         where[train] = cut
         titles["val"] = "val (cut from train)"
         notes |= {"val_fraction": VAL_FRACTION, "val_seed": seed}
-    shared = {s: set(np.array(got.digests)[where == s]) for s in SPLITS}
-    for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
-        if both := len(shared[a] & shared[b]):
-            notes[f"images_in_{a}_and_{b}"] = both
+    notes |= shared_images({s: [got.digests[i] for i in np.flatnonzero(where == s)] for s in SPLITS})
     splits = {}
     for split in SPLITS:
         mine = np.flatnonzero(where == split)

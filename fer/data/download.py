@@ -37,6 +37,7 @@ class Download:
         title: For people.
         name: Name of the data set, where the source would take it from the folder.
         expected: Split -> faces that the copy is known to hold; empty where nobody says.
+        also: Other keys of SOURCES that read the same place.
     """
 
     fetch: Callable[[Path], Path]
@@ -44,6 +45,7 @@ class Download:
     title: str
     name: str = ""
     expected: Mapping[str, int] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
 
 
 def how_to_get() -> str:
@@ -146,7 +148,12 @@ DOWNLOADS: dict[str, Download] = {
         "Kaggle data set, balanced AffectNet",
         expected={"train": 29526, "val": 7382, "test": 4100},
     ),
-    "ferplus": Download(_ferplus, "ferplus", "FER+ votes put into data/ by hand, faces from the Kaggle competition"),
+    "ferplus": Download(
+        _ferplus,
+        "ferplus",
+        "FER+ votes put into data/ by hand, faces from the Kaggle competition",
+        also=("ferplus-majority",),
+    ),
     "ferplus-folders": Download(
         _ferplus_folders, "folder", "Kaggle data set, FER+ as image folders", "ferplus-folders"
     ),

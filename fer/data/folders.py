@@ -1,13 +1,16 @@
 """FER2013 as image folders: train/<class>/*.png, test/<class>/*.png and perhaps val/<class>/*.png.
 
 This release has no row order, and its test folder holds PublicTest and PrivateTest together. Without a val folder the
-validation split is cut from train, exactly as scripts/create_val_split.py would cut it.
+validation split is cut from train, exactly as scripts/create_val_split.py would cut it: FER2013 repeats many of its
+pictures, and identical ones stay on one side.
 """
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import numpy as np
 
 from fer.data.checks import RowChecker, one_hot
 from fer.data.dataset import Dataset, Split
-from fer.data.splits import SEED, VAL_FRACTION, stratified_holdout
+from fer.data.splits import SEED, VAL_FRACTION, shared_images, stratified_holdout
 from fer.errors import DataError
 from fer.labels import AFFECTNET8, EMOJI, FER7, canonical
 
@@ -60,7 +63,8 @@ def read_folders(
     Returns:
         Data set "fer2013-folders" with one-hot targets over FER7; the name tells the form, and whether the pictures are
         those of FER2013 is for their counts to say (`fer.ancestry.own_data`). `rows` numbers the files of train/, val/
-        and test/ in that order, each sorted by file name, then class.
+        and test/ in that order, each sorted by file name, then class. `notes` counts the repeated pictures, and those
+        that given splits share.
 
     Raises:
         DataError: no train/, an empty folder, an unknown class, or a file that is no 48 x 48 picture (names it).
@@ -74,19 +78,26 @@ def read_folders(
     order = {f.path: i for i, f in enumerate(f for files in listed.values() for f in files)}
     titles = {k: p.name for k, p in places.items()}
     notes: dict[str, object] = {}
-    if "val" in listed:
-        repeated = _drop_repeated(listed)
-        if repeated:
-            notes["train_files_also_in_val"] = repeated
-    else:
+    if "val" in listed and (repeated := _drop_repeated(listed)):
+        notes["train_files_also_in_val"] = repeated
+    faces: dict[Path, np.ndarray] = {}
+    groups: dict[Path, Hashable] = {}
+    for file in (f for files in listed.values() for f in files):
+        groups[file.path] = _read(file, faces, checker)
+    if "val" not in listed:
         train = listed["train"]
-        held = stratified_holdout([f.key for f in train], [f.label for f in train], fraction, seed)
+        held = stratified_holdout(
+            [f.key for f in train], [f.label for f in train], fraction, seed, [groups[f.path] for f in train]
+        )
         listed["train"] = [f for f, h in zip(train, held, strict=True) if not h]
         listed["val"] = [f for f, h in zip(train, held, strict=True) if h]
         titles["val"] = f"val (cut from {places['train'].name})"
         notes |= {"val_fraction": fraction, "val_seed": seed}
-    splits = {k: _read_split(listed[k], order, checker, root) for k in SPLIT_FOLDERS if listed.get(k)}
-    notes |= checker.notes()
+    images = {k: [groups[f.path] for f in listed.get(k, ()) if f.path in faces] for k in SPLIT_FOLDERS}
+    if repeated := len(faces) - len(set().union(*images.values())):
+        notes["repeated_images"] = repeated
+    splits = {k: _split(listed[k], faces, order, root) for k in SPLIT_FOLDERS if listed.get(k)}
+    notes |= shared_images(images) | checker.notes()
     return Dataset("fer2013-folders", FER7, splits, {k: titles[k] for k in splits}, notes=notes)
 
 
@@ -151,7 +162,7 @@ def list_images(folder: Path, checker: RowChecker) -> list[ImageFile]:
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """One picture as uint8 (48, 48).
+    """One picture of any size as uint8 (H, W).
 
     Raises:
         ValueError: it is none; the message says what it is instead.
@@ -162,8 +173,6 @@ def read_grey(path: Path) -> np.ndarray:
         raise ValueError("empty file (0 bytes)")
     try:
         with Image.open(path) as image:
-            if image.size != (SIDE_PX, SIDE_PX):
-                raise ValueError(f"{image.width} x {image.height} pixels; expected {SIDE_PX} x {SIDE_PX}")
             if image.mode[0] in "IF":
                 raise ValueError(f"more than 8 bits a pixel (mode {image.mode}); expected 8-bit grey or colour")
             grey = image if image.mode == "L" else image.convert("RGB").convert("L")
@@ -178,21 +187,67 @@ def read_grey(path: Path) -> np.ndarray:
         raise ValueError(f"truncated or damaged image ({e})") from e
 
 
+def picture_groups(files: Iterable[ImageFile]) -> list[Hashable]:
+    """A value per file, equal for files that show the same pixels whatever their bytes; the key of one that shows none.
+
+    Pictures of any size are compared, so that a split can be cut of data that are not FER2013's.
+    """
+    groups: list[Hashable] = []
+    for file in files:
+        try:
+            groups.append(_digest(read_grey(file.path)))
+        except ValueError:
+            groups.append(file.key)
+    return groups
+
+
+def _check_side(face: np.ndarray) -> None:
+    height, width = face.shape
+    if (width, height) != (SIDE_PX, SIDE_PX):
+        raise ValueError(
+            f"{width} x {height} pixels; expected {SIDE_PX} x {SIDE_PX} "
+            f"(pictures of other sizes are read with folder:PATH)"
+        )
+
+
+def _digest(face: np.ndarray) -> bytes:
+    return hashlib.blake2b(repr(face.shape).encode() + face.tobytes(), digest_size=16).digest()
+
+
 def known_classes(folder: Path) -> set[str]:
     """Canonical names of the class folders directly in a folder (unknown names and files are left aside)."""
     return {canonical(name) for name in _subfolder_names(folder)} & set(EMOJI)
 
 
+def kind_of_folders(train: Path) -> str:
+    """Which source reads a train/ folder: "affectnet", "folders" (FER2013's seven classes), or "folder" for others."""
+    if is_affectnet(train):
+        return "affectnet"
+    classes, folders = known_classes(train), _subfolder_names(train)
+    # FER2013 has no contempt. What is nearly FER2013 is taken for it, so that a missing class is said to be missing.
+    other = "contempt" in classes or (1 < len(classes) < 5 and len(classes) == len(folders))
+    return "folder" if other else "folders"
+
+
 def is_affectnet(train: Path) -> bool:
-    """Whether a train folder holds AffectNet's eight classes, by name or by its numbers 0..7."""
-    numbers = {str(i) for i in range(len(AFFECTNET8))}
-    return known_classes(train) == set(AFFECTNET8.names) or numbers <= _subfolder_names(train)
+    """Whether a train folder is AffectNet's: its numbers 0..7 and no others, or its eight classes under its name.
+
+    The names of the eight classes alone tell nothing: FER+ has the same, and so may anybody's own data. The folder that
+    train lies in, or one of the two above it, must have "affectnet" in its name.
+    """
+    names, numbers = _subfolder_names(train), {str(i) for i in range(len(AFFECTNET8))}
+    root = train.absolute().parent
+    near = {p.name.lower() for r in (root, root.resolve()) for p in (r, *r.parents[:2])}
+    if any("affectnet" in name for name in near):
+        return numbers <= names or known_classes(train) == set(AFFECTNET8.names)
+    return names == numbers
 
 
 def _subfolder_names(folder: Path) -> set[str]:
+    """Of the folders in a folder; none where it cannot be read."""
     try:
-        return {p.name for p in folder.iterdir() if p.is_dir()}
-    except OSError:
+        return {p.name for p in entries(folder) if p.is_dir()}
+    except (DataError, OSError):
         return set()
 
 
@@ -218,16 +273,23 @@ def _drop_repeated(listed: dict[str, list[ImageFile]]) -> int:
     return before - len(listed["train"])
 
 
-def _read_split(files: list[ImageFile], order: dict[Path, int], checker: RowChecker, root: Path) -> Split:
-    faces, labels, rows = [], [], []
-    for file in files:
-        try:
-            faces.append(read_grey(file.path))
-        except ValueError as e:
-            checker.reject(file.path, None, str(e))
-            continue
-        labels.append(file.label)
-        rows.append(order[file.path])
-    if not faces:
+def _read(file: ImageFile, faces: dict[Path, np.ndarray], checker: RowChecker) -> Hashable:
+    """Put one picture among the faces, unless it is none; what it is grouped by, as `picture_groups` would say."""
+    group: Hashable = file.key
+    try:
+        face = read_grey(file.path)
+        group = _digest(face)
+        _check_side(face)
+        faces[file.path] = face
+    except ValueError as e:
+        checker.reject(file.path, None, str(e))
+    return group
+
+
+def _split(files: list[ImageFile], faces: dict[Path, np.ndarray], order: dict[Path, int], root: Path) -> Split:
+    usable = [f for f in files if f.path in faces]
+    if not usable:
         raise DataError(f"{root}: not one usable image among the {len(files)} of a split")
-    return Split(np.stack(faces), one_hot(np.array(labels), len(FER7)), np.array(rows, dtype=np.int64))
+    labels = np.array([f.label for f in usable])
+    rows = np.array([order[f.path] for f in usable], dtype=np.int64)
+    return Split(np.stack([faces[f.path] for f in usable]), one_hot(labels, len(FER7)), rows)

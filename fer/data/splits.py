@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -16,9 +17,13 @@ SEED = 42
 
 
 def stratified_holdout(
-    keys: Sequence[str], labels: Sequence[int], fraction: float = VAL_FRACTION, seed: int = SEED
+    keys: Sequence[str],
+    labels: Sequence[int] | np.ndarray,
+    fraction: float = VAL_FRACTION,
+    seed: int = SEED,
+    groups: Sequence[Hashable] | None = None,
 ) -> np.ndarray:
-    """Choose a fraction of every class.
+    """Choose a fraction of every class: `grouped_split` into what is held out and what is not.
 
     Within a class the items with the smallest SHA-256 of "seed/key" are taken, so the choice depends neither on the
     order of the items nor on the platform, and an item added or removed elsewhere moves at most the items at the edge.
@@ -29,6 +34,7 @@ def stratified_holdout(
         fraction: Share of each class to hold out, above 0 and below 1; rounded to the nearest whole item, but a class
             of two or more keeps at least one on either side and a class of one stays where it is.
         seed: Another seed, another choice.
+        groups: N values, equal for what may not be parted (identical images); None = every item is on its own.
 
     Returns:
         (N,) bool, True = held out.
@@ -43,16 +49,7 @@ def stratified_holdout(
     """
     if not 0 < fraction < 1:
         raise ConfigError(f"the validation fraction must lie between 0 and 1, got {fraction}")
-    _distinct(keys)
-    by_class: dict[int, list[int]] = defaultdict(list)
-    for i, label in enumerate(labels):
-        by_class[int(label)].append(i)
-    held = np.zeros(len(keys), dtype=bool)
-    for members in by_class.values():
-        n = int(np.clip(np.floor(fraction * len(members) + 0.5), min(1, len(members) - 1), len(members) - 1))
-        members.sort(key=lambda i: hashlib.sha256(f"{seed}/{keys[i]}".encode()).digest())
-        held[members[:n]] = True
-    return held
+    return grouped_split(keys, labels, keys if groups is None else groups, {"val": fraction}, seed) == "val"
 
 
 def grouped_split(
@@ -65,9 +62,8 @@ def grouped_split(
     """Deal every class out to several splits so that what belongs together (identical images) stays on one side.
 
     A group counts for the class of its first member by key. Within a class the groups are taken in the order of the
-    SHA-256 of "seed/first key", as in `stratified_holdout`; each split takes groups until it is as near to its share
-    as whole groups allow, what remains is train. A class of three or more groups has at least one in every split, a
-    smaller one stays in train.
+    SHA-256 of "seed/first key"; each split takes groups until it is as near to its share as whole groups allow, what
+    remains is train. A class of three or more groups has at least one in every split, a smaller one stays in train.
 
     Args:
         keys: N distinct names.
@@ -116,6 +112,20 @@ def grouped_split(
                     rest.append(group)
             waiting = rest
     return where
+
+
+def shared_images(images: Mapping[str, Iterable[Hashable]]) -> dict[str, int]:
+    """How many different images lie in two splits, for Dataset.notes; only where there are some.
+
+    Args:
+        images: Split -> one value per face, equal for identical images.
+
+    >>> shared_images({"train": [1, 2, 2], "val": [2, 2, 3], "test": [4]})
+    {'images_in_train_and_val': 1}
+    """
+    sets = {split: set(part) for split, part in images.items()}
+    found = {f"images_in_{a}_and_{b}": len(sets[a] & sets[b]) for a, b in combinations(sets, 2)}
+    return {name: n for name, n in found.items() if n}
 
 
 def _distinct(keys: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer.data.checks import RowChecker
-from fer.data.folders import ImageFile, find_split_folders, list_images
+from fer.data.folders import ImageFile, find_split_folders, list_images, picture_groups
 from fer.data.splits import SEED, VAL_FRACTION, stratified_holdout
 from fer.errors import DataError, unknown_name
 
@@ -72,7 +72,7 @@ class Plan:
 
 
 def plan(root: str | Path, fraction: float = VAL_FRACTION, seed: int = SEED, checker: RowChecker | None = None) -> Plan:
-    """Choose the files; touches nothing.
+    """Choose the files, identical pictures on one side; touches nothing.
 
     Args:
         root: Folder with train/<class>/.
@@ -87,7 +87,7 @@ def plan(root: str | Path, fraction: float = VAL_FRACTION, seed: int = SEED, che
     if "train" not in places:
         raise DataError(f"{root}: has no train folder; expected train/<class>/*.png or *.jpg")
     files = list_images(places["train"], checker or RowChecker())
-    held = stratified_holdout([f.key for f in files], [f.label for f in files], fraction, seed)
+    held = stratified_holdout([f.key for f in files], [f.label for f in files], fraction, seed, picture_groups(files))
     chosen = tuple(f for f, h in zip(files, held, strict=True) if h)
     return Plan(root, places["train"], root / "val", chosen, len(files), seed, fraction)
 
@@ -163,6 +163,23 @@ def undo(root: str | Path) -> int:
     Raises:
         DataError: val/ was not made here, or a file would overwrite a different one in train/.
     """
+    pairs = undo_pairs(root)
+    for there, back in pairs:
+        if back.exists():
+            there.unlink()
+        else:
+            back.parent.mkdir(parents=True, exist_ok=True)
+            _move(there, back)
+    _remove_empty(find_split_folders(root)["val"])
+    return len(pairs)
+
+
+def undo_pairs(root: str | Path) -> list[tuple[Path, Path]]:
+    """What `undo` would take back, as (file in val/, its place in train/); touches nothing.
+
+    Raises:
+        DataError: see `undo`.
+    """
     root = Path(root).expanduser()
     val = find_split_folders(root).get("val")
     if val is None:
@@ -178,14 +195,7 @@ def undo(root: str | Path) -> int:
     for there, back in pairs:
         if back.exists() and back.read_bytes() != there.read_bytes():
             raise DataError(f"{back}: differs from {there}; keep one of the two, then undo again")
-    for there, back in pairs:
-        if back.exists():
-            there.unlink()
-        else:
-            back.parent.mkdir(parents=True, exist_ok=True)
-            _move(there, back)
-    _remove_empty(val)
-    return len(pairs)
+    return pairs
 
 
 def _remove_empty(val: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -18,12 +19,13 @@ from fer.data.counts import count_rows, count_table
 from fer.data.discovery import find_data
 from fer.data.download import (
     COMPETITION,
+    DOWNLOADS,
     HUB_SHARDS,
     KAGGLE_FOLDERS,
 )
 from fer.data.fer2013_csv import OFFICIAL_COUNTS
 from fer.labels import AFFECTNET8, FER7
-from tests.made_up_data import write_class_folders, write_csv, write_folders
+from tests.made_up_data import write_class_folders, write_csv, write_folders, write_votes
 
 ROOT = Path(fer.__file__).parents[1]
 
@@ -166,6 +168,136 @@ def test_class_folders_by_spec_options_and_labels(prepare: Callable[..., int], t
     assert prepare("--source", "folder") == 2
     assert prepare("--source", "synthetic", "n=2,contempt=1") == 0
     assert load(tmp_path / "data" / "synthetic.npz").label_set == AFFECTNET8
+
+
+def test_one_s_own_eight_classes_touch_no_affectnet(
+    prepare: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = write_class_folders(tmp_path / "a" / "AffectNet", {"train": 3, "val": 1})
+    assert prepare(theirs) == 0
+    packed = tmp_path / "data" / "affectnet.npz"
+    before = packed.read_bytes()
+    # the Kaggle copy of FER+ in folders, wherever it lies
+    mine = write_class_folders(tmp_path / "home" / "Downloads" / "ferplus", {"train": 4, "validation": 1, "test": 1})
+    capsys.readouterr()
+    assert prepare(mine) == 0
+    assert f"Reading folder:{mine}" in capsys.readouterr().out
+    assert load(tmp_path / "data" / "folder-ferplus.npz")["train"].faces.shape[0] == 32
+    assert prepare() == 0
+    assert f"Reading folder:{mine}" in capsys.readouterr().out
+    assert prepare("--source", "affectnet", "--out", tmp_path / "x.npz") == 2
+    assert "affectnet:PATH" in capsys.readouterr().err
+    assert packed.read_bytes() == before
+    assert prepare("--source", "affectnet", mine) == 0, "asked for by name it is read as that"
+    assert prepare(f"affectnet:{mine}") == 0
+    assert len(load(packed)["train"]) == 32
+
+
+def test_other_data_under_the_same_name_are_replaced_loudly(
+    prepare: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = tmp_path / "data" / "fer2013.npz"
+    assert prepare(write_csv(tmp_path / "x" / "fer2013.csv", bad={2: "5"})) == 0
+    old = load(packed).fingerprint
+    capsys.readouterr()
+    csv = write_csv(tmp_path / "x" / "fer2013.csv")  # mended
+    assert prepare(csv) == 0
+    out = capsys.readouterr().out
+    line = next(x for x in out.splitlines() if str(packed) in x)
+    assert line.startswith("Replaced: ") and f"other data were there: fingerprint {old}" in line
+    assert "guessed" in line and "Written: " not in out
+    assert load(packed).fingerprint != old
+    assert prepare("--source", "fer2013", csv) == 0
+    assert "Unchanged: " in capsys.readouterr().out
+    assert prepare("--source", "fer2013", write_csv(tmp_path / "x" / "fer2013.csv", bad={2: "5"})) == 0
+    out = capsys.readouterr().out
+    assert "Replaced: " in out and "guessed" not in out
+    packed.write_bytes(b"damaged")
+    assert prepare(csv) == 0
+    assert "Written: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "by_name"),
+    [
+        (["--source", "synthetic"], False),
+        (["--source", "synthetic", "n=3,contempt=1"], False),
+        (["synthetic:n=3", "--seed", 7], False),
+        (["synthetic:n=3", "--out", "{data}/mine.npz"], True),
+        (["{csv}", "--out", "{data}/folders.npz"], False),
+        (["{csv}", "--out", "{data}/fer2013-folders.npz"], True),
+        (["{csv}", "--out", "{data}/folder.npz"], False),
+        (["{csv}@ferplus8"], True),
+        (["{csv}", "--out", "{data}/x@fer7.npz"], False),
+    ],
+)
+def test_the_name_that_is_printed_opens_what_was_written(
+    arguments: list[object],
+    by_name: bool,
+    prepare: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    csv = write_csv(tmp_path / "x" / "fer2013.csv")
+    arguments = [str(a).format(csv=csv, data=tmp_path / "data") for a in arguments]
+    if "synthetic" in arguments and len(arguments) == 2:
+        arguments += ["n=2", "--seed", "7"]
+    assert prepare(*arguments) == 0
+    out = capsys.readouterr().out
+    (packed,) = (tmp_path / "data").glob("*.npz")
+    said = out.splitlines()[-1].rpartition("--data ")[2]
+    assert said == (packed.stem if by_name else str(packed))
+    assert open_dataset(said).fingerprint == load(packed).fingerprint
+    assert f"Fingerprint: {load(packed).fingerprint}" in out
+    assert prepare(*arguments) == 0
+    assert "Unchanged: " in capsys.readouterr().out
+
+
+def test_download_takes_a_source_that_reads_the_same_place_and_nothing_else(
+    prepare: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = write_csv(tmp_path / "k" / "fer2013.csv")
+    write_votes(csv)
+    fetched: list[str] = []
+
+    def fetch(name: str, place: Path) -> Callable[[Path], Path]:
+        return lambda _: fetched.append(name) or place
+
+    for name, place in (("ferplus", csv.parent), ("kaggle", csv)):
+        monkeypatch.setitem(DOWNLOADS, name, dataclasses.replace(DOWNLOADS[name], fetch=fetch(name, place)))
+    for arguments, said in (
+        (["kaggle", "--source", "ferplus"], "--download kaggle is read as fer2013, not as ferplus"),
+        (["ferplus", "--source", "folders"], "is read as ferplus or ferplus-majority, not as folders"),
+        (["ferplus", "ferplus@fer7"], "--download takes no PATH, got 'ferplus@fer7'"),
+        (["kaggle", csv, "--inspect"], "--download takes no PATH"),
+        (["kaggle", "--source", "synthetic"], "not as synthetic"),
+    ):
+        assert prepare("--download", *arguments) == 2, arguments
+        assert said in capsys.readouterr().err
+    assert not fetched, "it complains before anything is fetched"
+    assert prepare("--download", "ferplus", "--source", "ferplus-majority") == 0
+    assert prepare("--download", "kaggle", "--source", "fer2013") == 0
+    assert {p.name for p in (tmp_path / "data").iterdir()} == {"ferplus-majority.npz", "fer2013.npz"}
+    assert prepare("--download", "ferplus") == 0
+    assert (tmp_path / "data" / "ferplus.npz").is_file()
+
+
+@pytest.mark.parametrize("mode", ["--move", "--copy"])
+def test_undo_that_only_says_what_it_would_do(
+    mode: str, split_script: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_folders(tmp_path / "f")
+    assert split_script(root, "--undo", "--dry-run") == 2, "nothing to undo"
+    assert split_script(root, mode) == 0
+    before = {p: p.stat().st_mtime_ns for p in root.rglob("*")}
+    capsys.readouterr()
+    assert split_script(root, "--undo", "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Would ") and "21" in out and "is as it was" not in out
+    assert ("back" in out) == (mode == "--move")
+    assert {p: p.stat().st_mtime_ns for p in root.rglob("*")} == before
+    assert split_script(root, "--undo") == 0
+    assert not (root / "val").exists()
 
 
 def test_create_val_split(

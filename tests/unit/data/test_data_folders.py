@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fer.data import open_dataset
 from fer.data.folders import read_folders, read_grey
 from fer.errors import DataError
 
@@ -70,6 +71,55 @@ def test_a_train_file_that_lies_in_val_too_is_not_trained_on(make_folders: Make)
     data = read_folders(root)
     assert np.bincount(data["train"].labels).tolist() == [6, 6, 6, 5, 6, 6, 6]
     assert data.notes["train_files_also_in_val"] == 1
+
+
+def repeat(root: Path) -> None:
+    """Of every class eight of the twenty training pictures become four others, under other names and in other bytes."""
+    for place in sorted(p for p in (root / "train").iterdir()):
+        files = sorted(place.iterdir())
+        for k in range(8):
+            with Image.open(files[k % 4]) as image:
+                image.save(files[8 + k], **({"optimize": True} if k < 4 else {"compress_level": 0}))
+
+
+def test_repeated_pictures_stay_on_one_side_of_the_cut(make_folders: Make) -> None:
+    root = make_folders({"train": 20, "test": 2})
+    before = read_folders(root)
+    assert "repeated_images" not in before.notes and "images_in_train_and_val" not in before.notes
+    repeat(root)
+    for seed in range(5):
+        data = read_folders(root, seed=seed)
+        seen = {k: {f.tobytes() for f in data[k].faces} for k in ("train", "val")}
+        assert not seen["train"] & seen["val"]
+        assert data.notes["repeated_images"] == 7 * 8
+        assert not [n for n in data.notes if n.startswith("images_in_")]
+        assert (len(data["train"]) + len(data["val"])) == 140
+        assert all(2 <= n <= 4 for n in np.bincount(data["val"].labels))
+
+
+def test_pictures_that_given_splits_share_are_counted(make_folders: Make) -> None:
+    root = make_folders({"train": 6, "val": 2, "test": 2})
+    for split, n in (("val", 1), ("test", 2)):
+        for i in range(n):
+            with Image.open(root / "train" / "happy" / f"train_000{i}.png") as image:
+                image.save(root / split / "sad" / f"again{i}.png", compress_level=0)
+    notes = read_folders(root).notes
+    shared = {k: v for k, v in notes.items() if "images" in k}
+    assert shared == {
+        "repeated_images": 3,
+        "images_in_train_and_val": 1,
+        "images_in_train_and_test": 2,
+        "images_in_val_and_test": 1,
+    }
+
+
+def test_other_sizes_are_told_who_reads_them(make_folders: Make) -> None:
+    root = make_folders()
+    for file in root.rglob("*.png"):
+        Image.open(file).resize((64, 64)).save(file)
+    with pytest.raises(DataError, match="pictures of other sizes are read with folder:PATH"):
+        open_dataset(root)
+    assert open_dataset(f"folder:{root}")["train"].faces.shape[1:] == (64, 64, 3)
 
 
 def test_litter_is_ignored(make_folders: Make) -> None:

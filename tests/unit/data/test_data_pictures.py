@@ -267,12 +267,64 @@ def test_more_pictures_than_fit_in_one_batch_keep_their_order(tmp_path: Path) ->
 
 
 def test_layouts_are_told_apart(tree: Callable[..., Path], tmp_path: Path) -> None:
-    assert guess_source(tree({"train": 1, "val": 1}, root="a/names")) == "affectnet"
+    assert guess_source(tree({"train": 1, "val": 1}, root="a/AffectNet-8")) == "affectnet"
     assert guess_source(tree({"train": 1, "val": 1}, NUMBERS, root="a/numbers")) == "affectnet"
     assert guess_source(tree({"train": 1, "test": 1}, FER7.names, root="a/fer2013")) == "folders"
     assert guess_source(tree({"train": 1, "test": 1}, ("happy", "sad"), root="a/two")) == "folder"
     assert [(f.source, f.path.name) for f in find_data([tmp_path / "a"])] == [
         ("folders", "fer2013"),
-        ("affectnet", "names"),
+        ("affectnet", "AffectNet-8"),
         ("affectnet", "numbers"),
     ]
+
+
+CK_PLUS = ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+
+
+@pytest.mark.parametrize(
+    ("root", "names", "source"),
+    [
+        ("ferplus", AFFECTNET8.names, "folder"),
+        ("ferplus", ("suprise", *(n for n in SPELLINGS if n != "surprised")), "folder"),
+        ("ck", CK_PLUS, "folder"),
+        ("archive/MyAFFECTNET", AFFECTNET8.names, "affectnet"),
+        ("balanced-affectnet/versions/1", SPELLINGS, "affectnet"),
+        ("affectnet/far/too/deep", AFFECTNET8.names, "folder"),
+        ("AffectNet", (*NUMBERS, "8"), "affectnet"),
+        ("digits", NUMBERS, "affectnet"),
+    ],
+)
+def test_eight_classes_alone_are_no_proof(root: str, names: tuple[str, ...], source: str, tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        for name in names:
+            (tmp_path / root / split / name).mkdir(parents=True)
+    (tmp_path / root / "train" / ".cache").mkdir()
+    assert guess_source(tmp_path / root) == source
+    assert [f.source for f in find_data([(tmp_path / root).parent])] == [source]
+
+
+def test_ten_numbered_folders_are_digits(tmp_path: Path) -> None:
+    for name in range(10):
+        (tmp_path / "mnist" / "train" / str(name)).mkdir(parents=True)
+    assert guess_source(tmp_path / "mnist") != "affectnet"
+    assert find_data([tmp_path]) == []
+
+
+def test_a_folder_that_may_not_be_entered_is_passed_over(
+    tree: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree({"train": 1, "test": 1}, FER7.names, root="fer")
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "aside").mkdir()  # say, a link into a place that may not be entered: already what it is cannot be asked
+
+    def refused(real: Callable[..., bool], names: tuple[str, ...]) -> Callable[..., bool]:
+        def ask(self: Path) -> bool:
+            if set(names) & set(self.parts):
+                raise PermissionError(13, "Permission denied", str(self))
+            return real(self)
+
+        return ask
+
+    monkeypatch.setattr(Path, "is_file", refused(Path.is_file, ("lost+found", "aside")))
+    monkeypatch.setattr(Path, "is_dir", refused(Path.is_dir, ("aside",)))
+    assert [(f.source, f.path.name) for f in find_data([tmp_path])] == [("folders", "fer")]

@@ -59,6 +59,22 @@ def test_bad_fraction(fraction: float) -> None:
         stratified_holdout(["a", "b"], [0, 0], fraction)
 
 
+def test_without_repetition_groups_change_nothing_and_with_it_they_stay_whole() -> None:
+    rng = np.random.default_rng(0)
+    for n, fraction in [(1, 0.15), (2, 0.9), (3, 0.15), (10, 0.15), (90, 0.15), (997, 0.15), (997, 0.31), (50, 0.999)]:
+        keys, labels = [f"k{i}" for i in range(n)], rng.integers(0, 3, n)
+        alone = stratified_holdout(keys, labels, fraction)
+        for c in range(3):
+            size = int((labels == c).sum())
+            wanted = min(max(int(np.floor(fraction * size + 0.5)), min(1, size - 1)), size - 1) if size else 0
+            assert alone[labels == c].sum() == wanted
+        np.testing.assert_array_equal(stratified_holdout(keys, labels, fraction, groups=range(n)), alone)
+    groups = rng.integers(0, 60, 997)
+    held = stratified_holdout(keys := [str(i) for i in range(997)], groups % 3, groups=groups.tolist())
+    assert all(len(set(held[groups == g])) == 1 for g in range(60))
+    assert (held != stratified_holdout(keys, groups % 3)).any()
+
+
 def test_repeated_key() -> None:
     with pytest.raises(DataError, match="'a' occurs twice"):
         stratified_holdout(["a", "b", "a"], [0, 0, 1])
@@ -132,6 +148,34 @@ def test_the_folder_split_is_the_one_read_folders_cuts_and_can_be_undone(mode: s
     assert undo(root) == 21
     assert tree(root) == before
     assert not (root / "val").exists()
+
+
+@pytest.mark.parametrize("side", [48, 64])
+def test_the_folder_split_parts_no_repeated_pictures_either(side: int, make_folders: Make) -> None:
+    root = make_folders({"train": 20, "test": 2})
+    for file in root.rglob("*.png"):
+        Image.open(file).resize((side, side)).save(file)
+    for place in sorted((root / "train").iterdir()):
+        files = sorted(place.iterdir())
+        for k in range(8):  # the same pixels in other bytes
+            Image.open(files[k % 4]).save(files[8 + k], compress_level=k)
+    (root / "train" / "fear" / "train_0019.png").write_bytes(b"")
+    for seed in range(3):
+        planned = plan(root, seed=seed)
+        chosen = {f.path for f in planned.chosen}
+        seen: dict[bool, set[bytes]] = {True: set(), False: set()}
+        for file in (root / "train").rglob("*.png"):
+            if file.stat().st_size:
+                seen[file in chosen].add(np.asarray(Image.open(file)).tobytes())
+        assert seen[True] and not seen[True] & seen[False]
+        if side == 48:
+            cut = read_folders(root, seed=seed, skip_bad=True)
+            for mode in MODES:
+                apply(planned, mode)
+                made = read_folders(root, skip_bad=True)
+                for key in ("train", "val", "test"):
+                    np.testing.assert_array_equal(made[key].faces, cut[key].faces)
+                undo(root)
 
 
 @pytest.mark.parametrize("mode", MODES)
