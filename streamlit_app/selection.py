@@ -236,7 +236,7 @@ def _report(problems: list[str], nothing_left: bool) -> None:
     lead = (
         "The results cannot be read:"
         if nothing_left
-        else f"{len(problems)} model{'s' if len(problems) > 1 else ''} left out, the results cannot be read:"
+        else f"{len(problems)} model{'s' if len(problems) > 1 else ''} left out:"
     )
     show = st.error if nothing_left else st.warning
     show("\n".join([lead, "", *(f"- {p}" for p in problems)]), icon=":material/report:")
