@@ -163,7 +163,7 @@ def test_every_method_explains(trained):
 
 
 # one net of each kind in every run of the suite
-@models_with(*(set(list_models()) - {"baseline_cnn", "attention_cnn", "vit_tiny", "hog_svm"}))
+@models_with(*(set(list_models()) - {"baseline_cnn", "vit_tiny", "hog_svm"}))
 def test_the_evaluation_script_scores_it(trained, data, tmp_path, capsys):
     packed = dataset.save(data, tmp_path / "blobs.npz")
     out = tmp_path / "results"

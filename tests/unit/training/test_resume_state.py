@@ -68,7 +68,7 @@ def test_it_is_written_where_a_phase_stops_early(blob_data, tmp_path, written):
     assert 1 < last < 9 and written == [1, last]
 
 
-@pytest.mark.parametrize("stop_at", [2, 6, 7])
+@pytest.mark.parametrize("stop_at", [pytest.param(2, marks=pytest.mark.slow), 6, 7])
 def test_files_that_are_ahead_of_the_state_do_not_lead_astray(blob_data, tmp_path, written, stop_at):
     """Cut after epochs that are in the history, and the best of them in the checkpoint, but in no state."""
     whole = train(job(), blob_data, tmp_path / "whole", "cpu")
