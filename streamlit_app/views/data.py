@@ -153,13 +153,16 @@ def _crowd(chosen: Selection, facts: dict[str, Any] | None, titles: dict[str, st
         c = crowd[split]
         # files of earlier versions do not tell what a crowd scores that has to choose among equals
         by_lot = c.get("label_agreement_by_lot")
-        score = "at most so much" if by_lot is None else f"**{100 * by_lot:.1f} %**, where it has to choose one by lot,"
+        score = (
+            "At most so much would the crowd score by these labels"
+            if by_lot is None
+            else f"A crowd that has to choose one of these by lot would score **{100 * by_lot:.1f} %** by these labels"
+        )
         st.markdown(
             f"Ten people voted on each face (FER+). On {titles.get(split, split)} the crowd's majority is the label of "
             f"the data set, or the label is one of several with most votes, for **{100 * c['label_agreement']:.1f} %** "
-            f"of the faces: {score} is what the crowd would score "
-            "by these labels, and a model that scores more has learnt the labels' habits. A random voter gives the "
-            f"majority for **{100 * c['agreement']:.1f} %**: the ceiling, for no answer agrees with single voters more "
+            f"of the faces. {score}, and a model that scores more has learnt the labels' habits. A random voter gives "
+            f"the majority for **{100 * c['agreement']:.1f} %**: the ceiling, for no answer agrees with single voters more "
             "often than their majority (with the majority itself, in the table below, a model could always agree). On "
             f"{c['unanimous_n']:,} of {c['n']:,} faces all votes that count are the same; votes for another expression "
             "(contempt), “unknown” or “no face” do not count."

@@ -53,7 +53,7 @@ def test_the_crowd_sets_the_ceiling(results):
     assert f"**{100 * crowd['agreement']:.1f} %**" in text and f"**{100 * crowd['label_agreement']:.1f} %**" in text
     assert "no answer agrees with single voters more often" in text
     assert (
-        "at most so much is what the crowd would score" in text
+        "At most so much would the crowd score" in text
         if "label_agreement_by_lot" not in crowd
         else f"**{100 * crowd['label_agreement_by_lot']:.1f} %**" in text
     )
