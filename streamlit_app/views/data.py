@@ -163,9 +163,9 @@ def _crowd(chosen: Selection, facts: dict[str, Any] | None, titles: dict[str, st
             f"the data set, or the label is one of several with most votes, for **{100 * c['label_agreement']:.1f} %** "
             f"of the faces. {score}, and a model that scores more has learnt the labels' habits. A random voter gives "
             f"the majority for **{100 * c['agreement']:.1f} %**: the ceiling, for no answer agrees with single voters "
-            "more often than their majority (with the majority itself, in the table below, a model could always agree). On "
-            f"{c['unanimous_n']:,} of {c['n']:,} faces all votes that count are the same; votes for another expression "
-            "(contempt), “unknown” or “no face” do not count."
+            "more often than their majority (with the majority itself, in the table below, a model could always "
+            f"agree). On {c['unanimous_n']:,} of {c['n']:,} faces all votes that count are the same; votes for another "
+            "expression (contempt), “unknown” or “no face” do not count."
         )
         values = {
             titles.get(s, s): {k: v for k, v in crowd[s]["agreement_per_class"].items() if v is not None}
