@@ -32,6 +32,9 @@ def scored_pair(tmp_path_factory, evaluate):
 
 @pytest.fixture
 def scored_place(scored_pair, tmp_path, monkeypatch):
+    """Folder of the two, their data and their results, for one test alone; pictures are not drawn."""
+    monkeypatch.setattr(figures, "write_all", lambda *a, **k: [])
+    monkeypatch.setattr(figures, "write_comparison", lambda *a, **k: [])
     shutil.copytree(scored_pair, tmp_path / "place")
     setup(monkeypatch, tmp_path / "place")
     return tmp_path / "place"

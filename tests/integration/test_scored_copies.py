@@ -10,7 +10,7 @@ import pytest
 
 from fer import checkpoint
 from fer.data import load, save
-from fer.evaluation import figures, leaderboard, report, results, stored
+from fer.evaluation import leaderboard, report, results, stored
 from fer.labels import FER7
 from tests.scored_fixtures import read
 from tests.small_checkpoints import bundle, dataset
@@ -22,14 +22,7 @@ SEVEN = [f"tencrop_{c}" for c in FER7.names]
 
 @pytest.fixture
 def place(scored_place):
-    """Folder of the two, their data and their results; for this test alone."""
     return scored_place
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    monkeypatch.setattr(figures, "write_all", lambda *a, **k: [])
-    monkeypatch.setattr(figures, "write_comparison", lambda *a, **k: [])
 
 
 def test_other_data_are_scored_anew(place, evaluate):

@@ -11,7 +11,7 @@ import pytest
 
 from fer import checkpoint
 from fer.data import save
-from fer.evaluation import figures, leaderboard, results, stored
+from fer.evaluation import leaderboard, results, stored
 from fer.history import HISTORY, read_history
 from fer.labels import FER7
 from fer.scoring.seed_lines import keep_superseded
@@ -25,14 +25,7 @@ SEVEN = [f"tencrop_{c}" for c in FER7.names]
 
 @pytest.fixture
 def place(scored_place):
-    """Folder of the two, their data and their results; for this test alone."""
     return scored_place
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    monkeypatch.setattr(figures, "write_all", lambda *a, **k: [])
-    monkeypatch.setattr(figures, "write_comparison", lambda *a, **k: [])
 
 
 def test_everything_the_lab_reads_is_stored(place):
