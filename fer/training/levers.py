@@ -10,6 +10,7 @@ from fer.training.job import Job
 from fer.training.request import Request
 
 PLAIN = "plain"
+ITSELF = "{model}"
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Lever:
         title: What is done, for a table.
         settings: "key=value" as for --set.
         model_args: "key=value" as for --model-arg.
-        teacher: Checkpoints to distil from, with commas between them.
+        teacher: Checkpoints to distil from, with commas between them; `ITSELF` = the model's own checkpoint.
         longer: Factor of the number of epochs.
         cycles: Parts that the last phase's epochs are cut into, the learning rate falling anew in each, without
             warm-up; the nets at their ends answer together.
@@ -75,6 +76,7 @@ LEVERS: dict[str, Lever] = {
     "votes": Lever("FER+ votes as a second target", ("ferplus_weight=0.4",)),
     "distilled": Lever("distilled from cbam_cnn4", teacher="cbam_cnn4"),
     "distilled_many": Lever("distilled from several nets", teacher="cbam_cnn4,attention_cnn,baseline_cnn4"),
+    "distilled_self": Lever("self-distillation: from its own trained net", teacher=ITSELF),
 }
 
 
@@ -113,6 +115,7 @@ def job_of(model: str, lever: str, seed: int, epochs: int | None = None) -> Job 
         return base
     if model in pulled.teacher.split(","):
         return None
+    teacher = pulled.teacher.format(model=model)
     last = base.recipe.phases[-1]
     if last.epochs % pulled.cycles:
         return None
@@ -131,7 +134,7 @@ def job_of(model: str, lever: str, seed: int, epochs: int | None = None) -> Job 
             plain,
             settings=(*cut, *pulled.settings),
             model_args=pulled.model_args,
-            teacher=pulled.teacher or base.recipe.teacher,
+            teacher=teacher or base.recipe.teacher,
         )
         (job,), _ = asked.jobs()
     except ConfigError:  # the plain recipe fits: no such argument, or crops that the net cannot take
