@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 import fer.data
-from fer.errors import ConfigError
+from fer.errors import CheckpointError, ConfigError
 from fer.evaluation import ablations
 from fer.paths import ROOT
 from fer.training.events import StepEnded
@@ -253,7 +253,10 @@ def test_every_lever_changes_what_it_says_and_nothing_else():
     assert job_of("tiny_cnn", "drop_path", 7) is None, "it has no such argument"
     assert job_of("tiny_cnn", "crop40", 7).spec.size_px == 40
     assert job_of("cbam_cnn4", "crop40", 7) is None, "it takes multiples of 16 px"
-    assert job_of("cbam_cnn4", "distilled", 7) is None, "nobody teaches itself"
+    assert job_of("cbam_cnn4", "distilled", 7) is None, "it is the teacher: that is distilled_self"
+    assert [job_of(m, "distilled_self", 7).recipe.teacher for m in ("tiny_cnn", "cbam_cnn4")] == ["tiny_cnn", "cbam_cnn4"]
+    with pytest.raises(CheckpointError, match="emotionnet has no checkpoint"):
+        job_of("emotionnet", "distilled_self", 7)
 
 
 def test_the_plain_recipe_always_comes_first():
