@@ -307,7 +307,7 @@ def one(job: Job, campaign: Campaign, args: argparse.Namespace, cost: Cost | Non
     folder = earlier or Path()
     if finished:
         if args.resume != "latest" and (
-            other := differences(folder, as_begun(folder, job).describe(data, material.sets))
+            other := differences(folder, as_begun(folder, job).describe(data, material.sets, material.votes))
         ):
             say(f"note: {folder} was trained with other options ({', '.join(other)}), which stay as they were")
         say(f"{job.model}: {folder} is finished; nothing to train")

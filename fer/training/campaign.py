@@ -79,7 +79,8 @@ class Campaign:
         """The run to go on with or to take over, if there is one, and whether it is finished."""
         found = Path(self.resume) if self.resume not in ("", "latest") else None
         if self.processes.main and found is None:
-            found = earlier_run(self.out, job, self.data, material.sets, bool(self.resume), self.reuse, job.budget_s)
+            options = bool(self.resume), self.reuse, job.budget_s, material.votes
+            found = earlier_run(self.out, job, self.data, material.sets, *options)
         return self.processes.agreed((found, found is not None and is_finished(found)))
 
     def cost(self, job: Job) -> Cost | None:

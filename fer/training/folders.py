@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from fer import checkpoint
 from fer.data.dataset import Dataset
 from fer.errors import CheckpointError
@@ -24,6 +26,7 @@ def earlier_run(
     resume: bool = False,
     reuse: bool = False,
     budget_s: float | None = None,
+    votes: np.ndarray | None = None,
 ) -> Path | None:
     """A run in OUT/<model>/ that makes a new one needless; None = there is none.
 
@@ -34,9 +37,10 @@ def earlier_run(
         reuse: Take any run that is finished under these very options.
         budget_s: A run that a budget of this or more seconds was shared into counts as well, if it was with the job's
             `stretch`; None = it does not.
+        votes: FER+ votes that the job learns beside the labels.
     """
     begun = sorted(file.parent for file in (out / job.model).glob(f"*/{RUN}"))
-    description = job.describe(data, sets)
+    description = job.describe(data, sets, votes)
 
     def long_enough(run: Path) -> bool:
         # one that was cut goes on under the schedule it began with, which may not be shorter than what is allowed now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -65,16 +67,19 @@ class Job:
                 opened[phase.data] = open_data(phase.data)
         return [opened[phase.data] for phase in self.recipe.phases]
 
-    def describe(self, data: Dataset, sets: Sequence[Dataset] = ()) -> dict[str, Any]:
+    def describe(self, data: Dataset, sets: Sequence[Dataset] = (), votes: np.ndarray | None = None) -> dict[str, Any]:
         """JSON form, compared on --resume.
 
         Args:
             sets: Data set of every phase; () = all train on `data`.
+            votes: FER+ votes that are learnt beside the labels; None = none, or whichever they are.
         """
         fitted: dict[str, Any] = {}
         if self.asked:
             fitted = {"asked_recipe": settings.to_dict(self.asked), "budget_s": self.budget_s}
             fitted |= {"stretch": self.stretch} if self.stretch != 1 else {}
+        if votes is not None:
+            fitted["votes_sha256"] = hashlib.sha256(np.ascontiguousarray(votes, np.float32).tobytes()).hexdigest()
         return {
             "model": self.model,
             "model_args": self.model_args,

@@ -154,7 +154,7 @@ class Trainer:
 
     def fit(self, resume: bool) -> Path:
         """All phases, or what is left of them."""
-        description = self.job.describe(self.data, self.sets)
+        description = self.job.describe(self.data, self.sets, self.votes)
         record, state = self.record, None
         if resume:
             if differing := differences(self.run, description):

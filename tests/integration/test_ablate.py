@@ -254,7 +254,10 @@ def test_every_lever_changes_what_it_says_and_nothing_else():
     assert job_of("tiny_cnn", "crop40", 7).spec.size_px == 40
     assert job_of("cbam_cnn4", "crop40", 7) is None, "it takes multiples of 16 px"
     assert job_of("cbam_cnn4", "distilled", 7) is None, "it is the teacher: that is distilled_self"
-    assert [job_of(m, "distilled_self", 7).recipe.teacher for m in ("tiny_cnn", "cbam_cnn4")] == ["tiny_cnn", "cbam_cnn4"]
+    assert [job_of(m, "distilled_self", 7).recipe.teacher for m in ("tiny_cnn", "cbam_cnn4")] == [
+        "tiny_cnn",
+        "cbam_cnn4",
+    ]
     with pytest.raises(CheckpointError, match="emotionnet has no checkpoint"):
         job_of("emotionnet", "distilled_self", 7)
 

@@ -16,6 +16,7 @@ from fer.models import get_model
 from fer.specs import Augment, InputSpec, Phase, Recipe
 from fer.training import Job, train
 from fer.training.events import EpochEnded, PhaseStarted, StepEnded
+from fer.training.folders import earlier_run
 
 TINY = InputSpec(size_px=32, channels=1, resize_px=32)
 MILD = Augment(rotate_deg=3, shift=0.02, erase=0.0)
@@ -232,6 +233,23 @@ def test_resume_over_other_data_of_a_phase_is_refused(seven, eight, tmp_path):
     other = read_synthetic(n=4, size_px=32, seed=2, contempt=1)
     with pytest.raises(ConfigError, match="phase_data"):
         train(SMALL_TWO, seven, tmp_path, "cpu", resume=True, open_data=lambda name: other)
+
+
+def test_resume_with_other_votes_is_refused(seven, tmp_path):
+    def cut(event):
+        if isinstance(event, EpochEnded):
+            raise Stop
+
+    recipe = dataclasses.replace(transfer_job().recipe, phases=(Phase(epochs=2),), ferplus_weight=0.4)
+    job, votes = Job("custom_cnn", recipe, input=TINY), np.eye(8, dtype=np.float32)[np.arange(28) % 8]
+    run = tmp_path / "custom_cnn" / "1"
+    with pytest.raises(Stop):
+        train(job, seven, run, "cpu", votes=votes, listeners=[cut])
+    find = lambda v: earlier_run(tmp_path, job, seven, [seven], reuse=True, votes=v)  # noqa: E731
+    with pytest.raises(ConfigError, match=r"other options \(votes_sha256\)"):
+        train(job, seven, run, "cpu", resume=True, votes=votes[::-1])
+    train(job, seven, run, "cpu", resume=True, votes=votes)
+    assert find(votes) == run and find(votes[::-1]) is None
 
 
 def test_votes_mark_the_checkpoint(seven, tmp_path):
