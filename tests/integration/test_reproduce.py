@@ -12,6 +12,8 @@ import pytest
 
 import fer
 from fer.labels import FER7
+from fer.specs import InputSpec
+from fer.transforms import prepare, ten_crop
 
 ROOT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("reproduce", ROOT / "scripts" / "reproduce.py")
@@ -49,8 +51,8 @@ def test_it_counts_and_compares(table, tmp_path, capsys, said, status):
     folder = report(tmp_path / "results", said)
     assert reproduce.main([str(table), "--model", "baseline_cnn", "--results", str(folder)]) == status
     _, public, private = capsys.readouterr().out.splitlines()
-    assert public.split() == ["baseline_cnn", "PublicTest", "4", "100.00", "–", "nothing", "reported"]
-    assert private.split()[:4] == ["baseline_cnn", "PrivateTest", "20", "35.00"]
+    assert public.split() == ["baseline_cnn", "PublicTest", "single", "4", "100.00", "–", "nothing", "reported"]
+    assert private.split()[:5] == ["baseline_cnn", "PrivateTest", "single", "20", "35.00"]
     assert ("DIFFERS" in private) == bool(status)
 
 
@@ -60,7 +62,13 @@ def test_the_other_form_of_the_challenge_csv_is_read_too(table, tmp_path, capsys
     text = table.read_text().replace("emotion,pixels,Usage", "emotion, pixels, Usage")
     other.write_text(text, encoding="utf-8-sig")
     assert reproduce.main([str(other), "--model", "baseline_cnn", "--results", str(report(tmp_path / "r", 0.35))]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].split()[:4] == ["baseline_cnn", "PrivateTest", "20", "35.00"]
+    assert capsys.readouterr().out.splitlines()[-1].split()[:5] == [
+        "baseline_cnn",
+        "PrivateTest",
+        "single",
+        "20",
+        "35.00",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +86,45 @@ def test_another_file_is_told_in_words(tmp_path, capsys, text, said):
     (tmp_path / "other.csv").write_text(text)
     assert reproduce.main([str(tmp_path / "other.csv"), "--model", "baseline_cnn"]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("size", "resize"), [(44, 48), (40, 44), (45, 48), (48, 48)])
+def test_ten_crops_made_here_are_what_a_net_gets_to_see(size, resize):
+    """After its own resizing and cropping, the very pixels that were scored."""
+    faces = np.random.default_rng(1).integers(0, 256, (3, 48, 48), dtype=np.uint8)
+    asked = InputSpec(size_px=size, channels=1, resize_px=resize)
+    seen = [prepare(list(np.ascontiguousarray(p)), asked) for p in reproduce.shown(faces, "tencrop", size, resize)]
+    np.testing.assert_array_equal(seen, ten_crop(list(faces), asked))
+
+
+def test_other_views_are_compared_where_they_are_reported(table, tmp_path, capsys):
+    with table.open() as f:
+        rows = [r for r in csv.DictReader(f) if r["Usage"] == "PrivateTest"]
+    faces = np.array([r["pixels"].split() for r in rows], np.uint8).reshape(-1, 48, 48)
+    net, codes = fer.load("baseline_cnn"), [int(r["emotion"]) for r in rows]
+    mean = (net.predict_proba(list(faces)) + net.predict_proba(list(np.ascontiguousarray(faces[:, :, ::-1])))) / 2
+    right = float(
+        np.mean([FER7.names[k] == reproduce.NAMES[c] for k, c in zip(mean.argmax(axis=1), codes, strict=True)])
+    )
+    argv = [
+        str(table),
+        "--model",
+        "baseline_cnn",
+        "--split",
+        "test",
+        "--view",
+        "flip,tencrop",
+        "--results",
+        str(tmp_path),
+    ]
+    (tmp_path / "baseline_cnn").mkdir()
+    for said, status in ((right, 0), (right + 0.05, 1)):
+        metrics = {"splits": {"test": {"single": {"accuracy": 0.0}, "flip": {"accuracy": said}}}}
+        (tmp_path / "baseline_cnn" / "metrics.json").write_text(json.dumps(metrics))
+        assert reproduce.main(argv) == status
+        _, line = capsys.readouterr().out.splitlines()
+        assert line.split()[1:5] == ["PrivateTest", "flip", "20", f"{100 * right:.2f}"]
+    assert reproduce.main([*argv[:-4], "--view", "flop"]) == 2 and "--view takes" in capsys.readouterr().err
 
 
 def test_what_was_scored_out_of_fold_is_compared_in_sample(table, tmp_path, capsys):
