@@ -39,6 +39,15 @@ def run_script(body: Callable[[], int | None], interrupted: str = "") -> int:
         return 130
 
 
+def add_amp(parser: argparse.ArgumentParser) -> None:
+    """--amp and --no-amp; `amp` is None where neither is given."""
+    parser.add_argument(
+        "--amp",
+        action=argparse.BooleanOptionalAction,
+        help="mixed precision (default: bfloat16 on CUDA where it computes in it; --amp: else float16, also on MPS)",
+    )
+
+
 def refuse_tokens(parser: argparse.ArgumentParser) -> None:
     """Let a command line answer --token with what to do instead; none of its errors repeats a token.
 

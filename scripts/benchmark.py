@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fer.command_line import run_script
+from fer.command_line import add_amp, run_script
 from fer.errors import CheckpointError, ConfigError
 from fer.paths import ROOT
 
@@ -49,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--max-ratio", type=float, help="fail when a step of training takes more than this times bare forward-backward"
     )
-    p.add_argument("--amp", action="store_true", help="train: mixed precision where the device has it")
+    add_amp(p)
+    p.add_argument("--compile", action="store_true", help="train: compile the net; its loop against passes as they are")
     p.add_argument("--min-fps", type=float, help="fail when the pipeline does fewer frames a second")
     p.add_argument("--save", action="store_true", help="backends: write results/speed.json")
     p.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -193,7 +194,7 @@ def loop_and_bare(args: argparse.Namespace, split: "Split") -> tuple[float, floa
     recipe, device = replace(entry.RECIPE, batch_size=args.batch_size), processes.device
     stream = AugmentedStream(split, entry.SPEC.input, recipe, 0, device)
     net, same = (entry.build(7).to(device, memory_format=torch.channels_last).train() for _ in range(2))
-    stepper = Stepper(net, recipe, 7, 0, None, None, processes, args.amp)
+    stepper = Stepper(net, recipe, 7, 0, None, None, processes, args.amp, args.compile)
     stepper.begin_phase()
     optimizer = build_optimizer(net, recipe.phases[-1])
     batches = (batch for epoch in count(1) for batch in stream.epoch(epoch))

@@ -21,7 +21,7 @@ from contextlib import redirect_stdout
 
 from fer import paths
 from fer.checkpoint import MANIFEST, read_manifest
-from fer.command_line import run_script
+from fer.command_line import add_amp, run_script
 from fer.data import SOURCES
 from fer.data_names import is_synthetic
 from fer.errors import CheckpointError, ConfigError
@@ -62,7 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="leave a phase out, for example affectnet where there is no AffectNet",
     )
     p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
-    p.add_argument("--amp", action="store_true", help="train in mixed precision where the device has it")
+    add_amp(p)
+    p.add_argument("--compile", action="store_true", help="as for train.py")
     p.add_argument("--seed", type=int, metavar="N", help="of the training")
     p.add_argument("--out", type=Path, metavar="DIR", help="put runs and results below this folder and promote nothing")
     p.add_argument(
@@ -155,7 +156,8 @@ def run(args: argparse.Namespace) -> None:
     options += [a for name in args.skip_phase for a in ("--skip-phase", name)]
     options += ["--budget", args.budget] if args.budget else []
     options += ["--stretch", str(args.stretch)] if args.stretch is not None else []
-    options += ["--amp"] * args.amp
+    options += ["--amp" if args.amp else "--no-amp"] * (args.amp is not None)
+    options += ["--compile"] * args.compile
     done = trained(models, [*options, *(["--promote"] if promote else [])])
     bundled = [run for run in done if promote and is_bundled(run)]
     if bundled:

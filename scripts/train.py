@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fer.command_line import refuse_tokens, run_script
+from fer.command_line import add_amp, refuse_tokens, run_script
 from fer.data_names import is_synthetic
 from fer.errors import ConfigError, FerError, HubError
 from fer.paths import ROOT
@@ -107,7 +107,12 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--seed", type=int, default=42, help="of weights, order and augmentation (default: 42)")
     p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
-    p.add_argument("--amp", action="store_true", help="mixed precision where the device has it")
+    add_amp(p)
+    p.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the nets first (torch.compile), a minute or more each; benchmark.py train --compile tells if it pays",
+    )
     p.add_argument(
         "--resume",
         nargs="?",
@@ -227,7 +232,8 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     data = open_dataset(args.data, splits=("train", "val"))
     reuse, resume = len(jobs) > 1 and not args.again, args.resume or ""
-    campaign = Campaign(data, args.data, args.out, processes, resume, reuse, args.votes, args.device, args.amp)
+    how = args.device, args.amp, args.compile
+    campaign = Campaign(data, args.data, args.out, processes, resume, reuse, args.votes, *how)
 
     def tried(step: Callable[..., Any], job: Job, *rest: object) -> Any:
         try:
@@ -329,7 +335,7 @@ def one(job: Job, campaign: Campaign, args: argparse.Namespace, cost: Cost | Non
         logs = (args.logs or args.out.resolve().parent / "logs") / job.model / folder.name
         listeners: list[Listener] = [Progress(), TensorBoard(logs)] if processes.main else []
         options = (args.device, args.amp, args.num_workers, bool(earlier), listeners)
-        train(job, data, folder, *options, open_data=material.open_data, votes=material.votes)
+        train(job, data, folder, *options, material.open_data, material.votes, args.compile)
     return finish(folder, job, material.sets[-1], args, say) if processes.main else True
 
 

@@ -24,12 +24,13 @@ def train(
     data: Dataset,
     run: str | Path,
     device: str = "auto",
-    amp: bool = False,
+    amp: bool | None = None,
     workers: int = 0,
     resume: bool = False,
     listeners: Sequence[Listener] = (),
     open_data: Callable[[str], Dataset] | None = None,
     votes: np.ndarray | None = None,
+    compiled: bool = False,
 ) -> Path:
     """Train one model, whatever it runs on, and write its checkpoint to `run`.
 
@@ -46,7 +47,7 @@ def train(
     with alone(run, processes):
         if get_model(job.model).SPEC.backend == "classical":
             return _fit_once(job, data, run, processes, resume, listeners)
-        return loop.train(job, data, run, device, amp, workers, resume, listeners, open_data, votes)
+        return loop.train(job, data, run, device, amp, workers, resume, listeners, open_data, votes, compiled)
 
 
 def _fit_once(

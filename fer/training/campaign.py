@@ -53,7 +53,7 @@ class Campaign:
         resume: Folder of the run to go on with, "latest" for the newest of each model, "" = begin anew.
         reuse: Whether a run that is finished under the same options makes a new one needless.
         votes: File of FER+ votes; None = the one among the prepared data.
-        device, amp: As for `fer.training.train`.
+        device, amp, compiled: As for `fer.training.train`.
     """
 
     data: Dataset
@@ -64,7 +64,8 @@ class Campaign:
     reuse: bool = False
     votes: Path | None = None
     device: str = "auto"
-    amp: bool = False
+    amp: bool | None = None
+    compiled: bool = False
 
     def material(self, job: Job) -> Material:
         """Opens what a job trains on.
@@ -99,7 +100,8 @@ class Campaign:
             return None
         job = as_begun(earlier, job) if earlier else job
         patience_s = min(PATIENCE_S, 0.1 * (job.budget_s or np.inf) / len(material.sets))
-        cost = measured(job, self.data, self.device, self.amp, material.open_data, material.votes, patience_s)
+        how = self.device, self.amp, material.open_data, material.votes, patience_s, self.compiled
+        cost = measured(job, self.data, *how)
         most_s = cost.use_s - cost.once_s
         if earlier:  # its recipe is what became of the one that was asked for
             most_s *= (1 - share_done(earlier, job)) / job.stretch

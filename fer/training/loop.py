@@ -33,12 +33,13 @@ def train(
     data: Dataset,
     run: str | Path,
     device: str = "auto",
-    amp: bool = False,
+    amp: bool | None = None,
     workers: int = 0,
     resume: bool = False,
     listeners: Sequence[Listener] = (),
     open_data: Callable[[str], Dataset] | None = None,
     votes: np.ndarray | None = None,
+    compiled: bool = False,
 ) -> Path:
     """Train one net and write the checkpoint of its best validation epoch to `run`.
 
@@ -50,16 +51,19 @@ def train(
 
     Args:
         run: Folder for checkpoint, history.jsonl and resume state; made when absent.
-        amp: Mixed precision (bfloat16 where CUDA has it, else float16 with loss scaling); ignored on the CPU.
+        amp: Mixed precision: None = bfloat16 where CUDA computes in it, True = else float16 with loss scaling (the CPU
+            has none), False = float32.
         open_data: Opens the data set that a phase of the recipe names in place of `data`.
         votes: (n_train, K) normalised votes of the training rows, for a recipe with `ferplus_weight`; zero rows = none.
+        compiled: Compile the net's passes (torch.compile), a minute or more at first; measure if it pays.
 
     Raises:
         DataError: no training or validation faces.
         ConfigError: --resume under another recipe, seed or data; a teacher that does not fit; loss not finite; votes or
             data of a phase that are asked for and not given.
     """
-    return Trainer(job, data, Path(run), Processes.join(device), amp, workers, listeners, open_data, votes).fit(resume)
+    processes = Processes.join(device)
+    return Trainer(job, data, Path(run), processes, amp, workers, listeners, open_data, votes, compiled).fit(resume)
 
 
 class Trainer:
@@ -76,15 +80,17 @@ class Trainer:
         data: Dataset,
         run: Path,
         processes: Processes,
-        amp: bool,
+        amp: bool | None,
         workers: int,
         listeners: Sequence[Listener],
         open_data: Callable[[str], Dataset] | None,
         votes: np.ndarray | None,
+        compiled: bool = False,
     ):
         self.job, self.run, self.processes = job, run, processes
         self.listeners = listeners if processes.main else ()
-        self.recipe, self.amp, self.workers, self.data = job.recipe, amp, workers, data
+        self.recipe, self.workers, self.data = job.recipe, workers, data
+        self.amp, self.compiled = amp, compiled
         self.spec, self.head = job.spec, get_model(job.model).SPEC.head
         self.sets = job.open_phases(data, open_data)
         self.votes = extra_votes.checked(votes, job.recipe, data, self.sets)
@@ -142,6 +148,7 @@ class Trainer:
             teacher,
             self.processes,
             self.amp,
+            self.compiled,
         )
         so_far = any(self._is_taught(s) for s in self.sets[: number + 1])
         self.record.begin(data, self.stepper, self.teacher_model if so_far else "")

@@ -20,13 +20,19 @@ from fer.training.votes import WithVotes, votes_loss
 log = logging.getLogger(__name__)
 
 
-def half_precision(device: torch.device, amp: bool) -> torch.dtype | None:
-    """What mixed precision computes in on a device: bfloat16 where it has it; None without, and on the CPU."""
-    if not amp or device.type == "cpu":
+def half_precision(device: torch.device, amp: bool | None = None) -> torch.dtype | None:
+    """What mixed precision computes in on a device; None = it computes in float32.
+
+    Args:
+        amp: True = bfloat16 where the device computes in it, else float16; never on the CPU. False = float32.
+            None = bfloat16 where the device computes in it, else float32.
+    """
+    if amp is False or device.type == "cpu":
         return None
     # cards before Ampere only emulate bfloat16, slowly
-    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if native else torch.float16
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float16 if amp else None
 
 
 class Stepper:
@@ -36,7 +42,8 @@ class Stepper:
         module: The net, on its device.
         n_classes: Columns of the targets that are classes; any others are FER+ votes.
         n_votes: Columns of the targets after the classes.
-        amp: Mixed precision (bfloat16 where CUDA has it, else float16 with loss scaling); ignored on the CPU.
+        amp: Mixed precision, see `half_precision`; float16 with loss scaling.
+        compiled: The net's passes are compiled (torch.compile); where that fails it trains as it is.
 
     Attributes:
         judged: What is evaluated and saved: the EMA where the recipe has one, else the net itself.
@@ -52,7 +59,8 @@ class Stepper:
         weights: torch.Tensor | None,
         teacher: Teachers | None,
         processes: Processes,
-        amp: bool = False,
+        amp: bool | None = None,
+        compiled: bool = False,
     ):
         self.module, self.recipe, self.teacher, self.processes = module, recipe, teacher, processes
         self.n_classes, self.weights = n_classes, weights
@@ -61,6 +69,9 @@ class Stepper:
         if recipe.ema_decay:  # a copy, made before any hook is set
             utils = import_repaired("timm.utils")
             self.ema = utils.ModelEmaV3(module, decay=recipe.ema_decay, use_warmup=True)
+        if compiled:  # in place: the names of the weights stay, and a copy of the net is not compiled
+            torch._dynamo.config.suppress_errors = True  # no compiler here, say
+            module.compile()
         # what gradients flow through: the net, or the net with a head for the votes
         self.learner: nn.Module = WithVotes(module, n_classes, n_votes).to(device) if n_votes else module
         self.calls = self.learner

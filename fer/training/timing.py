@@ -6,6 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,15 +34,16 @@ def measured(
     job: Job,
     data: Dataset,
     device: str = "auto",
-    amp: bool = False,
+    amp: bool | None = None,
     open_data: Callable[[str], Dataset] | None = None,
     votes: np.ndarray | None = None,
     patience_s: float = PATIENCE_S,
+    compiled: bool = False,
 ) -> Cost:
     """What a job will take here, from a few steps of each phase. Writes nothing to a run.
 
     Args:
-        device, amp, open_data, votes: As for `fer.training.train`.
+        device, amp, open_data, votes, compiled: As for `fer.training.train`.
         patience_s: As for `epoch_seconds`.
 
     Raises:
@@ -52,7 +54,7 @@ def measured(
         whole_s = whole_fit_s(job, data)  # the calibration that comes after it is within this
         return processes.agreed(Cost((whole_s,), (0.0,), 0.0, 0.0, whole_s * job.recipe.epoch_share**2))
     began = time.monotonic()
-    trainer = Trainer(job, data, Path(), processes, amp, 0, (), open_data, votes)
+    trainer = Trainer(job, data, Path(), processes, amp, 0, (), open_data, votes, compiled)
     once_s = time.monotonic() - began
     epochs, fixed, opening_s = epoch_seconds(trainer, patience_s)
     nets = 1 + (len(job.recipe.phases[-1].cycle_ends()) if job.recipe.snapshots else 0)
@@ -91,7 +93,7 @@ def epoch_seconds(trainer: Trainer, patience_s: float = PATIENCE_S) -> tuple[lis
 
     Returns:
         Per phase the whole epoch; per phase what of it does not shrink with the share of the training faces: validation
-        and writing down the state; and what the opening of data and nets took, over all phases.
+        and writing down the state; and what the opening of data and nets took, over all phases (and compiling them).
     """
     out, opening_s = [], 0.0
     for number, phase in enumerate(trainer.recipe.phases):
@@ -99,19 +101,22 @@ def epoch_seconds(trainer: Trainer, patience_s: float = PATIENCE_S) -> tuple[lis
             began = time.perf_counter()
             trainer.open(number, None)
             opening_s += time.perf_counter() - began
-        out.append(_measured(trainer, phase, patience_s))
+        whole, fixed, first_s = _measured(trainer, phase, patience_s)
+        opening_s += first_s if trainer.compiled else 0.0  # the first step waits for the compiler
+        out.append((whole, fixed))
     return [whole for whole, _ in out], [fixed for _, fixed in out], opening_s
 
 
-def _measured(trainer: Trainer, phase: Phase, patience_s: float) -> tuple[float, float]:
-    """Seconds of one epoch, and of its validation and writing, from a few steps that move the weights by nothing."""
+def _measured(trainer: Trainer, phase: Phase, patience_s: float) -> tuple[float, float, float]:
+    """Seconds of one epoch, of its validation and writing, and of the first step; the steps move nothing."""
     stepper, processes = trainer.stepper, trainer.processes
     optimizer = build_optimizer(stepper.module, phase, stepper.extra)
     stepper.begin_phase()
     train_mode(stepper.module, phase.freeze)
     for group in optimizer.param_groups:
         group["lr"] = 0.0
-    training_s = _step_seconds(trainer, optimizer, patience_s) * len(trainer.stream)
+    step_s, first_s = _step_seconds(trainer, optimizer, patience_s)
+    training_s = step_s * len(trainer.stream)
     val = trainer.now["val"]
     few = val.take(np.arange(min(len(val), 256)))
     evaluate(stepper.judged, few, trainer.spec, processes.device)  # the first call warms up
@@ -126,14 +131,15 @@ def _measured(trainer: Trainer, phase: Phase, patience_s: float) -> tuple[float,
         state = {"stepper": stepper.state_dict(), "optimizer": optimizer.state_dict(), "best_state": best}
         resume_state.write(Path(folder), state)
         fixed += often * (time.perf_counter() - began)
-    return processes.agreed((training_s + fixed, fixed))
+    return processes.agreed((training_s + fixed, fixed, first_s))
 
 
-def _step_seconds(trainer: Trainer, optimizer: torch.optim.Optimizer, patience_s: float) -> float:
-    """Median over blocks of steps that end with the device's last one. The first step, which warms up, is in none."""
+def _step_seconds(trainer: Trainer, optimizer: torch.optim.Optimizer, patience_s: float) -> tuple[float, float]:
+    """Median over blocks of steps that end with the device's last one, and the first step, which is in none."""
     found: list[float] = []
+    entered = time.perf_counter()
     began: float | None = None  # of the block
-    since, steps = 0.0, 0
+    since, first_s, steps = 0.0, 0.0, 0
     while True:
         for x, y in trainer.stream.epoch(1, mixing=True):
             loss, _ = trainer.stepper.step(x, y, 1.0, optimizer)
@@ -142,20 +148,20 @@ def _step_seconds(trainer: Trainer, optimizer: torch.optim.Optimizer, patience_s
                 loss.item()  # waits for the device
                 now = time.perf_counter()
                 if began is None:
-                    since = now
+                    since, first_s = now, now - entered
                 else:
                     found.append((now - began) / steps)
                 began, steps = now, 0
             tired = len(found) >= 2 and (time.perf_counter() - since > patience_s or len(found) >= _BLOCKS)
             if trainer.processes.agreed(tired):  # all stop after the same step
-                return statistics.median(found)
+                return statistics.median(found), first_s
 
 
 def _calibration_s(trainer: Trainer) -> float:
     """Seconds for the answers to all validation faces on the CPU, where the finished net is calibrated."""
     cpu, val = torch.device("cpu"), trainer.now["val"]
     few = val.take(np.arange(min(len(val), 64)))
-    net = trainer.stepper.judged.to(cpu)  # it trains no more
+    net = deepcopy(trainer.stepper.judged).to(cpu)  # a copy is not compiled
     evaluate(net, few, trainer.spec, cpu)  # the first call warms up
     began = time.perf_counter()
     evaluate(net, few, trainer.spec, cpu)

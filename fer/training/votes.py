@@ -27,15 +27,15 @@ def votes_of(recipe: Recipe, data: Dataset, file: str | Path | None = None) -> n
 
     Raises:
         ConfigError: other data than FER2013.
-        DataError: see `fer.data.ferplus.votes_for`.
+        DataError: see `fer.data.ferplus.votes_by_split`.
     """
     if not recipe.ferplus_weight:
         return None
-    from fer.data.ferplus import VOTES_FILE, targets_from_votes, votes_for
+    from fer.data.ferplus import VOTES_FILE, targets_from_votes, votes_by_split
 
     if data.name != "fer2013":
         raise ConfigError(f"ferplus_weight: the votes belong to the rows of the FER2013 CSV, not to {data.name}")
-    return targets_from_votes(votes_for(file or data_dir() / VOTES_FILE, data["train"].rows))[0]
+    return targets_from_votes(votes_by_split(file or data_dir() / VOTES_FILE, data)["train"])[0]
 
 
 def checked(votes: np.ndarray | None, recipe: Recipe, data: Dataset, sets: Sequence[Dataset]) -> np.ndarray | None:

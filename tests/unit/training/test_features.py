@@ -43,7 +43,9 @@ def test_cards_that_only_emulate_bfloat16_train_in_float16(monkeypatch):
         answer = lambda including_emulation=True, native=native: native or including_emulation  # noqa: E731
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", answer)
         assert half_precision(cuda, True) == expected and half_precision(cuda, False) is None
-    assert half_precision(torch.device("cpu"), True) is None
+        assert half_precision(cuda) == (torch.bfloat16 if native else None), "by itself only where it is native"
+    assert half_precision(torch.device("cpu"), True) is half_precision(torch.device("mps")) is None
+    assert half_precision(torch.device("mps"), True) == torch.float16
 
 
 def test_focal_loss_by_its_formula_and_as_cross_entropy():
