@@ -8,8 +8,9 @@ from typing import Any
 
 from fer import checkpoint, hub
 from fer.checkpoint import Manifest
+from fer.data import Dataset
 from fer.data.fer2013_csv import OFFICIAL_COUNTS
-from fer.data_names import FOLDERS, base_name
+from fer.data_names import FOLDERS, base_name, other_form
 from fer.errors import FerError
 from fer.specs import Recipe
 
@@ -110,12 +111,43 @@ def scored_data(name: str, split: str, n: int) -> str:
 
 
 def same_published_data(a: Manifest, b: Manifest) -> bool:
-    """Whether two nets learnt from copies of one published data set, by its name and counts.
+    """Whether two nets learnt from copies of one published data set with one validation split, by name and counts.
 
-    Copies can differ in a few labels and pictures, so their fingerprints do not tell.
+    Copies can differ in a few labels and pictures, so their fingerprints do not tell. Of two validation splits that
+    were cut from the training faces, each may lie in what the other net learnt from.
     """
     names = {own_data(m)[:1] for m in (a, b)}
-    return len(names) == 1 and all(n and base_name(n[0]) in _PROOF and not is_unlike(n[0]) for n in names)
+    cut = any(FOLDERS in str(m.data.get("name")) and m.data.get("n_val") != _N_VAL for m in (a, b))
+    known = all(n and base_name(n[0]) in _PROOF and not is_unlike(n[0]) for n in names)
+    return len(names) == 1 and known and not cut
+
+
+def learnt_val(manifest: Manifest, dataset: Dataset) -> str:
+    """Of which data a net, or one that it was made from, may have learnt the validation faces of a data set.
+
+    A validation split that was cut from the training faces lies in what nets learn from in another form of the data
+    (FER2013's CSV keeps its own split), and for the most part in a copy of them that was cut with another seed. Of a
+    net's ancestors only the form of their data is known.
+
+    Returns:
+        Name of the data, or what copy of them it was; "" where none are known.
+    """
+    if not _val_is_cut(dataset):
+        return ""
+    name, fingerprint = (manifest.data.get(k) for k in ("name", "fingerprint"))
+    if name == dataset.name and fingerprint and fingerprint != dataset.fingerprint:
+        return f"another copy of {name}"
+    others = [d for a in ancestors(manifest) for d in a.data]
+    learnt = (d.removeprefix(_UNLIKE) for d in (*own_data(manifest), *others))
+    return next((d for d in learnt if other_form(d, dataset.name)), "")
+
+
+def _val_is_cut(dataset: Dataset) -> bool:
+    """Whether a validation split was cut from the training faces, here or by scripts/create_val_split.py."""
+    if {"val_seed", "split_seed"} & set(dataset.notes):
+        return True
+    folders = base_name(dataset.name) == "fer2013" and FOLDERS in dataset.name
+    return folders and "val" in dataset.splits and len(dataset["val"]) != _N_VAL
 
 
 def is_unlike(name: str) -> bool:

@@ -107,6 +107,23 @@ def trained_models(root: str | Path | None = None) -> list[str]:
     return [name for name in MODELS if (root / name / MANIFEST).is_file()]
 
 
+def bundled_weights(root: str | Path | None = None) -> dict[str, str]:
+    """Which weights lie in checkpoints/, by the manifests alone; a damaged one is left out.
+
+    Returns:
+        SHA-256 of weights -> name of the model that has them, or the int8 form of them.
+    """
+    root = Path(root) if root else checkpoints_dir()
+    found: dict[str, str] = {}
+    for name in trained_models(root):
+        try:
+            weights = read_manifest(root / name).weights
+        except CheckpointError:
+            continue
+        found |= {str(weights[key]): name for key in ("sha256", "made_from") if weights.get(key)}
+    return found
+
+
 def find(name_or_path: str | Path) -> Path:
     """The folder of a checkpoint, by model name or by path (folder, config.json or weights file).
 

@@ -17,7 +17,7 @@ import argparse
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from fer.command_line import run_script
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
         print(json.dumps(plain(found), indent=1, allow_nan=False))
         return
     titles = {r.name: r.title for r in chosen}
-    print_models(chosen, args.split, args.view)
+    print_models(chosen, args.split, args.view, leaderboard.bundled(args.results))
     for pair, over_seeds in zip(compared["pairs"], differences, strict=True):
         print_pair(compared, pair, over_seeds, titles)
 
@@ -116,7 +116,7 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def print_models(chosen: Sequence[results.ModelResult], split: str, view: str) -> None:
+def print_models(chosen: Sequence[results.ModelResult], split: str, view: str, bundled: Collection[str] | None) -> None:
     """One line per model."""
     width = max(len(r.name) for r in chosen)
     first = chosen[0]
@@ -126,13 +126,13 @@ def print_models(chosen: Sequence[results.ModelResult], split: str, view: str) -
         low, high = s["accuracy_interval"]
         print(
             f"  {r.name:{width}s}  {100 * s['accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}]   "
-            f"macro-F1 {100 * s['macro_f1']:.1f}   {marks(r)}".rstrip()
+            f"macro-F1 {100 * s['macro_f1']:.1f}   {marks(r, bundled)}".rstrip()
         )
 
 
-def marks(result: results.ModelResult) -> str:
+def marks(result: results.ModelResult, bundled: Collection[str] | None) -> str:
     """The model's marks in brackets; "" where it has none."""
-    said = leaderboard.marks(leaderboard.row_of(result)).replace("`", "")
+    said = leaderboard.marks(leaderboard.row_of(result, bundled)).replace("`", "")
     return "" if said == "–" else f"({said})"
 
 

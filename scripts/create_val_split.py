@@ -18,7 +18,7 @@ from fer.command_line import run_script
 from fer.data.checks import RowChecker
 from fer.data.folders import find_split_folders
 from fer.data.splits import SEED, VAL_FRACTION
-from fer.data.val_folder import Plan, apply, plan, set_aside, undo, undo_pairs
+from fer.data.val_folder import Plan, apply, lost, plan, set_aside, undo, undo_pairs
 from fer.errors import DataError
 from fer.labels import FER7
 
@@ -48,6 +48,18 @@ def summary(planned: Plan) -> str:
     return "\n".join([*lines, f"  {'total':<9} {len(planned.chosen):>6} of {planned.total}"])
 
 
+def undone(root: Path, val: Path, gone: Sequence[str]) -> str:
+    """How a folder is after --undo; `gone` are files of the split that are nowhere any more."""
+    says = []
+    if val.exists():
+        files = sum(p.is_file() for p in val.rglob("*"))
+        says.append(f"{val} stays with what else is in it ({files} files)")
+    if gone:
+        more = ", ..." if len(gone) > 3 else ""
+        says.append(f"{len(gone)} files of the split are neither in val nor in train: {', '.join(gone[:3])}{more}")
+    return "; ".join(says) or f"{root} is as it was"
+
+
 def run(args: argparse.Namespace) -> None:
     """Do what the arguments say."""
     if args.undo and args.dry_run:
@@ -58,7 +70,8 @@ def run(args: argparse.Namespace) -> None:
         print(f"Would {' and '.join(says) or 'remove no files'}; {args.dir} is left as it is now")
         return
     if args.undo:
-        print(f"Undone: {undo(args.dir)} files; {args.dir} is as it was")
+        gone, val = lost(args.dir), find_split_folders(args.dir)["val"]
+        print(f"Undone: {undo(args.dir)} files; {undone(args.dir, val, gone)}")
         return
     old = find_split_folders(args.dir).get("val")
     if old and not args.force:

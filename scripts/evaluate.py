@@ -298,7 +298,8 @@ def publish(out: Path, data: str, opened: str, ensembles: Sequence[str], view: s
         everywhere: list[str] = []
         written.append(str(leaderboard.write(out, everywhere)))
         say_left_out([line for line in everywhere if line not in problems])
-    print(tables([leaderboard.row_of(r) for r in found], compared, combined))
+    known = leaderboard.bundled(out)
+    print(tables([leaderboard.row_of(r, known) for r in found], compared, combined))
     print(f"\nWritten: {', '.join(written)}")
 
 

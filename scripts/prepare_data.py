@@ -23,6 +23,7 @@ from fer import paths
 from fer.command_line import run_script
 from fer.data import SOURCES, Dataset, Spec, guess_source, load, open_dataset, parse_spec, project_dataset, save
 from fer.data.counts import count_table
+from fer.data.dataset import require_own
 from fer.data.discovery import default_places, find_data
 from fer.data.download import DOWNLOADS, arrived, how_to_get
 from fer.data.inspection import balance_table, picture_grid, stored_size
@@ -59,17 +60,25 @@ def locate(args: argparse.Namespace) -> Spec | None:
         return fetch(args)
     if args.source and not SOURCES[args.source].has_path:
         return parse_spec(f"{args.source}:{args.path or ''}")
+    labels = None
     if args.path:
         asked = parse_spec(f"{args.source}:{args.path}" if args.source else args.path)
-        return asked if asked.source else dataclasses.replace(asked, source=guess_source(asked.place))
+        if not asked.source:
+            return dataclasses.replace(asked, source=guess_source(asked.place))
+        if asked.place or not SOURCES[asked.source].has_path:
+            return asked
+        if Path(asked.source).exists():  # a place of that name; FER2013's may hold either form
+            source = guess_source(asked.source) if asked.source == "fer2013" else asked.source
+            return dataclasses.replace(asked, source=source, place=asked.source)
+        args.source, labels = asked.source, asked.labels
     if args.source and not SOURCES[args.source].data_name:
         raise ConfigError(f"--source {args.source} needs the place: {SOURCES[args.source].help}")
     found = [f for f in find_data() if (args.source or f.source) == f.source]
     if found:
         for other in found[1:]:
             print(f"Also found, not used: {other.source}:{other.path}")
-        return Spec(found[0].source, str(found[0].path), {}, None)
-    if args.out is None and packed_files(args.source):
+        return Spec(found[0].source, str(found[0].path), {}, labels)
+    if args.out is None and labels is None and packed_files(args.source):
         return None
     looked = ", ".join(str(p) for p in default_places())
     known = (
@@ -129,7 +138,7 @@ def write(dataset: Dataset, out: Path | None, guessed: str = "") -> str:
         guessed: What PATH was taken for where nobody said so; "" = it was said.
     """
     path = out or paths.data_dir()
-    if path.suffix != ".npz":
+    if path.suffix.lower() != ".npz":
         path = path / f"{dataset.name}.npz"
     packed = _packed(dataset, path, guessed)
     by_name = path.parent.resolve() == paths.data_dir().resolve() and _opens(path.stem, dataset)
@@ -158,7 +167,7 @@ def _packed(dataset: Dataset, path: Path, guessed: str) -> str:
                 return f"Unchanged: {path}"
             there = old.fingerprint if old.fingerprint != dataset.fingerprint else ""
         except DataError:
-            pass  # A damaged file is replaced.
+            require_own(path)  # A damaged one is replaced.
     try:
         save(dataset, path)
     except OSError as e:
@@ -190,7 +199,7 @@ def find_what_to_inspect(args: argparse.Namespace) -> list[Dataset]:
     if args.path and not args.source and not args.download:
         asked = parse_spec(args.path)
         place = Path(asked.place).expanduser() if asked.place else None
-        if not (place and place.exists() and place.suffix != ".npz"):
+        if not (place and place.exists() and place.suffix.lower() != ".npz"):
             return [open_dataset(args.path)]
     if not args.path and not args.download and packed_files(args.source):
         return [load(p) for p in packed_files(args.source)]

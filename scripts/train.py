@@ -296,6 +296,8 @@ def one(job: Job, campaign: Campaign, args: argparse.Namespace, cost: Cost | Non
         cost: What it was measured to take; None = there is no budget, or nothing was left to train.
         budget_s: Seconds for this model, where its cost is known.
     """
+    from fer.ancestry import learnt_val
+    from fer.checkpoint import read_manifest
     from fer.training import train
     from fer.training.folders import as_begun, new_folder
     from fer.training.job import differences
@@ -318,6 +320,12 @@ def one(job: Job, campaign: Campaign, args: argparse.Namespace, cost: Cost | Non
             say(f"note: {folder} was trained with other options ({', '.join(other)}), which stay as they were")
         say(f"{job.model}: {folder} is finished; nothing to train")
     else:
+        for name in filter(None, (*job.recipe.teachers, job.recipe.init)):
+            if learnt := learnt_val(read_manifest(name), material.sets[-1]):
+                say(
+                    f"warning: {name} learnt from {learnt}, which may hold the validation faces of "
+                    f"{material.sets[-1].name}: accuracy on them, by which the epoch is chosen, will be too high"
+                )
         if args.resume and not earlier:
             say(f"{job.model}: no unfinished run in {args.out / job.model}; starting anew")
         if cost and earlier:

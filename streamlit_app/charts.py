@@ -63,7 +63,9 @@ def table(data: pd.DataFrame, name: str, alt: str, config: dict[str, Any] | None
     settings: dict[str, Any] = {c: number(format="%.1f") for c in data.columns if str(c).endswith("(%)")}
     settings |= {c: number(format="%+.1f") for c in data.columns if str(c).endswith("(points)")}
     settings["marks"] = st.column_config.TextColumn(
-        width=MARKS_PX, help="Help that a model had: a teacher, other data, other labels. A click shows all of it."
+        width=MARKS_PX,
+        help="Help that a model had (a teacher, other data, other labels), or weights that are not in this project. "
+        "A click shows all of it.",
     )
     settings[data.columns[0]] = st.column_config.TextColumn(pinned=True)
     st.dataframe(data, hide_index=True, column_config=settings | (config or {}), alt=alt)

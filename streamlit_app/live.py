@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from fer.errors import CheckpointError
 from fer.paths import checkpoints_dir
 
 if TYPE_CHECKING:
@@ -90,17 +89,10 @@ def scored_here(results: Sequence[ModelResult]) -> tuple[dict[str, str], list[st
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def _bundled(root: str, stamp: Stamp) -> dict[str, str]:
-    """SHA-256 of weights -> bundled model that has them or was made from them; a damaged manifest is left out."""
-    from fer.checkpoint import read_manifest
+    """`fer.checkpoint.bundled_weights`, read again when `stamp` changes."""
+    from fer.checkpoint import bundled_weights
 
-    found: dict[str, str] = {}
-    for name, *_ in stamp:
-        try:
-            weights = read_manifest(Path(root) / name).weights
-        except CheckpointError:
-            continue
-        found |= {weights[key]: name for key in ("sha256", "made_from") if weights.get(key)}
-    return found
+    return bundled_weights(root)
 
 
 def folder_of(model: str | Path) -> Path:

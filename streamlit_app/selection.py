@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from fer.errors import DataError
-from fer.paths import ROOT, results_dir
+from fer.paths import ROOT, checkpoints_dir, results_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,11 +192,19 @@ def row(result: ModelResult) -> dict[str, Any]:
     from fer.evaluation.leaderboard import row_of
 
     # Without its folder the line holds what metrics.json holds, and a damaged file beside it does no harm.
-    return row_of(replace(result, folder=None))
+    return row_of(replace(result, folder=None), _bundled(str(results_dir()), stamp(checkpoints_dir())))
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _bundled(root: str, stamp: Stamp) -> set[str] | None:
+    """`fer.evaluation.leaderboard.bundled`, read again when `stamp`, that of the checkpoints, changes."""
+    from fer.evaluation.leaderboard import bundled
+
+    return None if (known := bundled(root)) is None else set(known)
 
 
 def marks(result: ModelResult) -> str:
-    """Help that a model had (a teacher, other data, other labels); a dash where it had none."""
+    """Help that a model had (a teacher, other data, other labels), weights that are not here; else a dash."""
     from fer.evaluation.leaderboard import cells
 
     return cells(row(result))["marks"].replace("`", "")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fer import paths
 from fer.data.dataset import SPLITS, Dataset, Split, load, save
-from fer.data.fer2013_csv import CSV_NAMES
+from fer.data.fer2013_csv import find_csv
 from fer.data.folders import find_split_folders, kind_of_folders, known_classes
 from fer.data.projection import project_dataset
 from fer.errors import ConfigError, DataError, unknown_name
@@ -206,7 +206,7 @@ def _open(asked: Spec, wanted: list[str] | None) -> Dataset:
         raise DataError(f"{name}: name the place, {name}:PATH ({SOURCES[name].help})")
     packed = paths.data_dir() / f"{SOURCES[name].data_name if name else place}.npz"
     path = Path(place).expanduser()
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return load(path, wanted)
     if "/" not in place and "\\" not in place and packed.is_file():
         return load(packed, wanted)
@@ -237,7 +237,7 @@ def guess_source(path: str | Path) -> str:
         splits = find_split_folders(path)
         if "train" in splits:
             return kind_of_folders(splits["train"])
-        if any((path / f).is_file() for f in CSV_NAMES):
+        if find_csv(path):
             return "fer2013"
         if any((path / f).is_file() for f in ("data/legend.csv", "legend.csv")):
             return "muxspace"

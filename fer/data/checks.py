@@ -39,7 +39,10 @@ class RowChecker:
         """
         at = f":{row}" if row is not None else ""
         if not self.skip_bad:
-            raise DataError(f"{path}{at}: {reason}. Mend it, or go on without such rows: --skip-bad")
+            raise DataError(
+                f"{path}{at}: {reason}. Mend it, or leave such rows out with --skip-bad of scripts/prepare_data.py "
+                "(create_val_split.py has it too)"
+            )
         self.left_out.append(f"{Path(path).name}{at}: {reason}")
         log.warning("left out %s%s: %s", path, at, reason)
 

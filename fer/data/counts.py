@@ -16,12 +16,15 @@ def _sum(*splits: str) -> tuple[int, ...]:
     return tuple(sum(c) for c in zip(*(OFFICIAL_COUNTS[s] for s in splits), strict=True))
 
 
-# Data set -> some of our splits together -> faces per FER7 class that are known to be in them. FER2013's folder release
-# merges both test splits and its val comes from train; Muxspace has no splits of its own.
-KNOWN_COUNTS: dict[str, dict[tuple[str, ...], tuple[int, ...]]] = {
-    "fer2013": {(s,): _sum(s) for s in SPLITS},
-    "fer2013-folders": {("train", "val"): _sum("train"), ("test",): _sum("val", "test")},
-    "muxspace": {SPLITS: MUXSPACE_COUNTS},
+_Known = dict[tuple[str, ...], tuple[int, ...]]
+_OWN_SPLITS: _Known = {(s,): _sum(s) for s in SPLITS}
+# Data set -> the forms that it comes in: some of our splits together -> faces per FER7 class that are known to be in
+# them. FER2013's folder release merges both test splits and its val comes from train, and some copies keep the
+# challenge's own splits; Muxspace has no splits of its own.
+KNOWN_COUNTS: dict[str, tuple[_Known, ...]] = {
+    "fer2013": (_OWN_SPLITS,),
+    "fer2013-folders": ({("train", "val"): _sum("train"), ("test",): _sum("val", "test")}, _OWN_SPLITS),
+    "muxspace": ({SPLITS: MUXSPACE_COUNTS},),
 }
 
 
@@ -50,7 +53,7 @@ def class_counts(dataset: Dataset, split: str) -> np.ndarray:
 
 def count_rows(dataset: Dataset) -> list[CountRow]:
     """The table's lines: every split, then sums that have an official counterpart where that is not a split itself."""
-    groups = KNOWN_COUNTS.get(dataset.name, {}) if dataset.label_set == FER7 else {}
+    groups = _known(dataset)
     lines = []
     for split in (s for s in SPLITS if s in dataset.splits):
         counts = class_counts(dataset, split)
@@ -60,6 +63,16 @@ def count_rows(dataset: Dataset) -> list[CountRow]:
             counts = np.sum([class_counts(dataset, s) for s in ours], axis=0)
             lines.append(_row(" + ".join(ours), counts, official))
     return lines
+
+
+def _known(dataset: Dataset) -> _Known:
+    """Of the forms that a data set comes in, the one that it is nearest to."""
+    forms = KNOWN_COUNTS.get(dataset.name, ()) if dataset.label_set == FER7 else ()
+
+    def off(groups: _Known) -> int:
+        return sum(abs(int(sum(class_counts(dataset, s).sum() for s in k)) - sum(n)) for k, n in groups.items())
+
+    return min(forms, key=off, default={})
 
 
 def count_table(dataset: Dataset) -> str:
@@ -72,7 +85,8 @@ def count_table(dataset: Dataset) -> str:
         "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
         for line in [head, *body]
     ]
-    return "\n".join([*text, _verdict(lines)])
+    absent = [s for k in _known(dataset) for s in k if s not in dataset.splits]
+    return "\n".join([*text, _verdict(lines, absent)])
 
 
 def _row(title: str, counts: np.ndarray, known: tuple[int, ...] | None) -> CountRow:
@@ -89,12 +103,13 @@ def _cell(count: int, difference: int) -> str:
     return f"{count} ({difference:+d})" if difference else str(count)
 
 
-def _verdict(lines: list[CountRow]) -> str:
+def _verdict(lines: list[CountRow], absent: list[str]) -> str:
     compared = [r for r in lines if r.difference is not None]
     if not compared:
         return "No official counts are known for this data set."
     different = sum(d != 0 for r in compared for d in r.difference or ())
     total = sum(sum(r.counts) for r in compared)
     if not different:
-        return f"All {total} faces: every count equals the official one."
+        lacking = f", but there is no {' and no '.join(absent)}" if absent else ""
+        return f"All {total} faces: every count equals the official one{lacking}."
     return f"In brackets: difference from the official count ({different} of {7 * len(compared)} differ)."

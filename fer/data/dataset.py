@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import zipfile
@@ -160,6 +161,35 @@ def save(dataset: Dataset, path: str | Path) -> Path:
         # Not compressed: faces shrink by 5 % only, and loading would take several times as long.
         np.savez(f, **arrays)  # type: ignore[arg-type]
     return path
+
+
+def require_own(path: str | Path) -> None:
+    """Let only a data file of this project be replaced, a damaged one too.
+
+    Raises:
+        DataError: what lies there is something else, or of a newer version.
+    """
+    path = Path(path)
+    with open(path, "rb") as f:
+        start = f.read(64)
+    if not start:
+        return
+    header: object = None
+    if b"header.npy" in start:  # `save` writes it first
+        try:
+            with np.load(path, allow_pickle=False) as z:
+                raw = bytes(z["header"])
+        except _DAMAGE:
+            return
+        with contextlib.suppress(ValueError):
+            header = json.loads(raw)
+    what = ""
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+        what = "not a data file of this project"
+    elif isinstance(schema := header.get("schema"), int) and schema > _SCHEMA:
+        what = f"of schema {schema}, newer than {_SCHEMA}"
+    if what:
+        raise DataError(f"{path}: is {what}, and was left as it is; move it away, or name another file with --out")
 
 
 def load(path: str | Path, splits: str | Iterable[str] | None = None) -> Dataset:

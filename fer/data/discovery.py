@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer import paths
-from fer.data.fer2013_csv import CSV_NAMES
+from fer.data.fer2013_csv import find_csv
 from fer.data.ferplus import VOTES_FILE
 from fer.data.folders import SPLIT_FOLDERS, kind_of_folders, known_classes
 from fer.data.muxspace import IMAGES, LEGEND
@@ -61,10 +61,9 @@ def _is_folder(path: Path) -> bool:
 
 
 def _look(folder: Path) -> Iterable[tuple[str, Path]]:
-    csv = next((folder / n for n in CSV_NAMES if (folder / n).is_file()), None)
-    if csv:
+    if csv := find_csv(folder):
         yield "fer2013", csv
-        if (folder / VOTES_FILE).is_file():
+        if find_csv(folder, (VOTES_FILE,)):
             yield "ferplus", csv
             yield "ferplus-majority", csv
     if (folder / "data" / LEGEND).is_file() and (folder / IMAGES).is_dir():

@@ -7,7 +7,7 @@ Files known: fer2013.csv (emotion,pixels,Usage) and icml_face_data.csv (emotion,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,13 +121,18 @@ def locate_csv(path: str | Path) -> Path:
     """
     path = Path(path).expanduser()
     if path.is_dir():
-        for name in CSV_NAMES:
-            if (path / name).is_file():
-                return path / name
+        if found := find_csv(path):
+            return found
         raise DataError(f"{path}: holds neither {' nor '.join(CSV_NAMES)}")
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected the FER2013 CSV (scripts/prepare_data.py says how to get it)")
     return path
+
+
+def find_csv(folder: Path, names: Sequence[str] = CSV_NAMES) -> Path | None:
+    """The first of some files that lies in a folder, in any capitalisation; None where none does."""
+    there = sorted(p for p in folder.iterdir() if p.name.lower() in names and p.is_file())
+    return min(there, key=lambda p: (names.index(p.name.lower()), p.name not in names), default=None)
 
 
 def cells(line: str) -> list[str]:

@@ -6,6 +6,7 @@ Crowd-Sourced Label Distribution" (file fer2013new.csv).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,14 @@ import numpy as np
 
 from fer.data.checks import RowChecker, one_hot, open_text
 from fer.data.dataset import Dataset
-from fer.data.fer2013_csv import TITLES, USAGES, cells, locate_csv, read_rows, split_by_usage
+from fer.data.fer2013_csv import TITLES, USAGES, cells, find_csv, locate_csv, read_rows, split_by_usage
 from fer.errors import ConfigError, DataError
 from fer.labels import FERPLUS8, canonical
 
 VOTES_FILE = "fer2013new.csv"
 VOTE_NAMES = (*FERPLUS8.names, "unknown", "nf")
+_VOTE = re.compile(r"[0-9]{1,9}").fullmatch
+_STRANGERS = "the two do not belong together, which nothing but the order of their rows joins"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,25 +133,36 @@ def targets_from_votes(counts: np.ndarray, min_votes: int = 2) -> tuple[np.ndarr
     return targets.astype(np.float32), keep
 
 
-def votes_for(path: str | Path, rows: np.ndarray) -> np.ndarray:
-    """Raw votes for rows of the FER2013 CSV, for example those of a training split.
+def votes_by_split(path: str | Path, dataset: Dataset) -> dict[str, np.ndarray]:
+    """Raw votes for every open split of a data set "fer2013".
+
+    Nothing but the order of the rows joins the two, so rows that were taken out, put in or moved are looked for: every
+    row must have the Usage that it has in the vote file, and the last row must be the last one there.
 
     Args:
         path: fer2013new.csv, or the folder it lies in.
-        rows: (N,) data rows, as in `Split.rows` of a data set "fer2013".
 
     Returns:
-        int64 (N, 10) in the order of VOTE_NAMES.
+        Split -> int64 (N, 10) in the order of VOTE_NAMES.
 
     Raises:
-        DataError: absent or broken file, or a row it does not have.
+        DataError: absent or broken file, or votes that do not belong to these rows.
     """
     path = Path(path).expanduser()
-    votes = read_votes(path / VOTES_FILE if path.is_dir() else path, RowChecker())
-    rows = np.asarray(rows, dtype=np.int64)
-    if len(rows) and (rows.min() < 0 or rows.max() >= votes.total):
-        raise DataError(f"{path}: has rows 0..{votes.total - 1}, asked for {rows.min()}..{rows.max()}")
-    return votes.counts[rows]
+    found = find_csv(path, (VOTES_FILE,)) or path / VOTES_FILE if path.is_dir() else path
+    votes = read_votes(found, RowChecker())
+    for key, split in dataset.splits.items():
+        if len(split) and split.rows.max() >= votes.total:
+            raise DataError(f"{path}: {votes.total} rows, but {dataset.name} has row {split.rows.max()}; {_STRANGERS}")
+        if len(wrong := np.flatnonzero(votes.usage[split.rows] != key)):
+            row = int(split.rows[wrong[0]])
+            told = f"data row {row} is of {TITLES[str(votes.usage[row])]}, and of {TITLES[key]} in {dataset.name}"
+            raise DataError(f"{path}: {told}; {_STRANGERS}")
+    n = max((int(s.rows.max()) + 1 for s in dataset.splits.values() if len(s)), default=0)
+    whole = set(dataset.splits) == set(TITLES) and "left_out" not in dataset.notes
+    if whole and n != votes.total:
+        raise DataError(f"{path}: {votes.total} rows, but {dataset.name} was read from {n}; {_STRANGERS}")
+    return {key: votes.counts[split.rows] for key, split in dataset.splits.items()}
 
 
 def read_votes(path: str | Path, checker: RowChecker) -> Votes:
@@ -176,8 +190,8 @@ def read_votes(path: str | Path, checker: RowChecker) -> Votes:
                 usage = fields[head.index("usage")]
                 if usage.lower() not in USAGES:
                     raise ValueError(f"unknown Usage {usage[:20]!r}; expected Training, PublicTest or PrivateTest")
-                if not all(fields[i].isascii() and fields[i].isdigit() for i in columns):
-                    raise ValueError("a vote is not a whole number 0 or more")
+                if not all(_VOTE(fields[i]) for i in columns):
+                    raise ValueError("a vote is not a whole number 0 or more, of at most nine digits")
             except ValueError as e:
                 checker.reject(path, n, str(e))
                 continue
@@ -198,7 +212,7 @@ def _joined(
 ) -> Dataset:
     """FER2013's faces with targets made of the votes; `dropped` is the note that counts rows without one."""
     csv = locate_csv(path)
-    votes_file = csv.with_name(VOTES_FILE)
+    votes_file = find_csv(csv.parent, (VOTES_FILE,)) or csv.with_name(VOTES_FILE)
     votes = read_votes(votes_file, checker)
     table = read_rows(csv, checker)
     if table.total != votes.total:

@@ -8,6 +8,7 @@ pictures, and identical ones stay on one side.
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 import zlib
 from collections.abc import Hashable, Iterable
@@ -30,7 +31,9 @@ SPLIT_FOLDERS: dict[str, tuple[str, ...]] = {
 }
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 # What file managers leave behind is no data and no mistake either.
-_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+_LITTER = {"thumbs.db", "desktop.ini", "__macosx", ".ds_store", ".directory"}
+# Names by which people keep data sets in class folders.
+_DATA_SET = re.compile(r"affectnet|fer[-_ ]?(\+|plus|2013)|muxspace|raf[-_ ]?db|ck(\+|plus)|jaffe|expw")
 # Everything Pillow raises on files that are not what their name says.
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
 
@@ -233,14 +236,19 @@ def is_affectnet(train: Path) -> bool:
     """Whether a train folder is AffectNet's: its numbers 0..7 and no others, or its eight classes under its name.
 
     The names of the eight classes alone tell nothing: FER+ has the same, and so may anybody's own data. The folder that
-    train lies in, or one of the two above it, must have "affectnet" in its name.
+    train lies in, or one of the two above it, must have "affectnet" in its name, and none nearer another data set's.
     """
     names, numbers = _subfolder_names(train), {str(i) for i in range(len(AFFECTNET8))}
     root = train.absolute().parent
-    near = {p.name.lower() for r in (root, root.resolve()) for p in (r, *r.parents[:2])}
-    if any("affectnet" in name for name in near):
+    if any(_named_affectnet((r, *r.parents[:2])) for r in (root, root.resolve())):
         return numbers <= names or known_classes(train) == set(AFFECTNET8.names)
     return names == numbers
+
+
+def _named_affectnet(folders: Iterable[Path]) -> bool:
+    """Whether the first of some folders that has the name of a data set has that of AffectNet."""
+    named = next((p.name.lower() for p in folders if _DATA_SET.search(p.name.lower())), "")
+    return "affectnet" in named
 
 
 def _subfolder_names(folder: Path) -> set[str]:
@@ -261,6 +269,11 @@ def entries(folder: Path) -> list[Path]:
         return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _LITTER)
     except OSError as e:
         raise DataError(f"{folder}: cannot be read ({e.strerror})") from e
+
+
+def is_litter(path: Path) -> bool:
+    """Whether a file manager left a file behind (macOS begins them with "._" on file systems of others)."""
+    return path.name.lower() in _LITTER or path.name.startswith("._")
 
 
 def _drop_repeated(listed: dict[str, list[ImageFile]]) -> int:

@@ -97,7 +97,7 @@ def grouped_split(
         if len(waiting) <= len(fractions):
             continue
         total = sum(map(len, waiting))
-        waiting.sort(key=lambda g: hashlib.sha256(f"{seed}/{keys[g[0]]}".encode()).digest())
+        waiting.sort(key=lambda g: hashlib.sha256(_bytes(f"{seed}/{keys[g[0]]}")).digest())
         for later, (split, fraction) in zip(range(len(fractions), 0, -1), fractions.items(), strict=True):
             wanted, taken, spare = fraction * total, 0, len(waiting) - later
             rest = []
@@ -112,6 +112,11 @@ def grouped_split(
                     rest.append(group)
             waiting = rest
     return where
+
+
+def _bytes(name: str) -> bytes:
+    """UTF-8; of a file name that is none, its own bytes."""
+    return name.encode("utf-8", "surrogateescape")
 
 
 def shared_images(images: Mapping[str, Iterable[Hashable]]) -> dict[str, int]:

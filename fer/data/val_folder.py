@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer.data.checks import RowChecker
-from fer.data.folders import ImageFile, find_split_folders, list_images, picture_groups
+from fer.data.folders import ImageFile, find_split_folders, is_litter, list_images, picture_groups
 from fer.data.splits import SEED, VAL_FRACTION, stratified_holdout
 from fer.errors import DataError, unknown_name
 
@@ -102,13 +102,17 @@ def set_aside(root: str | Path) -> str:
     old = find_split_folders(root).get("val")
     if old is None:
         return ""
+    done = ""
     if (old / RECORD).is_file():
-        return f"undid the split in {old} ({undo(root)} files)"
+        done = f"undid the split in {old} ({undo(root)} files)"
+        if not old.exists():
+            return done
+        done += ", and what else was in it stays: "
     n = 1
     while (new := old.with_name(f"{old.name}.before-{n}")).exists():
         n += 1
     old.rename(new)
-    return f"renamed {old} to {new.name}"
+    return f"{done}renamed {old} to {new.name}"
 
 
 def apply(planned: Plan, mode: str = "move") -> int:
@@ -180,6 +184,28 @@ def undo_pairs(root: str | Path) -> list[tuple[Path, Path]]:
     Raises:
         DataError: see `undo`.
     """
+    pairs = [(there, back) for there, back in _recorded(root) if there.exists()]
+    for there, back in pairs:
+        if back.exists() and back.read_bytes() != there.read_bytes():
+            raise DataError(f"{back}: differs from {there}; keep one of the two, then undo again")
+    return pairs
+
+
+def lost(root: str | Path) -> list[str]:
+    """Files that a split made here has moved or copied and that are neither in val/ nor in train/ any more.
+
+    Returns:
+        "class/file name" of each.
+
+    Raises:
+        DataError: see `undo`.
+    """
+    gone = [back for there, back in _recorded(root) if not there.exists() and not back.exists()]
+    return [f"{p.parent.name}/{p.name}" for p in gone]
+
+
+def _recorded(root: str | Path) -> list[tuple[Path, Path]]:
+    """(file in val/, its place in train/) of all that the record names, whether they are there or not."""
     root = Path(root).expanduser()
     val = find_split_folders(root).get("val")
     if val is None:
@@ -191,18 +217,20 @@ def undo_pairs(root: str | Path) -> list[tuple[Path, Path]]:
         train, names = root / record["train"], [str(n) for n in record["files"]]
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise DataError(f"{val}: was not made by create_val_split (no readable {RECORD}); left as it is") from e
-    pairs = [(val / n, train / n) for n in names if (val / n).exists()]
-    for there, back in pairs:
-        if back.exists() and back.read_bytes() != there.read_bytes():
-            raise DataError(f"{back}: differs from {there}; keep one of the two, then undo again")
-    return pairs
+    return [(val / n, train / n) for n in names]
 
 
 def _remove_empty(val: Path) -> None:
-    """Remove the folders that are empty now; files that came from elsewhere stay, and so does their folder."""
+    """Remove the folders that are empty now; files that came from elsewhere stay, and so does their folder.
+
+    What file managers leave behind is no such file: it goes with its folder.
+    """
     (val / RECORD).unlink()
     for part in val.glob(f"*/.*{_PART}"):
         part.unlink()
     for folder in [*(p for p in val.iterdir() if p.is_dir()), val]:
-        if not any(folder.iterdir()):
+        left = list(folder.iterdir())
+        if all(is_litter(p) and p.is_file() for p in left):
+            for litter in left:
+                litter.unlink()
             folder.rmdir()

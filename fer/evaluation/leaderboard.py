@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fer import paths
+from fer.checkpoint import bundled_weights
 from fer.data_names import is_synthetic
 from fer.errors import DataError
 from fer.evaluation import stored
-from fer.evaluation.results import ModelResult, list_data, read_results, write_text
+from fer.evaluation.results import ModelResult, list_data, read_results, weights_of, write_text
 
 _log = logging.getLogger(__name__)
 FILE = "leaderboard.csv"
@@ -49,6 +50,7 @@ COLUMNS = (
     "extra_annotation",
     "trained_on",
     "twin_of",
+    "bundled",
     "majority",
     "majority_accuracy",
     "majority_macro_f1",
@@ -64,8 +66,29 @@ def percent(fraction: float | str | None) -> str:
     return "–" if fraction in (None, "") else f"{100 * float(fraction):.1f}"
 
 
-def row_of(result: ModelResult) -> dict[str, Any]:
-    """One line of the leaderboard; empty where something was not measured."""
+def bundled(root: str | Path | None = None) -> Collection[str] | None:
+    """The weights by which `row_of` tells the rows that can be had with the project from those that cannot.
+
+    Args:
+        root: Folder of results; default: the committed ones.
+
+    Returns:
+        SHA-256 of what lies in checkpoints/; None where the mark would say nothing: results other than the committed
+        ones (of runs, say, which are bundled when they are promoted), or no checkpoint at all.
+    """
+    base, committed = (Path(p).resolve() for p in (root or paths.results_dir(), paths.results_dir()))
+    if base != committed or base.is_relative_to(paths.ROOT / "runs"):
+        return None
+    return bundled_weights() or None
+
+
+def row_of(result: ModelResult, bundled: Collection[str] | None = None) -> dict[str, Any]:
+    """One line of the leaderboard; empty where something was not measured.
+
+    Args:
+        bundled: SHA-256 of the weights that are bundled (the function `bundled`); None = not to be said. Nor is it
+            said of results without a SHA-256.
+    """
     m = result.metrics
     row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
     row |= {
@@ -78,6 +101,7 @@ def row_of(result: ModelResult) -> dict[str, Any]:
     row |= {k: trained.get(k) for k in ("epochs", "seconds", "device")}
     row |= {"trained_on": trained.get("data"), "twin_of": m.get("twin_of"), "robustness": robust.get("mean")}
     latency = cost.get("latency_ms") or {}
+    row["bundled"] = None if bundled is None or (sha256 := weights_of(result)) is None else sha256 in bundled
     row |= {"macs": cost.get("macs"), "latency_ms": latency.get("batch_1"), "latency_runtime": latency.get("runtime")}
     row |= {k: (m.get("marks") or {}).get(k) for k in ("distilled_from", "pretrained", "extra_annotation")}
     if "val" in m["splits"]:
@@ -119,7 +143,8 @@ def build(root: str | Path | None = None, problems: list[str] | None = None) -> 
         root: Folder of results; default: the committed ones.
         problems: Receives one line per folder that was left out.
     """
-    return [row_of(r) for data in list_data(root) if not is_synthetic(data) for r in read_results(root, data, problems)]
+    known, names = bundled(root), [data for data in list_data(root) if not is_synthetic(data)]
+    return [row_of(r, known) for data in names for r in read_results(root, data, problems)]
 
 
 def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -223,7 +248,10 @@ def _trained(row: Mapping[str, Any]) -> str:
 
 
 def marks(row: Mapping[str, Any]) -> str:
-    """What makes a comparison unequal, or says what a row is: other training data, teacher, pretraining, twin."""
+    """What makes a comparison unequal, or says what a row is: other training data, teacher, pretraining, twin.
+
+    Also that its weights are not among the bundled ones, where that is known.
+    """
     said = [f"trained on {row['trained_on']}"] if row["trained_on"] not in ("", row["data"]) else []
     said += [f"distilled from `{row['distilled_from']}`"] if row["distilled_from"] else []
     said += [
@@ -232,4 +260,5 @@ def marks(row: Mapping[str, Any]) -> str:
         if str(row[key]) == "True"
     ]
     said += [f"twin of `{row['twin_of']}`"] if row["twin_of"] else []
+    said += ["weights not bundled"] if str(row["bundled"]) == "False" else []
     return ", ".join(said) or "–"

@@ -67,4 +67,6 @@ def _ensemble(entry: Mapping[str, Any], starred: Mapping[str, str]) -> str:
     if entry["test_accuracy"] is not None:
         low, high = (100 * v for v in entry["test_interval"])
         said += f", test {100 * entry['test_accuracy']:.1f} [{low:.1f}, {high:.1f}], nll {entry['test_nll']:.3f}"
+        if (without := (entry.get("leakage") or {}).get("accuracy")) is not None:
+            said += f", no copies {100 * without:.1f}"
     return f"  {members}{'' if entry['view'] == 'single' else ', ' + entry['view']}: {said}"

@@ -3,7 +3,9 @@ over seeds, the levers of training, the speed of the backends."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fer import paths
 from fer.errors import DataError
@@ -93,8 +95,17 @@ def ensembles_text(root: str | Path | None = None) -> str:
         f"On FER2013 {tries} tried{again if times > len(tried) else ''}: "
         "weighted means of calibrated probabilities, the weights fitted on PublicTest. "
         f"The best there ({val:.1f} %) reaches **{test:.1f} %** [{low:.1f}, {high:.1f}] on PrivateTest with "
-        f"{_VIEWS[best['view']]}. Its members: {members}."
+        f"{_VIEWS[best['view']]}{_copies(best.get('leakage') or {})}. Its members: {members}."
     )
+
+
+def _copies(without: Mapping[str, Any]) -> str:
+    """What an ensemble has without the faces that have a copy in training; "" where that is not known."""
+    if without.get("accuracy") is None:
+        return ""
+    low, high = (100 * v for v in without["accuracy_interval"])
+    copies = f"the {without['exact'] + without['near']:,} faces that have a copy in training"
+    return f" ({100 * without['accuracy']:.1f} % [{low:.1f}, {high:.1f}] without {copies})"
 
 
 def fill(text: str, root: str | Path | None = None, name: str = "README") -> str:

@@ -128,9 +128,14 @@ def _split(frame: pd.DataFrame, names: Sequence[str], temperature: float, majori
             viewed, _ = _answers(frame, names, view)
             if np.isfinite(viewed).all():
                 out[view] = m.score(viewed, labels, names).as_dict()
-    if "seen" in frame and frame["seen"].notna().all():
-        out["leakage"] = _without_copies(probs, labels, frame["seen"].to_numpy(dtype=str), names)
+    if (seen := _seen(frame)) is not None:
+        out["leakage"] = _without_copies(probs, labels, seen, names)
     return out
+
+
+def _seen(frame: pd.DataFrame) -> np.ndarray | None:
+    """(N,) str, "exact" or "near" where a copy lies in the training split, else ""; None where nobody looked."""
+    return frame["seen"].to_numpy(dtype=str) if "seen" in frame and frame["seen"].notna().all() else None
 
 
 def _always(answer: int, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
@@ -176,6 +181,11 @@ def aligned(results: Sequence[ModelResult], split: str, view: str = "single") ->
                 )
     places = [{row: i for i, row in enumerate(r.rows(split).tolist())} for r in results]
     shared = sorted(set.intersection(*map(set, places))) if places else []
+    known, seen = [s for r in results if (s := _seen(r.frame(split))) is not None], None
+    if results and len(known) == len(results):
+        each = np.stack([s[[place[row] for row in shared]] for s, place in zip(known, places, strict=True)])
+        exact, near = ((each == kind).any(axis=0) for kind in ("exact", "near"))
+        seen = np.where(exact, "exact", np.where(near, "near", ""))
     return Aligned(
         np.array(shared, dtype=np.int64),
         np.array([truth[row] for row in shared], dtype=np.int64),
@@ -183,6 +193,7 @@ def aligned(results: Sequence[ModelResult], split: str, view: str = "single") ->
             r.name: r.probs(split, view)[[place[row] for row in shared]]
             for r, place in zip(results, places, strict=True)
         },
+        seen,
     )
 
 
@@ -194,11 +205,14 @@ class Aligned:
         rows: (N,) int64, positions in the source.
         labels: (N,) int64.
         probs: Model name -> (N, C) float32.
+        seen: (N,) str, "exact" or "near" where any of them had a copy in its training split, else ""; None where that
+            is not known of all of them.
     """
 
     rows: np.ndarray
     labels: np.ndarray
     probs: dict[str, np.ndarray]
+    seen: np.ndarray | None = None
 
 
 def comparison(results: Sequence[ModelResult], split: str = "test", view: str = "single") -> dict[str, Any]:
@@ -293,8 +307,9 @@ def ensemble_entry(
 
     Returns:
         members, their shares (weights) and the weights they had (sha256), data (the fingerprint), view, val_accuracy,
-        test_accuracy, test_interval and test_nll (null without a test split), scorings: how often the test split was
-        asked, each time with other weights of its members or on another copy of the data.
+        test_accuracy, test_interval and test_nll (null without a test split), leakage: the test split without the
+        copies, as in metrics.json (null where they are not known of every member), scorings: how often the test split
+        was asked, each time with other weights of its members or on another copy of the data.
 
     Raises:
         DataError: fewer than two, or models that did not answer the same faces of both splits.
@@ -312,10 +327,12 @@ def ensemble_entry(
     known = was.get("test_accuracy") is not None and all(was.get(k, now[k]) == now[k] for k in now)
     scores: dict[str, Any] = {}
     if test is not None:
-        found = m.score(average(list(test.probs.values()), weights), test.labels, members[0].class_names).as_dict()
+        together, names = average(list(test.probs.values()), weights), members[0].class_names
+        found = m.score(together, test.labels, names).as_dict()
         scores = {k: found[v] for k, v in TEST_SCORES.items()}
+        scores["leakage"] = None if test.seen is None else _without_copies(together, test.labels, test.seen, names)
     elif known:
-        scores = {k: was.get(k) for k in TEST_SCORES}
+        scores = {k: was.get(k) for k in (*TEST_SCORES, "leakage")}
     asked = was.get("scorings", 1 if was.get("test_accuracy") is not None else 0)
     again = test is not None and not known
     mean = average(list(val.probs.values()), weights)
@@ -325,6 +342,6 @@ def ensemble_entry(
         **now,
         "view": view,
         "val_accuracy": round(float((mean.argmax(axis=1) == val.labels).mean()), 6),
-        **{k: scores.get(k) for k in TEST_SCORES},
+        **{k: scores.get(k) for k in (*TEST_SCORES, "leakage")},
         "scorings": asked + again,
     }

@@ -99,7 +99,8 @@ def read_speed(root: str | Path | None = None) -> SpeedReport | None:
 def speed_table(root: str | Path | None = None) -> str:
     """The README's table: one face on torch, ONNX Runtime and the 8-bit file, and what the 8 bits cost.
 
-    Models are marked as in the leaderboard, where one stands below `root`.
+    Models are marked as in the leaderboard, where one stands below `root`; rows of weights that are not bundled are
+    of other nets than those timed.
 
     Raises:
         DataError: a damaged speed.json or leaderboard.
@@ -108,7 +109,8 @@ def speed_table(root: str | Path | None = None) -> str:
     if report is None or not report.models:
         return "The backends have not been timed yet."
     known = (Path(root or paths.results_dir()) / leaderboard.FILE).is_file()
-    marks = {str(row["model"]): leaderboard.marks(row) for row in (leaderboard.read(root) if known else [])}
+    rows = [row for row in (leaderboard.read(root) if known else []) if row["bundled"] != "False"]
+    marks = {row["model"]: leaderboard.marks(row) for row in rows}
     lines = [
         "| | torch, eager | ONNX fp32 | ONNX int8 | PublicTest, fp32 | int8 | int8 file | marks |",
         "| --- | --: | --: | --: | --: | --: | --: | --- |",

@@ -323,6 +323,9 @@ def _check_ensembles(content: Mapping[str, Any]) -> None:
         if e["test_accuracy"] is not None:  # scored on validation alone
             low, high = e["test_interval"]
             _numbers(low, high, e["test_accuracy"], e["test_nll"])
+        if (without := e.get("leakage")) and without["accuracy"] is not None:
+            low, high = without["accuracy_interval"]
+            _numbers(low, high, without["accuracy"], without["exact"], without["near"])
         if len(e["members"]) != len(e["weights"]):
             raise ValueError("one weight per member")
 

@@ -12,7 +12,7 @@ from fer import paths
 from fer.ancestry import IMAGENET, VOTES, ancestors, own_weights
 from fer.checkpoint import Manifest, find, read_manifest, trained_models
 from fer.data import Dataset
-from fer.data_names import is_synthetic
+from fer.data_names import is_synthetic, same_pictures
 from fer.errors import ConfigError
 from fer.evaluation.results import ModelResult, copy_of
 from fer.models import get_model, get_preset
@@ -119,6 +119,11 @@ def recipe_name(manifest: Manifest) -> str:
 def is_foreign(manifest: Manifest, data: str) -> bool:
     """Was it trained on other data than these?"""
     return manifest.data.get("name", data) not in ("", data)
+
+
+def is_unrelated(manifest: Manifest, data: str) -> bool:
+    """Was it trained on other pictures than these?"""
+    return is_foreign(manifest, data) and not same_pictures(str(manifest.data.get("name")), data)
 
 
 def is_other_copy(manifest: Manifest, dataset: Dataset) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fer import paths
 from fer.data import Dataset
-from fer.data.ferplus import VOTE_NAMES, VOTES_FILE, targets_from_votes, votes_for
+from fer.data.ferplus import VOTE_NAMES, VOTES_FILE, targets_from_votes, votes_by_split
 from fer.evaluation import leakage
 from fer.evaluation.crowd import crowd_facts
 
@@ -57,25 +57,32 @@ def votes_of(dataset: Dataset, file: Path | None = None) -> dict[str, np.ndarray
         Split -> (N, C); None where there are no votes or the data are not FER2013's rows.
 
     Raises:
-        DataError: a file that was named and is absent or broken.
+        DataError: a file that was named and is absent, one that is broken, or votes of another CSV's rows.
     """
     file = file or paths.data_dir() / VOTES_FILE
     if dataset.name != "fer2013" or (file == paths.data_dir() / VOTES_FILE and not file.is_file()):
         return None
     columns = [VOTE_NAMES.index(c) for c in dataset.label_set.names]
     out = {}
-    for k, split in dataset.splits.items():
-        shares = targets_from_votes(votes_for(file, split.rows), min_votes=1)[0].astype(np.float64)[:, columns]
+    for k, votes in votes_by_split(file, dataset).items():
+        shares = targets_from_votes(votes, min_votes=1)[0].astype(np.float64)[:, columns]
         total = shares.sum(axis=1, keepdims=True)
         out[k] = np.divide(shares, total, out=np.zeros_like(shares), where=total > 0)
     return out
 
 
-def seen_in_training(dataset: Dataset, splits: Sequence[str]) -> dict[str, np.ndarray | None]:
-    """Per split: "", "exact" or "near" for every face; None where the training split is not at hand."""
+def seen_in_training(
+    dataset: Dataset, splits: Sequence[str], learnt: Sequence[str] = ("train",)
+) -> dict[str, np.ndarray | None]:
+    """Per split: "", "exact" or "near" for every face; None where the training split is not at hand.
+
+    Args:
+        learnt: The splits that were learnt from.
+    """
     if "train" not in dataset.splits:
         return dict.fromkeys(splits)
-    found = {k: leakage.find(dataset[k].faces, dataset["train"].faces) for k in splits}
+    faces = dataset["train"].faces if len(learnt) == 1 else np.concatenate([dataset[k].faces for k in learnt])
+    found = {k: leakage.find(dataset[k].faces, faces) for k in splits}
     return {k: np.where(v.exact, "exact", np.where(v.near, "near", "")) for k, v in found.items()}
 
 

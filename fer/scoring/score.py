@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fer.ancestry import learnt_val
 from fer.checkpoint import Manifest, find, read_manifest
 from fer.data import Dataset
 from fer.errors import DataError
@@ -19,7 +20,7 @@ from fer.history import HISTORY, history_fits, promoted_history
 from fer.inference import load
 from fer.inference.predictor import Predictor
 from fer.scoring import answers as ask
-from fer.scoring.card import card_for, is_foreign, is_other_copy, is_unchanged
+from fer.scoring.card import card_for, is_foreign, is_other_copy, is_unchanged, is_unrelated
 from fer.scoring.cost import cost
 from fer.scoring.facts import data_facts, seen_in_training, votes_of
 from fer.scoring.robustness import robustness
@@ -88,6 +89,11 @@ class Scorer:
         """Per split, which faces have a copy in the training split."""
         return seen_in_training(self.dataset, self._have)
 
+    @cached_property
+    def seen_with_val(self) -> dict[str, np.ndarray | None]:
+        """Of the test split, which faces have a copy in the training or the validation split."""
+        return seen_in_training(self.dataset, ["test"], ("train", "val"))
+
     def score(self, target: str, name: str, options: Options) -> Scored:
         """Ask a checkpoint, or take what it answered before, and write its folder of results.
 
@@ -102,8 +108,11 @@ class Scorer:
             earlier = None  # absent, or damaged and about to be replaced
         checkpoint, manifest = find(target), read_manifest(target)
         predictor = cache(lambda: load(target, device=options.device, backend="torch"))
-        unchanged = earlier if earlier and is_unchanged(earlier, manifest, self.dataset, self.splits) else None
-        splits = list(unchanged.splits) if unchanged else self.splits
+        asked = self._without_learnt(manifest, name)
+        unchanged = earlier if earlier and is_unchanged(earlier, manifest, self.dataset, asked) else None
+        if unchanged and "val" in unchanged.splits and self._learnt(manifest):
+            unchanged = None
+        splits = list(unchanged.splits) if unchanged else asked
         kept = None if options.again else unchanged
         lacking = [c for c in self.dataset.label_set.names if c not in manifest.labels]
         if lacking:
@@ -120,7 +129,7 @@ class Scorer:
         else:
             frame, temperature = self._ask(predictor(), name, options, splits, mirror=True)
             if unchanged:
-                frame = self._with_kept_ten_crop(frame, unchanged, self.splits if options.ten_crop else ())
+                frame = self._with_kept_ten_crop(frame, unchanged, asked if options.ten_crop else ())
         assert frame is not None
         if options.ten_crop:
             frame = self._with_ten_crop(frame, predictor, temperature["value"], name, options)
@@ -140,10 +149,31 @@ class Scorer:
         copy_history(checkpoint, manifest, self.dataset.name, folder)
         return Scored(manifest, metrics)
 
+    def _learnt(self, manifest: Manifest) -> str:
+        """Of which data a net may have learnt the validation faces; "" = of none."""
+        return learnt_val(manifest, self.dataset) if "val" in self._have else ""
+
+    def _without_learnt(self, manifest: Manifest, name: str) -> list[str]:
+        """The splits asked for, without validation faces that a net may have learnt: nothing is chosen on them.
+
+        Raises:
+            DataError: nothing is left.
+        """
+        if "val" not in self.splits or not (learnt := self._learnt(manifest)):
+            return self.splits
+        title = self.dataset.title("val")
+        why = f"{name} learnt from {learnt}, which may hold the faces of {self.dataset.name}'s {title}"
+        if self.splits == ["val"]:
+            raise DataError(f"{why}; score it on the data that it was trained on, or on the test split (--split all)")
+        dealt = "split_seed" in self.dataset.notes  # the test split too
+        self.note(f"{why}: these are not scored" + ", and some of its test faces may be among them" * dealt)
+        return [k for k in self.splits if k != "val"]
+
     def score_in_passing(self, target: str, name: str, options: Options) -> Scored:
         """The scores of a checkpoint, without mirror images and cost: what seeds.csv and its folder hold."""
         predictor = load(target, device=options.device, backend="torch")
-        frame, temperature = self._ask(predictor, name, options, self.splits, mirror=False)
+        splits = self._without_learnt(predictor.manifest, name)
+        frame, temperature = self._ask(predictor, name, options, splits, mirror=False)
         card = card_for(predictor.manifest, name, self.dataset) | {"temperature": temperature}
         return Scored(predictor.manifest, report.summarise(frame, card), frame)
 
@@ -185,7 +215,8 @@ class Scorer:
             as_loaded = ask.answers(predictor, parts["val"].faces, label_set, batch_size).argmax(axis=1)
             right = float((as_loaded == parts["val"].labels).mean())
             temperature |= {"out_of_fold": "val", "in_sample_accuracy": round(right, 6)}
-        foreign = is_foreign(predictor.manifest, self.dataset.name)  # copies of training faces that it never saw
+        unseen = is_unrelated(predictor.manifest, self.dataset.name)  # copies of training faces that it never saw
+        seen = self.seen_with_val if self._learnt(predictor.manifest) else self.seen
         table: dict[str, dict[str, Any]] = {}
         for k, split in parts.items():
             single = calibration.apply_temperature(raw[k], temperature["value"])
@@ -193,8 +224,8 @@ class Scorer:
             if mirror:
                 other = asked(k, True)
                 table[k]["flip"] = (single + calibration.apply_temperature(other, temperature["value"])) / 2
-                if not foreign:
-                    table[k]["seen"] = self.seen[k]
+                if not unseen:
+                    table[k]["seen"] = seen[k]
         self.say(f"{name}: {sum(map(len, parts.values())):,} faces{', each also mirrored' if mirror else ''}")
         return results.predictions_frame(table, label_set.names), temperature
 

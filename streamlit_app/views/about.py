@@ -22,6 +22,7 @@ WORDS = {
     "Distilled": "The model learned from another model's probabilities besides the labels.",
     "Twin": "The same net, trained alike, with its attention switched off: what is left of the difference is what "
     "attention bought.",
+    "Weights not bundled": "The scores and predictions are here, the weights are not: *Try it* cannot ask the model.",
     "McNemar, p (Holm)": "How often chance alone would give a difference as large on the same faces, corrected for the "
     "number of pairs. It does not see the luck of one training run against another; several seeds do.",
     "Chi-square": "Whether two models spread their mistakes over the expressions in the same way, however many they "

@@ -1,6 +1,8 @@
 """The landing page: who is how good, how sure that is, and at what cost."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -74,7 +76,7 @@ def table_of(chosen: Selection) -> pd.DataFrame:
                 line[f"{result.split_title(split)} (%)"] = 100 * result.scores(split, chosen.view)["accuracy"]
         scores = result.scores(chosen.split, chosen.view)
         low, high = scores["accuracy_interval"]
-        without = (result.metrics["splits"][chosen.split].get("leakage") or {}).get("accuracy")
+        without = _unleaked(result.metrics["splits"][chosen.split])
         lines.append(
             line
             | {
@@ -190,22 +192,29 @@ def _ensembles(chosen: Selection) -> None:
                 "validation (%)": 100 * e["val_accuracy"],
                 "test (%)": 100 * e["test_accuracy"],
                 "95 % interval": "{:.1f} to {:.1f}".format(*(100 * v for v in e["test_interval"])),
+                "no copies (%)": None if (without := _unleaked(e)) is None else 100 * without,
                 "NLL (nats)": e["test_nll"],
                 "marks": "; ".join(dict.fromkeys(v for m in e["members"] if (v := marked.get(m, "–")) != "–")) or "–",
             }
             for e in sorted(found, key=lambda e: -e["val_accuracy"])
         ]
-    )
+    ).dropna(axis=1, how="all")
+    number = st.column_config.NumberColumn
+    config = {
+        "no copies (%)": number(format="%.1f", help="Test accuracy without the faces that have a copy in training."),
+        "NLL (nats)": number(format="%.3f", help="Negative log-likelihood, smaller is better."),
+    }
     charts.table(
         table,
         f"{chosen.data}_ensembles",
         "One row per ensemble with its members, their weights and its accuracy.",
-        {
-            "NLL (nats)": st.column_config.NumberColumn(
-                format="%.3f", help="Negative log-likelihood, smaller is better."
-            )
-        },
+        {k: v for k, v in config.items() if k in table},
     )
+
+
+def _unleaked(scored: Mapping[str, Any]) -> float | None:
+    """Accuracy without the faces that have a copy in training, of a split or an ensemble; None where not known."""
+    return (scored.get("leakage") or {}).get("accuracy")
 
 
 def _seeds(chosen: Selection) -> None:

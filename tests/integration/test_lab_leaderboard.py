@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fer.evaluation import ablations
-from tests.lab_driver import captions, charts, messages, metrics, numbers, open_page, table
+from tests.lab_driver import captions, charts, messages, metrics, numbers, open_page, score, table
 from tests.stand_in_results import MODELS, TITLES
 
 pytest.importorskip("streamlit", reason="streamlit is not installed")
@@ -77,6 +77,36 @@ def test_ensembles_and_seeds_are_those_of_their_files(results):
     assert seeds["runs"] == len(runs) == 3
     assert seeds["test, mean (%)"] == pytest.approx(100 * np.mean(runs))
     assert seeds["test, deviation (%)"] == pytest.approx(100 * np.std(runs, ddof=1))
+
+
+def test_ensembles_are_also_shown_without_the_copies(results):
+    assert "no copies (%)" not in table(open_page(), "members"), "not known of them"
+    path = results / "fer2013" / "ensembles.json"
+    content = json.loads(path.read_text())
+    without = {"exact": 40, "near": 20, "kept": 340, "accuracy": 0.61, "accuracy_interval": [0.57, 0.65]}
+    content["ensembles"][0] |= {"leakage": without, "val_accuracy": 0.70}
+    path.write_text(json.dumps(content))
+    app = open_page()
+    shown = table(app, "members")["no copies (%)"]
+    assert shown.tolist() == pytest.approx([61, np.nan], nan_ok=True)
+    without["accuracy_interval"] = None
+    path.write_text(json.dumps(content))
+    assert "ensembles.json" in open_page().warning[0].value
+
+
+def test_models_whose_weights_are_not_bundled_are_marked(results, checkpoints):
+    score(results, checkpoints, {"baseline_cnn": "baseline_cnn"})
+    app = open_page()
+    shown = app.dataframe[0].value.set_index("model")["marks"]
+    assert shown["Baseline CNN"] == "–" and shown["Attention CNN"] == "weights not bundled"
+    assert shown["ViT-Tiny"] == "distilled from attention_cnn, weights not bundled"
+    assert "weights not bundled" in table(app, "members")["marks"][0]
+    score(results, checkpoints, {"attention_cnn": "attention_cnn"})
+    assert open_page().dataframe[0].value.set_index("model")["marks"]["Attention CNN"] == "–"
+    config = checkpoints / "attention_cnn" / "config.json"
+    raw = json.loads(config.read_text())
+    config.write_text(json.dumps(raw | {"weights": raw["weights"] | {"sha256": "e" * 64}}))  # a newer net was promoted
+    assert open_page().dataframe[0].value.set_index("model")["marks"]["Attention CNN"] == "weights not bundled"
 
 
 def test_models_that_were_not_chosen_keep_their_titles_and_marks_in_tables_that_list_them(results):

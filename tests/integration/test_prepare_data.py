@@ -154,6 +154,10 @@ def test_counts_against_the_official_ones() -> None:
     assert count_rows(other)[2].difference == (1, 0, 0, 0, 0, 0, 0)
     assert "492 (+1)" in count_table(other)
     assert "3590 (+1)" in count_table(other)
+    own = dataclasses.replace(exact, name="fer2013-folders")
+    assert "All 35887 faces: every count equals the official one." in count_table(own), "val/ is PublicTest"
+    alone = Dataset("fer2013", FER7, {"train": exact["train"]})
+    assert "official one, but there is no val and no test." in count_table(alone)
     assert "No official counts" in count_table(Dataset("mine", FER7, {"val": split(val)}))
 
 
@@ -193,6 +197,58 @@ def test_one_s_own_eight_classes_touch_no_affectnet(
     assert len(load(packed)["train"]) == 32
 
 
+def test_a_name_alone_is_a_place_of_that_name_or_looked_for_and_never_the_working_directory(
+    prepare: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cwd, data = tmp_path / "cwd", tmp_path / "data"
+    write_class_folders(cwd / "Ferplus", {"train": 4, "val": 1})
+    for name in ("affectnet", "affectnet@fer7", "affectnet:", "muxspace"):
+        assert prepare(name) == 2
+        assert f"no {name.rstrip(':').partition('@')[0]} data found" in capsys.readouterr().err
+    assert prepare("folder") == 2 and not data.exists()
+    write_class_folders(cwd / "affectnet", {"train": 3, "val": 1})
+    assert prepare("affectnet") == 0
+    assert "Reading affectnet:affectnet\n" in capsys.readouterr().out
+    assert prepare("affectnet@fer7") == 0
+    assert {p.name for p in data.iterdir()} == {"affectnet.npz", "affectnet-fer7.npz"}
+    write_csv(cwd / "fer2013" / "fer2013.csv")
+    assert prepare("fer2013") == 0 and (data / "fer2013.npz").is_file()
+    (cwd / "fer2013").rename(tmp_path / "cwd" / "x")
+    assert prepare("fer2013") == 0, "looked for"
+    assert f"Reading fer2013:{cwd / 'x'}" in capsys.readouterr().out
+    write_folders(cwd / "fer2013", n=3)
+    assert prepare("fer2013") == 0
+    assert "Reading folders:fer2013\n" in capsys.readouterr().out
+    (cwd / "x" / "fer2013.csv").unlink()
+    (cwd / "fer2013").rename(tmp_path / "gone")
+    assert prepare("fer2013") == 0
+    assert f"Prepared before: {data / 'fer2013.npz'}" in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_this_project_s_or_a_newer_one_s_is_not_replaced(
+    prepare: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv, packed = write_csv(tmp_path / "x" / "FER2013.CSV"), tmp_path / "data" / "fer2013.npz"
+    packed.parent.mkdir()
+    header = {"format": "fer-dataset", "schema": 99}
+    newer = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
+    for arrays, said in (
+        ({"header": np.zeros(3, np.uint8)}, "not a data file of this project"),
+        ({"faces": np.zeros(3)}, "not a data file of this project"),
+        (newer, "of schema 99, newer than 1"),
+    ):
+        np.savez(packed, **arrays)  # type: ignore[arg-type]
+        before = packed.read_bytes()
+        assert prepare(csv.parent) == 2 and packed.read_bytes() == before
+        assert f"{packed}: is {said}" in capsys.readouterr().err
+    packed.write_text("my notes")
+    assert prepare(csv.parent) == 2 and packed.read_text() == "my notes"
+    packed.write_bytes(b"")
+    assert prepare(csv.parent) == 0 and "Written: " in capsys.readouterr().out
+    assert prepare(csv.parent, "--out", tmp_path / "MINE.NPZ") == 0, "a file, not a folder"
+    assert open_dataset(tmp_path / "MINE.NPZ").fingerprint == load(packed).fingerprint
+
+
 def test_other_data_under_the_same_name_are_replaced_loudly(
     prepare: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,7 +268,7 @@ def test_other_data_under_the_same_name_are_replaced_loudly(
     assert prepare("--source", "fer2013", write_csv(tmp_path / "x" / "fer2013.csv", bad={2: "5"})) == 0
     out = capsys.readouterr().out
     assert "Replaced: " in out and "guessed" not in out
-    packed.write_bytes(b"damaged")
+    packed.write_bytes(packed.read_bytes()[:5000])
     assert prepare(csv) == 0
     assert "Written: " in capsys.readouterr().out
 
@@ -297,7 +353,21 @@ def test_undo_that_only_says_what_it_would_do(
     assert ("back" in out) == (mode == "--move")
     assert {p: p.stat().st_mtime_ns for p in root.rglob("*")} == before
     assert split_script(root, "--undo") == 0
-    assert not (root / "val").exists()
+    assert not (root / "val").exists() and f"{root} is as it was" in capsys.readouterr().out
+
+
+def test_undo_says_what_is_not_as_it_was(
+    split_script: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_folders(tmp_path / "f")
+    assert split_script(root) == 0
+    next((root / "val" / "sad").iterdir()).unlink()
+    (root / "val" / "happy" / "mine.png").write_bytes(b"x")
+    capsys.readouterr()
+    assert split_script(root, "--undo") == 0
+    out = capsys.readouterr().out
+    assert "val stays with what else is in it (1 files)" in out and "is as it was" not in out
+    assert "1 files of the split are neither in val nor in train: sad/train_" in out
 
 
 def test_create_val_split(

@@ -135,6 +135,14 @@ def test_ensembles_are_made_again_with_every_score(place, evaluate, capsys):
     path.write_text(json.dumps({**json.loads(before), "ensembles": [{**entry, "test_accuracy": 0.99}]}))
     assert evaluate.main(["--from-predictions"]) == 0
     assert path.read_bytes() == before and "Ensembles" in capsys.readouterr().out
+    seen = a.frame("test")["seen"].to_numpy()
+    unseen = (mean.argmax(axis=1) == a.labels("test"))[seen == ""].mean()
+    assert (seen == "exact").sum() == entry["leakage"]["exact"] == 3
+    assert entry["leakage"]["accuracy"] == pytest.approx(unseen, abs=1e-6)
+    older = {k: v for k, v in entry.items() if k != "leakage"}
+    path.write_text(json.dumps({**json.loads(before), "ensembles": [older]}))
+    assert evaluate.main(["--from-predictions"]) == 0, "an entry of before it was counted gets it, and nothing else"
+    assert path.read_bytes() == before and f"no copies {100 * unseen:.1f}" in capsys.readouterr().out
     assert (
         evaluate.main(["--from-predictions", "--ensemble", "attention_cnn,baseline_cnn", "--ensemble-view", "flip"])
         == 0

@@ -16,7 +16,7 @@ from fer.history import HISTORY, read_history
 from fer.labels import FER7
 from fer.scoring.seed_lines import keep_superseded
 from tests.scored_fixtures import read
-from tests.small_checkpoints import bundle, dataset
+from tests.small_checkpoints import bundle, dataset, script
 
 pytest_plugins = ("tests.scored_fixtures",)
 
@@ -157,6 +157,14 @@ def test_a_run_without_attention_is_the_twin_of_its_model(place, evaluate, capsy
     assert file.read_bytes() == text and b"attention_cnn@no_attention" in text
     (row,) = [r for r in leaderboard.read(place / "results") if r["model"] == twin.name]
     assert row["twin_of"] == "attention_cnn" and "twin of `attention_cnn`" in leaderboard.readme_table([row])
+    assert leaderboard.marks(row).endswith("weights not bundled"), "it is a run"
+    assert {r["bundled"] for r in leaderboard.read(place / "results") if r is not row} == {"True", "False"}
+    capsys.readouterr()
+    assert evaluate.main(["--from-predictions"]) == 0 and "weights not bundled" in capsys.readouterr().out
+    assert script("compare").main(["attention_cnn", twin.name]) == 0
+    assert capsys.readouterr().out.count("weights not bundled)") == 1
+    assert evaluate.main(["--checkpoint", str(run), "--out", str(place / "runs" / "results")]) == 0
+    assert "not bundled" not in capsys.readouterr().out, "runs are among themselves there"
 
 
 def test_a_seed_has_a_line_its_predictions_and_its_history_and_is_no_model(place, evaluate, capsys):

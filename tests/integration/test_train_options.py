@@ -213,3 +213,18 @@ def test_of_several_models_one_without_a_reference_recipe_is_named(main, few, tm
     assert main(options) == 1
     assert "1 of 2 models failed:\n  vgg8: vgg8 has no reference recipe" in capsys.readouterr().err
     assert len(runs(tmp_path, "custom_cnn")) == 1
+
+
+def test_a_teacher_that_may_know_the_validation_faces_is_told(main, tmp_path, capsys, monkeypatch):
+    asked = []
+
+    def learnt(manifest, data):
+        asked.append((manifest.model, data.name))
+        return "fer2013" if manifest.model == "vgg8" else ""
+
+    monkeypatch.setattr("fer.ancestry.learnt_val", learnt)
+    options = [*QUICK, "--out", str(tmp_path), "--model", "tiny_cnn", "--teacher", "cbam_cnn4,vgg8"]
+    assert main(options) == 0
+    said = capsys.readouterr().err
+    assert "warning: vgg8 learnt from fer2013, which may hold the validation faces of synthetic" in said
+    assert "warning: cbam_cnn4" not in said and asked == [("cbam_cnn4", "synthetic"), ("vgg8", "synthetic")]

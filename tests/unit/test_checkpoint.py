@@ -49,6 +49,17 @@ def test_the_folder_name_means_nothing(folder, tmp_path):
     assert fer.load(other).name == "baseline_cnn"
 
 
+def test_bundled_weights_are_known_by_their_manifests_alone(folder, monkeypatch):
+    monkeypatch.setenv("FER_CHECKPOINTS", str(folder.parent))
+    sha256 = checkpoint.read_manifest(folder).weights["sha256"]
+    (folder / checkpoint.WEIGHTS).unlink()
+    assert checkpoint.bundled_weights() == {sha256: "baseline_cnn"}
+    edit(folder, weights={"sha256": "1" * 64, "made_from": sha256})
+    assert checkpoint.bundled_weights(folder.parent) == {"1" * 64: "baseline_cnn", sha256: "baseline_cnn"}
+    (folder / checkpoint.MANIFEST).write_text("{oops")
+    assert checkpoint.bundled_weights() == {} == checkpoint.bundled_weights(folder.parent / "nowhere")
+
+
 def test_by_name_from_the_checkpoints_folder(folder, monkeypatch):
     monkeypatch.setenv("FER_CHECKPOINTS", str(folder.parent))
     assert checkpoint.trained_models() == ["baseline_cnn"]

@@ -7,7 +7,13 @@ import pytest
 
 from fer.data import open_dataset
 from fer.data.fer2013_csv import read_fer2013_csv
-from fer.data.ferplus import VOTE_NAMES, majority_from_votes, read_ferplus, targets_from_votes, votes_for
+from fer.data.ferplus import (
+    VOTE_NAMES,
+    majority_from_votes,
+    read_ferplus,
+    targets_from_votes,
+    votes_by_split,
+)
 from fer.errors import ConfigError, DataError
 from fer.labels import FERPLUS8
 
@@ -123,16 +129,35 @@ def test_majority_as_a_data_set(folder: Path, votes_lines: list[str]) -> None:
 
 
 def test_votes_for_rows_of_fer2013(folder: Path) -> None:
-    rows = read_fer2013_csv(folder)["val"].rows
-    votes = votes_for(folder, rows)
+    votes = votes_by_split(folder, read_fer2013_csv(folder))["val"]
     assert votes.shape == (7, 10)
     assert votes[2].tolist() == [0] * 9 + [10]  # Row 30.
     assert votes[0][POSITION[0]] == 7
     assert VOTE_NAMES[8:] == ("unknown", "nf")
-    assert votes_for(folder / "fer2013new.csv", np.array([], dtype=np.int64)).shape == (0, 10)
-    for bad in (42, -1):
-        with pytest.raises(DataError, match=r"has rows 0..41"):
-            votes_for(folder, np.array([0, bad]))
+
+
+def test_votes_of_other_rows_are_refused(folder: Path, votes_lines: list[str], csv_lines: list[str]) -> None:
+    votes, csv = folder / "fer2013new.csv", folder / "fer2013.csv"
+    data = read_fer2013_csv(csv)
+    found = votes_by_split(folder, data)
+    assert {k: v.shape for k, v in found.items()} == {"train": (28, 10), "val": (7, 10), "test": (7, 10)}
+    votes.write_text("\n".join([votes_lines[0], *reversed(votes_lines[1:])]))
+    with pytest.raises(DataError, match="data row 0 is of PrivateTest, and of Training in fer2013"):
+        votes_by_split(votes, data)
+    votes.write_text("\n".join(votes_lines))
+    for gone, splits, message in (
+        (5, ("train", "val"), "data row 27 is of Training, and of PublicTest"),  # all after it would be shifted
+        (42, None, "42 rows, but fer2013 was read from 41"),
+    ):
+        csv.write_text("\n".join(csv_lines[:gone] + csv_lines[gone + 1 :]))
+        with pytest.raises(DataError, match=message):
+            votes_by_split(votes, open_dataset(csv, splits))
+    votes.write_text("\n".join(votes_lines[:20]))
+    with pytest.raises(DataError, match="19 rows, but fer2013 has row 27"):
+        votes_by_split(votes, data)
+    votes.write_text("\n".join(votes_lines))
+    csv.write_text("\n".join([*csv_lines[:42], "x" + csv_lines[42]]))
+    assert len(votes_by_split(votes, read_fer2013_csv(csv, skip_bad=True))["test"]) == 6
 
 
 @pytest.mark.parametrize(
@@ -141,6 +166,7 @@ def test_votes_for_rows_of_fer2013(folder: Path) -> None:
         ("usage", "Training,fer0000009.png", "Train,fer0000009.png", "unknown Usage 'Train'"),
         ("word", "fer0000009.png,0", "fer0000009.png,x", "a vote is not a whole number"),
         ("negative", "fer0000009.png,0", "fer0000009.png,-1", "a vote is not a whole number"),
+        ("huge", "fer0000009.png,0", "fer0000009.png,99999999999999999999", "a vote is not a whole number"),
         ("columns", "fer0000009.png,0", "fer0000009.png,0,0", "13 columns where the header has 12"),
     ],
 )

@@ -290,6 +290,8 @@ CK_PLUS = ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise
         ("archive/MyAFFECTNET", AFFECTNET8.names, "affectnet"),
         ("balanced-affectnet/versions/1", SPELLINGS, "affectnet"),
         ("affectnet/far/too/deep", AFFECTNET8.names, "folder"),
+        ("affectnet-study/data/FER-Plus", AFFECTNET8.names, "folder"),
+        ("ferplus/data/affectnet", AFFECTNET8.names, "affectnet"),
         ("AffectNet", (*NUMBERS, "8"), "affectnet"),
         ("digits", NUMBERS, "affectnet"),
     ],

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from fer.data import open_dataset
 from fer.data.checks import RowChecker
 from fer.data.folders import read_folders
 from fer.data.splits import grouped_split, stratified_holdout
-from fer.data.val_folder import MODES, RECORD, apply, plan, set_aside, undo
+from fer.data.val_folder import MODES, RECORD, apply, lost, plan, set_aside, undo
 from fer.errors import ConfigError, DataError, FerError
 
 Make = Callable[..., Path]
@@ -73,6 +75,12 @@ def test_without_repetition_groups_change_nothing_and_with_it_they_stay_whole() 
     held = stratified_holdout(keys := [str(i) for i in range(997)], groups % 3, groups=groups.tolist())
     assert all(len(set(held[groups == g])) == 1 for g in range(60))
     assert (held != stratified_holdout(keys, groups % 3)).any()
+
+
+def test_names_that_are_no_utf_8_are_dealt_out_like_others() -> None:
+    keys = [os.fsdecode(b"happy/caf\xe9%d.png" % i) for i in range(20)]
+    held = stratified_holdout(keys, [3] * 20)
+    assert held.sum() == 3 and len(set(keys)) == 20
 
 
 def test_repeated_key() -> None:
@@ -236,6 +244,35 @@ def test_undo_overwrites_nothing_and_keeps_what_came_later(make_folders: Make) -
     undo(root)
     assert [p.name for p in (root / "val").rglob("*") if p.is_file()] == ["mine.png"]
     assert len(list((root / "train").rglob("*.png"))) == 140
+
+
+def test_what_file_managers_leave_behind_is_in_nobody_s_way(make_folders: Make) -> None:
+    root = make_folders({"train": 20})
+    before = tree(root)
+    for again in (undo, set_aside):
+        apply(plan(root))
+        for litter in ("Thumbs.db", "happy/Thumbs.db", "sad/.DS_Store", "sad/._a.png", "fear/desktop.ini"):
+            (root / "val" / litter).write_bytes(b"x")
+        assert again(root)
+        assert tree(root) == before and not (root / "val").exists()
+
+
+def test_a_new_split_is_made_beside_what_else_lay_in_the_old_one(make_folders: Make) -> None:
+    root = make_folders({"train": 20})
+    apply(plan(root))
+    (root / "val" / "happy" / "mine.png").write_bytes(b"x")
+    assert re.search(r"undid .* what else was in it stays: renamed .* to val.before-1", set_aside(root))
+    assert (root / "val.before-1" / "happy" / "mine.png").is_file()
+    assert apply(plan(root, seed=7)) == 21
+
+
+def test_files_of_a_split_that_are_gone_are_told(make_folders: Make) -> None:
+    root = make_folders({"train": 20})
+    apply(plan(root))
+    assert lost(root) == []
+    first = json.loads((root / "val" / RECORD).read_text())["files"][0]
+    (root / "val" / first).unlink()
+    assert lost(root) == [first] and undo(root) == 20
 
 
 @pytest.mark.parametrize("record", ["", "[]", "{}", '{"format": "other"}'])

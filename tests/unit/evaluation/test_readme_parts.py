@@ -41,5 +41,12 @@ def test_the_ensemble_that_is_told_is_the_best_on_validation(tmp_path):
     assert text.startswith("On FER2013 2 ensembles were tried")
     assert "The best there (66.0 %) reaches **70.0 %** [68.0, 72.0] on PrivateTest with face and mirror image." in text
     assert text.endswith("Its members: `b` 70 %, `a` 30 %.") and "75" not in text
-    stored.write_ensembles([one], tmp_path, DATA)
-    assert readme.ensembles_text(tmp_path).startswith("On FER2013 one ensemble was tried")
+    without = {"exact": 1000, "near": 24, "accuracy": 0.66, "accuracy_interval": [0.64, 0.68]}
+    for leakage, told in (
+        (without, " image (66.0 % [64.0, 68.0] without the 1,024 faces that have a copy in training). Its members"),
+        ({"exact": 3, "near": 0, "accuracy": None}, " image. Its members"),  # every face has one
+        (None, " image. Its members"),
+    ):
+        stored.write_ensembles([one | {"leakage": leakage}], tmp_path, DATA)
+        assert readme.ensembles_text(tmp_path).startswith("On FER2013 one ensemble was tried")
+        assert told in readme.ensembles_text(tmp_path)

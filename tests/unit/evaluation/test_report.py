@@ -165,3 +165,31 @@ def test_an_ensemble_is_weighted_on_validation_and_scored_on_test():
     assert chosen["val_accuracy"] == entry["val_accuracy"]
     with pytest.raises(DataError, match="'flip'"):
         report.ensemble_entry([good, bad], "flip")
+
+
+def copied(r, **rows):
+    """The same result, its faces looked up among those of training: kind -> rows of PrivateTest of that kind."""
+    seen = r.predictions["row"].map({row: kind for kind, of in rows.items() for row in of}).fillna("")
+    frame = r.predictions.assign(seen=seen)
+    return results.ModelResult(r.name, r.title, report.summarise(frame, report.card_of(r.metrics)), frame)
+
+
+def test_an_ensemble_has_its_score_without_copies_too():
+    one, two = made("a"), made("b", seed=4)
+    mixed = [copied(one, exact=range(10_000, 10_100)), copied(two, near=range(10_050, 10_120))]
+    entry = report.ensemble_entry(mixed)
+    mean = sum(w * r.probs("test") for w, r in zip(entry["weights"], mixed, strict=True))
+    right = mean.argmax(axis=1) == one.labels("test")
+    found = entry["leakage"]
+    assert (found["exact"], found["near"], found["kept"]) == (100, 20, 280), "of any member"
+    assert found["accuracy"] == pytest.approx(right[120:].mean(), abs=1e-6) != entry["test_accuracy"]
+    assert found["accuracy_interval"][0] < found["accuracy"] < found["accuracy_interval"][1]
+    plain = report.ensemble_entry([one, two])
+    assert plain["leakage"] is None is report.ensemble_entry([mixed[0], two])["leakage"], "not known of all of them"
+    assert plain == entry | {"leakage": None}, "and nothing else is another number"
+    later = report.ensemble_entry(mixed, before=plain)
+    assert later == entry, "filled in where it was not known, which is no further look at the test split"
+    assert report.ensemble_entry(mixed, before=later, open_test=False)["leakage"] == found
+    alone = report.ensemble_entry([copied(one, exact=range(10_000, 10_030)), copied(one, exact=range(10_000, 10_030))])
+    single = copied(one, exact=range(10_000, 10_030)).metrics["splits"]["test"]["leakage"]
+    assert alone["leakage"] == single, "computed as of a single model"

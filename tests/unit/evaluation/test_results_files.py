@@ -6,7 +6,7 @@ import pytest
 from scipy.special import softmax
 
 from fer.errors import DataError
-from fer.evaluation import leaderboard, metrics, readme, report, results, stored
+from fer.evaluation import leaderboard, metrics, readme, report, results, speed, stored
 from fer.history import HISTORY, read_history
 from fer.labels import FER7
 from fer.viz import model_order
@@ -232,6 +232,74 @@ def test_marks_are_shown(tmp_path):
     store(tmp_path, "vit_tiny")
     leaderboard.write(tmp_path)
     assert "pretrained" not in leaderboard.readme_table(leaderboard.read(tmp_path))
+
+
+@pytest.fixture
+def bundled(tmp_path, monkeypatch):
+    """Function: name, SHA-256 -> a manifest in the folder of checkpoints; results below tmp_path are the committed."""
+    from fer.checkpoint import Manifest, write_manifest
+    from fer.models import get_model
+
+    def bundle(name, sha256):
+        entry = get_model(name)
+        manifest = Manifest(name, FER7.names, FER7.name, entry.SPEC.input, entry.RECIPE, weights={"sha256": sha256})
+        write_manifest(tmp_path / "checkpoints" / name, manifest)
+
+    monkeypatch.setenv("FER_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    return bundle
+
+
+def test_rows_of_weights_that_are_not_bundled_say_so(tmp_path, bundled):
+    root, ours, other = tmp_path / "results", "a" * 64, "b" * 64
+    store(root, "vgg8", checkpoint={"sha256": ours})
+    store(root, "vgg8@fer2013", data="ferplus", checkpoint={"sha256": ours})
+    store(root, "vgg8", data="ferplus", checkpoint={"sha256": other})  # of that name, trained on other faces
+    store(root, "tiny_cnn", checkpoint=None)
+    store(root, "vit_tiny", checkpoint={"sha256": other}, marks={"distilled_from": "vgg8"})
+
+    def marked(root=root):
+        leaderboard.write(root)
+        rows = leaderboard.read(root)
+        assert [leaderboard.marks(r) for r in rows] == [leaderboard.marks(r) for r in leaderboard.build(root)]
+        return {(r["data"], r["model"]): (r["bundled"], leaderboard.marks(r)) for r in rows}
+
+    assert {said for said, _ in marked().values()} == {""}, "no checkpoints at all: nothing to go by"
+    bundled("vgg8", ours)
+    assert marked() == {
+        ("fer2013", "vgg8"): ("True", "–"),
+        ("ferplus", "vgg8@fer2013"): ("True", "–"),
+        ("ferplus", "vgg8"): ("False", "weights not bundled"),
+        ("fer2013", "tiny_cnn"): ("", "–"),  # whose weights, nobody knows
+        ("fer2013", "vit_tiny"): ("False", "distilled from `vgg8`, weights not bundled"),
+    }
+    assert leaderboard.readme_table(leaderboard.read(root)).count("weights not bundled") == 2
+    bundled("vit_tiny", other)
+    assert not any("not bundled" in said for _, said in marked().values())
+
+
+def test_results_of_runs_are_not_marked_as_not_bundled(tmp_path, bundled, monkeypatch):
+    from fer import paths
+
+    bundled("vgg8", "a" * 64)
+    store(tmp_path / "elsewhere", "vgg8", checkpoint={"sha256": "b" * 64})
+    assert [r["bundled"] for r in leaderboard.build(tmp_path / "elsewhere")] == [""]
+    assert leaderboard.bundled() == leaderboard.bundled(tmp_path / "results") == {"a" * 64: "vgg8"}
+    monkeypatch.setenv("FER_RESULTS", str(paths.ROOT / "runs" / "results"))
+    assert leaderboard.bundled() is None, "the lab may be shown what runs scored"
+
+
+def test_the_table_of_speed_has_the_marks_of_the_net_that_was_timed(tmp_path, bundled):
+    times = {"batch_1": 2.0, "batch_32": 32.0}
+    timed = speed.BackendSpeed("vgg8", "a" * 64, times, times)
+    speed.write_speed(
+        speed.SpeedReport("cpu", 2, {"torch": "2", "onnxruntime": "1"}, (timed,)), root := tmp_path / "results"
+    )
+    bundled("vgg8", "a" * 64)
+    store(root, "vgg8", checkpoint={"sha256": "a" * 64}, marks={"distilled_from": "vit_tiny"})
+    store(root, "vgg8", data="muxspace", checkpoint={"sha256": "b" * 64})
+    leaderboard.write(root)
+    assert speed.speed_table(root).splitlines()[2].endswith("| distilled from `vit_tiny` |")
 
 
 def test_leaderboard_absent_or_foreign(tmp_path):
