@@ -32,7 +32,7 @@ lab: $(VENV)/.app ## start the Streamlit comparison and print its address (PORT=
 static: $(VENV)/.app ## build the page that runs in the browser into demo/static/dist (needs npm)
 	$(BIN)/python demo/static/build.py
 
-train: $(VENV)/.app ## train every model on the prepared data (without AffectNet: ARGS="--skip-phase affectnet")
+train: $(VENV)/.app ## train every model on the prepared data (ARGS="--budget minutes=60")
 	$(BIN)/python scripts/train.py --model all $(ARGS)
 
 evaluate: $(VENV)/.app ## score every trained model, redraw figures, leaderboard and README table

@@ -34,7 +34,7 @@ def keep_freed_memory() -> bool:
     """Tell glibc to keep what this process frees, for its next request. For programs that train, before they do.
 
     A training step on the CPU frees and takes the same hundreds of megabytes again and again; given back to the kernel,
-    every page has to be fetched and zeroed anew. Without that, a step of vgg8 takes 13 % less time on two cores.
+    every page has to be fetched and zeroed anew, which makes a step longer.
 
     Returns:
         Whether it was done; only glibc knows how.

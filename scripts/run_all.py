@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="leave a phase out, for example affectnet where there is no AffectNet",
+        help="leave a phase out; of all models, those without data are left out anyway",
     )
     p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
     add_amp(p)
@@ -103,7 +103,8 @@ def trained(models: Sequence[str], options: Sequence[str | Path]) -> list[Path]:
     Raises:
         Failed: none of them did, or the options or data are wrong.
     """
-    argv = [str(a) for a in ("--model", ",".join(models), *options)]
+    names = "all" if list(models) == list_models() else ",".join(models)
+    argv = [str(a) for a in ("--model", names, *options)]
     print(f"\n== train.py {shlex.join(argv)}", flush=True)
     said = io.StringIO()  # train.py prints the folder of each finished run
     with redirect_stdout(said):

@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="leave a phase out, for example affectnet where there is no AffectNet; the checkpoint says so",
+        help="leave a phase out; the checkpoint says so. --model all leaves out by itself what it has no data for",
     )
     p.add_argument(
         "--data",
@@ -219,7 +219,9 @@ def run(args: argparse.Namespace) -> int:
     if not 1 <= args.stretch < math.inf or (args.stretch > 1 and clock is None):
         raise ConfigError(f"--stretch takes a factor of at least 1 and goes with --budget, got {args.stretch:g}")
     pick_device(args.device)
-    jobs, failed = request(args).jobs(None if args.resume == "latest" else args.resume)
+    run_given = None if args.resume == "latest" else args.resume
+    wanted = request(args) if run_given else request(args).without_absent(args.data)
+    jobs, failed = wanted.jobs(run_given)
     if args.promote and not args.force_promote:
         for job in jobs:
             require_own_net(job.model, job.model_args, job.spec, job.recipe.name, 7)

@@ -196,6 +196,16 @@ def open_dataset(
     return dataset if target is None else project_dataset(dataset, target)
 
 
+def is_prepared(name: str) -> bool:
+    """Whether a data set lies in the folder of data under its name, packed."""
+    source = SOURCES.get(name)
+    return source is not None and bool(source.data_name) and _packed(source.data_name).is_file()
+
+
+def _packed(name: str) -> Path:
+    return paths.data_dir() / f"{name}.npz"
+
+
 def _open(asked: Spec, wanted: list[str] | None) -> Dataset:
     name, place = asked.source, asked.place
     if name and not SOURCES[name].has_path:
@@ -204,7 +214,7 @@ def _open(asked: Spec, wanted: list[str] | None) -> Dataset:
         return _only(SOURCES[name].read(Path(place).expanduser(), **asked.options), wanted)
     if name and not SOURCES[name].data_name:
         raise DataError(f"{name}: name the place, {name}:PATH ({SOURCES[name].help})")
-    packed = paths.data_dir() / f"{SOURCES[name].data_name if name else place}.npz"
+    packed = _packed(SOURCES[name].data_name if name else place)
     path = Path(place).expanduser()
     if path.suffix.lower() == ".npz":
         return load(path, wanted)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fer import checkpoint
-from fer.data import open_dataset
+from fer.data import is_prepared, open_dataset
 from fer.data.dataset import Dataset
 from fer.errors import ConfigError, DataError, unknown_name
 from fer.models import RECIPES, get_model, get_preset, list_models
@@ -102,6 +102,32 @@ class Request:
                 build(job, 7)
         return jobs, failed
 
+    def without_absent(self, data: str) -> Request:
+        """Of "all" models, those with a phase on data that are not prepared here go without it, and that is said.
+
+        A model that is asked for by its name does not: it is an error, which `phase_opener` raises.
+
+        Args:
+            data: As for `phase_opener`.
+        """
+        if self.models != "all" or _is_drawn(data):
+            return self
+        gone: list[str] = []
+        for name in list_models():
+            try:
+                phases = get_preset(name, self.recipe).recipe.phases
+            except ConfigError:  # which `jobs` tells
+                continue
+            for phase in phases:
+                if phase.data and phase.name not in self.skip_phases and not is_prepared(phase.data):
+                    log.warning(
+                        "%s goes without its phase %s, for want of the data (scripts/prepare_data.py --source %s); its "
+                        "checkpoint will say so",
+                        *(name, phase.name, phase.data),
+                    )
+                    gone.append(phase.name)
+        return replace(self, skip_phases=(*self.skip_phases, *gone))
+
     def _beside(self, names: Sequence[str]) -> Request:
         """For a model that holds no net: of several models it is the one that goes without a teacher."""
         if self.teacher is None or len(names) == 1:
@@ -149,6 +175,10 @@ def _holds_no_net(name: str) -> bool:
     return get_model(name).SPEC.backend != "torch"
 
 
+def _is_drawn(data: str) -> bool:
+    return data.partition("@")[0].partition(":")[0] == "synthetic"
+
+
 def phase_opener(recipe: Recipe, data: str) -> Callable[[str], Dataset]:
     """Function that opens the data set that a phase names.
 
@@ -158,8 +188,8 @@ def phase_opener(recipe: Recipe, data: str) -> Callable[[str], Dataset]:
     """
 
     def open_data(name: str) -> Dataset:
-        kind, _, options = data.partition("@")[0].partition(":")
-        if kind == "synthetic":
+        if _is_drawn(data):
+            options = data.partition("@")[0].partition(":")[2]
             return open_dataset(f"synthetic:{options},contempt=1", splits=("train", "val"))
         try:
             return open_dataset(name, splits=("train", "val"))

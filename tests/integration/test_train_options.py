@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 
+import fer
 import fer.models
 from fer import checkpoint
 from fer.data.ferplus import VOTE_NAMES
 from fer.errors import DataError
-from fer.models import get_model
+from fer.models import get_model, list_models
+from fer.training.request import Request
 from tests.small_checkpoints import script
 
 
@@ -124,12 +126,7 @@ def test_weights_that_cannot_be_had_stop_the_run(main, tmp_path, capsys, monkeyp
 
 
 def test_a_phase_is_left_out_on_request_only_and_the_manifest_says_so(main, tmp_path, capsys, blob_data):
-    from fer.data import dataset
-
-    packed = dataset.save(
-        dataset.Dataset("blobs", blob_data.label_set, {k: s.take(np.arange(14)) for k, s in blob_data.splits.items()}),
-        tmp_path / "blobs.npz",
-    )
+    packed = packed_as("blobs", blob_data, 14, tmp_path)
     command = ["--model", "resnet34_attention", *QUICK, *TINY, "--data", str(packed), "--out", str(tmp_path / "runs")]
     assert main(command) == 2
     err = capsys.readouterr().err
@@ -140,6 +137,45 @@ def test_a_phase_is_left_out_on_request_only_and_the_manifest_says_so(main, tmp_
     assert recipe.skipped == ("affectnet",) and [p.name for p in recipe.phases] == ["fer2013"]
     assert main([*command, "--skip-phase", "afectnet"]) == 2
     assert "did you mean 'affectnet'" in capsys.readouterr().err
+
+
+def packed_as(name, blob_data, n, place):
+    from fer.data import dataset
+
+    place.mkdir(exist_ok=True)
+    splits = {k: s.take(np.arange(n)) for k, s in blob_data.splits.items()}
+    return dataset.save(dataset.Dataset(name, blob_data.label_set, splits), place / f"{name}.npz")
+
+
+def test_of_all_models_those_without_their_data_go_without_that_phase(tmp_path, caplog, blob_data, monkeypatch):
+    monkeypatch.setenv("FER_DATA", str(tmp_path / "data"))
+    asked = Request(epochs=1).without_absent("fer2013")
+    assert "resnet34_attention goes without its phase affectnet" in caplog.text and "--source affectnet" in caplog.text
+    assert asked == Request(epochs=1, skip_phases=("affectnet",))
+    assert asked.job("resnet34_attention").recipe.skipped == ("affectnet",)
+    alone, drawn, already = Request("resnet34_attention"), Request(), Request(skip_phases=["affectnet"])
+    caplog.clear()
+    assert alone.without_absent("fer2013") == alone, "it was asked for by name: training says what is not there"
+    assert drawn.without_absent("synthetic:n=2@fer7") == drawn, "drawn faces stand in"
+    assert tuple(already.without_absent("fer2013").skip_phases) == ("affectnet",)
+    packed_as("affectnet", blob_data, 7, tmp_path / "data")
+    assert Request().without_absent("fer2013") == Request() and not caplog.text
+
+
+@pytest.mark.slow
+def test_the_one_command_for_every_model_on_a_slice(main, tmp_path, capsys, caplog, blob_data, monkeypatch):
+    """Whatever is asked for by name `all`, within a budget; each with its own recipe at its own size."""
+    monkeypatch.setenv("FER_DATA", str(tmp_path / "data"))
+    packed_as("fer2013", blob_data, 70, tmp_path / "data")
+    budget = ["--recipe", "best", "--budget", "minutes=1", "--stretch", "4", "--device", "cpu"]
+    assert main(["--model", "all", *budget, "--out", str(tmp_path / "runs")]) == 0, capsys.readouterr().err
+    assert "resnet34_attention goes without its phase affectnet" in caplog.text
+    for name in list_models():
+        (run,) = runs(tmp_path / "runs", name)
+        manifest = checkpoint.read_manifest(run)
+        assert manifest.recipe.name == "best" and manifest.data["name"] == "fer2013", name
+        assert manifest.input == get_model(name).SPEC.input, name
+        assert fer.load(str(run), backend="torch").predict_proba(blob_data["val"].faces[:2]).shape == (2, 7), name
 
 
 @pytest.mark.slow
