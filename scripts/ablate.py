@@ -20,6 +20,7 @@ import json
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -32,11 +33,15 @@ from fer.paths import ROOT, data_dir, results_dir
 
 if TYPE_CHECKING:
     from fer.data.dataset import Dataset
+    from fer.specs import Recipe
     from fer.training.job import Job
 
 
 Wanted = tuple[str, str, int, int, "Job"]
 """A run to do: model, lever, seed, epochs of the plain recipe, job."""
+
+SHOWN = {"single": 1, "flip": 2, "tencrop": 10}
+"""How often each face is shown for a view."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -126,19 +131,29 @@ def pull(
         end: Monotonic time after which no run should end; None = no matter.
     """
     from fer.evaluation import ablations
-    from fer.training.levers import LEVERS
+    from fer.training.levers import LEVERS, relative_cost
+    from fer.training.processes import Processes
 
-    slowest, left, failed = 0.0, 0, 0
+    here = ablations.machine(Processes.join(args.device).title)
+    plain = {model: relative_cost(job.recipe) for model, lever, _, _, job in wanted if lever == ablations.PLAIN}
+    busy, slowest, view_s, left, failed = 1.0, 0.0, 0.0, 0, 0
     for model, lever, seed, epochs, job in wanted:
+        cost = relative_cost(job.recipe) / plain[model]
         rows = ablations.read(root, data.name)
         digest = digest_of(job, data, args.votes, halves(args))
         if not args.again and any(r["job"] == digest and r["lever"] == lever for r in rows):
             continue
-        if end is not None and time.monotonic() + slowest * LEVERS[lever].longer > end:
+        began, folder = time.monotonic(), scratch / digest
+        anew = not folder.is_dir()
+        if anew:
+            known_s = known(lever, [r for r in rows if (r["model"], r["epochs"]) == (model, epochs)], here, cost)
+            needed_s = busy * known_s or slowest * cost
+        else:
+            needed_s = SHOWN[LEVERS[lever].view] * view_s
+        if end is not None and began + needed_s > end:
             left += 1
             continue
-        began, folder = time.monotonic(), scratch / digest
-        if not folder.is_dir():  # the plain recipe's net is kept for what uses its weights, which comes next
+        if anew:  # the plain recipe's net is kept for what uses its weights, which comes next
             shutil.rmtree(scratch)
             scratch.mkdir()
         try:
@@ -148,7 +163,10 @@ def pull(
             failed += 1
             shutil.rmtree(folder, ignore_errors=True)  # or what uses the same weights would take them for whole
             continue
-        slowest = max(slowest, (time.monotonic() - began) / LEVERS[lever].longer)
+        if anew:  # a machine that does other things as well takes longer than the row says
+            spent_s, judged = time.monotonic() - began, json.loads(lines[-1])
+            busy, slowest = max(1.0, spent_s / max(row["seconds"], 0.1)), max(slowest, spent_s / cost)
+            view_s = judged["seconds"] / SHOWN[judged["view"]]
         row |= {"model": model, "lever": lever, "title": LEVERS[lever].title, "seed": seed, "epochs": epochs}
         row["job"] = digest
         history = ablations.history_file(row, root, data.name)
@@ -188,6 +206,7 @@ def trained(
     began = time.monotonic()
     accuracy = validation_accuracy([str(m) for m in members or [folder]], data, view, args.device)
     judged = {"view": view, "nets": len(members) or 1, "val_accuracy": accuracy}
+    judged |= {"unmixed": plain} if (plain := unmixed(job.recipe, lines)) else {}
     lines.append(json.dumps(judged | {"seconds": time.monotonic() - began}))
     manifest = checkpoint.read_manifest(folder)
     said = manifest.training
@@ -198,6 +217,38 @@ def trained(
         "git_commit": manifest.git_commit,
     }
     return row, lines
+
+
+def known(lever: str, rows: Sequence[dict[str, Any]], here: str, cost: float) -> float:
+    """Seconds that a run takes, as far as rows tell; 0 = they do not.
+
+    Args:
+        rows: Of its model and length.
+        here: Kind of device.
+        cost: Its own over that of the plain recipe, where it was never trained.
+    """
+    from fer.evaluation import ablations
+
+    took = {
+        r["lever"]: r["seconds"]
+        for r in sorted(rows, key=lambda r: r["seconds"])
+        if ablations.machine(r["device"]) == here
+    }
+    return took.get(lever, cost * took.get(ablations.PLAIN, 0.0))
+
+
+def unmixed(recipe: "Recipe", lines: Sequence[str]) -> list[int]:
+    """Epochs of a history that were trained without the mixup or cutmix of the others; none where nothing is mixed."""
+    from fer.training.mixing import mixes
+
+    if not (recipe.mixup or recipe.cutmix):
+        return []
+    phases, behind, found = {p.name: p for p in recipe.phases}, Counter[str](), []
+    for row in map(json.loads, lines):
+        if not mixes(recipe, phases[row["phase"]], behind[row["phase"]]):
+            found.append(row["epoch"])
+        behind[row["phase"]] += 1
+    return found
 
 
 def seeds_of(text: str) -> list[int]:

@@ -234,7 +234,7 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     data = open_dataset(args.data, splits=("train", "val"))
     reuse, resume = len(jobs) > 1 and not args.again, args.resume or ""
-    how = args.device, args.amp, args.compile
+    how = args.device, args.amp, args.compile, args.num_workers
     campaign = Campaign(data, args.data, args.out, processes, resume, reuse, args.votes, *how)
 
     def tried(step: Callable[..., Any], job: Job, *rest: object) -> Any:
@@ -345,7 +345,8 @@ def one(job: Job, campaign: Campaign, args: argparse.Namespace, cost: Cost | Non
         logs = (args.logs or args.out.resolve().parent / "logs") / job.model / folder.name
         listeners: list[Listener] = [Progress(), TensorBoard(logs)] if processes.main else []
         options = (args.device, args.amp, args.num_workers, bool(earlier), listeners)
-        train(job, data, folder, *options, material.open_data, material.votes, args.compile)
+        more = {"open_data": material.open_data, "votes": material.votes, "compiled": args.compile}
+        train(job, data, folder, *options, **more)
     return finish(folder, job, material.sets[-1], args, say) if processes.main else True
 
 

@@ -106,8 +106,9 @@ def of_history(lines: Sequence[str]) -> dict[str, Any]:
     """What a row takes from its history: epochs trained, the best one and its accuracy, the last on training faces.
 
     A last line that names a view says what the lever is judged by in the place of the best epoch's accuracy: the
-    checkpoint, several nets together, or several views of a face. The time is what all epochs would take at the pace of
-    the fastest: machines do other things as well.
+    checkpoint, several nets together, or several views of a face; its `unmixed` are the epochs without the mixup or
+    cutmix of the others. The time is what all epochs would take at the pace of the fastest of their kind, those of a
+    phase that are mixed or are not: machines do other things as well.
 
     Raises:
         DataError: not a history.
@@ -115,17 +116,26 @@ def of_history(lines: Sequence[str]) -> dict[str, Any]:
     try:
         said = [json.loads(line) for line in lines]
         epochs = [e for e in said if "view" not in e]
-        fastest = min(float(e["seconds"]) for e in epochs)
+        unmixed = {n for e in said for n in e.get("unmixed", ())}
+        kinds: dict[tuple[str, bool], list[float]] = {}
+        for e in epochs:
+            kinds.setdefault((e.get("phase", ""), e["epoch"] in unmixed), []).append(float(e["seconds"]))
+        training_s = sum(min(seconds) * len(seconds) for seconds in kinds.values())
         best = max(epochs, key=lambda e: (e["val_accuracy"], -e["val_loss"]))  # as training keeps it
         return {
             "trained": len(epochs),
             "val_accuracy": round(float((said[-1] if "view" in said[-1] else best)["val_accuracy"]), 6),
             "best_epoch": int(best["epoch"]),
             "train_accuracy": round(float(epochs[-1]["train_accuracy"]), 6),
-            "seconds": round(fastest * len(epochs) + sum(float(e["seconds"]) for e in said if "view" in e), 1),
+            "seconds": round(training_s + sum(float(e["seconds"]) for e in said if "view" in e), 1),
         }
-    except (ValueError, KeyError, TypeError, IndexError) as e:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
         raise DataError(f"not the history of a run ({type(e).__name__}: {e})") from e
+
+
+def machine(device: str) -> str:
+    """Kind of a device that runs were trained on: "cpu" however many threads it had, or the name of the GPU."""
+    return device.partition(",")[0]
 
 
 def tables(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], list[Row]]:
@@ -168,7 +178,7 @@ def _row(levers: Mapping[str, Sequence[Mapping[str, Any]]], name: str, epochs: i
         for lever, of in ((name, runs), (PLAIN, plain))
         for s in shared
     ]
-    timed = [s for s in shared if _machine(runs[s]) == _machine(plain[s])]
+    timed = [s for s in shared if machine(runs[s]["device"]) == machine(plain[s]["device"])]
     seconds = [sum(of[s]["seconds"] for s in timed) for of in (runs, plain)]
     first = next(iter(runs.values()))
     return Row(
@@ -182,11 +192,6 @@ def _row(levers: Mapping[str, Sequence[Mapping[str, Any]]], name: str, epochs: i
         any(r["extra_annotation"] for r in runs.values()),
         str(first["teacher"]),
     )
-
-
-def _machine(run: Mapping[str, Any]) -> str:
-    """Kind of device that a run was trained on: "cpu" however many threads it had, or the name of the GPU."""
-    return str(run["device"]).partition(",")[0]
 
 
 def _rank(row: Row) -> tuple[bool, float]:

@@ -22,6 +22,10 @@ class Estimator(Protocol):
     @property
     def n_parameters(self) -> int: ...
 
+    def features(self, faces: np.ndarray) -> object:
+        """What is computed of every face by itself, before anything is learnt, in proportional time."""
+        ...
+
     def fit(self, faces: np.ndarray, labels: np.ndarray, class_weights: np.ndarray | None = None) -> Estimator:
         """Learn from the training split."""
         ...

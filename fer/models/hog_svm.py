@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -42,6 +43,8 @@ REFERENCE = Preset(RECIPE)
 
 _BLOCK = 512  # faces per kernel block
 _MOST_PAIR = 24_000  # faces of two classes; their kernel matrix takes 8 n^2 bytes
+_CACHE = 200 << 20  # bytes that libsvm takes beside it
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
 
 
 class HogSvm:
@@ -208,7 +211,7 @@ class HogSvm:
             dual[rows[~first], a] = coefficients[~first]
             return float(svm.intercept_[0])
 
-        with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:  # libsvm releases the lock
+        with ThreadPoolExecutor(_at_once(most)) as pool:  # libsvm releases the lock
             intercepts = list(pool.map(one, self.pairs))
         used = dual.any(axis=1)
         self.arrays |= {
@@ -303,6 +306,30 @@ class HogSvm:
             raise ValueError("the support vectors are not sorted by class")
         self.arrays = {k: v.astype(np.float64) if k in _HALF else v for k, v in state.items()}
         return self
+
+
+def _at_once(most: int) -> int:
+    """Pairs of classes fitted at the same time: one per core, two at most where more need a quarter of the memory.
+
+    Args:
+        most: Faces of the largest pair.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, max(2, _memory() // 4 // (8 * most**2 + _CACHE)))
+
+
+def _memory() -> int:
+    """Bytes of memory that this machine has, or its container; 0 = not known."""
+    try:
+        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 0
+    for file in _LIMITS:
+        try:
+            have = min(have, int(Path(file).read_text()))
+        except (OSError, ValueError):  # the other version of control groups, or "max"
+            continue
+    return have
 
 
 _RIDGE = 30.0  # weight of one squared coefficient beside the log-likelihood of one face; chosen on PublicTest

@@ -30,6 +30,8 @@ class Cost:
         least: Smallest share of the training split that an epoch may see.
         use_s: Seconds that the training can make use of, all in all.
         begun: Whether it goes on with an earlier run, whose schedule stands however short the time.
+        measured_on: What computed, and in which precision.
+        square_s: What of `epoch_s` falls with the square of the share of the faces (an SVM), the rest with the share.
     """
 
     epoch_s: tuple[float, ...]
@@ -38,6 +40,8 @@ class Cost:
     least: float
     use_s: float
     begun: bool = False
+    measured_on: str = ""
+    square_s: float = 0.0
 
 
 def parse_budget(text: str) -> float:

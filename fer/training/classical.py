@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ _NEEDED = {
     "skops.io": "skops",
     "scipy.optimize": "scipy",
 }
-_TRIED = 1500  # faces of the fit that a budget is judged by
+_TRIED, _SEEN = 3000, 300  # faces of the fit that a budget is judged by; those whose features alone are timed
 _SCORED = 2048  # training faces whose loss and accuracy are reported
 _MEANT = ("class_weights", "epoch_share", "name", "skipped")
 
@@ -122,7 +123,7 @@ def train_classical(
         training={
             "epochs": 1,
             "seconds": round(seconds, 1),
-            "device": f"cpu, {os.cpu_count()} cores",
+            "device": device_title(),
             "images_per_second": round(len(seen) / fitted, 1),
             "best_epoch": 1,
             "val_accuracy": round(val_accuracy, 6),
@@ -137,6 +138,11 @@ def train_classical(
     emit(epoch)
     emit(RunEnded(run, 1, val_accuracy, seconds, False))
     return run
+
+
+def device_title() -> str:
+    """What computes, in words."""
+    return f"cpu, {os.cpu_count()} cores"
 
 
 def build_estimator(job: Job, n_classes: int) -> Estimator:
@@ -181,10 +187,12 @@ def require_packages(model: str) -> None:
             raise ConfigError(f"{model} needs the package {package} ({e}): python -m pip install {package}") from e
 
 
-def whole_fit_s(job: Job, data: Dataset) -> float:
-    """Seconds that a fit of the whole training split will take here.
+def fit_seconds(job: Job, data: Dataset) -> tuple[float, float, float]:
+    """Seconds that a fit of the whole training split will take here, extrapolated from one of a few faces.
 
-    Extrapolated from a fit of a few faces: the cost of an SVM grows with about the square of their number.
+    Returns:
+        What is the same for any share of the faces, answers to validation and training faces; what grows with their
+        number, the features; and what grows with about its square, the SVM.
 
     Raises:
         ConfigError: a package that is not installed.
@@ -192,27 +200,38 @@ def whole_fit_s(job: Job, data: Dataset) -> float:
     require_packages(job.model)
     train, val = data["train"], data["val"]
     spec = job.spec
-    few = min(len(train), _TRIED)
-    part, judged = _share(train, few / len(train), job.seed), val.take(np.arange(min(len(val), few)))
+    part = _share(train, min(1.0, _TRIED / len(train)), job.seed)
+    judged = val.take(np.arange(min(len(val), _SEEN)))
     estimator = build_estimator(job, len(data.label_set))
-    began = time.perf_counter()
-    estimator.fit(prepare(part.faces, spec), part.labels, _class_weights(part, job.recipe.class_weights))
+    faces, weights = prepare(part.faces, spec), _class_weights(part, job.recipe.class_weights)
+    estimator.features(faces[:1])  # the first call warms up
+    times = [time.perf_counter()]
+    estimator.features(faces[:_SEEN])
+    times.append(time.perf_counter())
+    estimator.fit(faces, part.labels, weights)
+    times.append(time.perf_counter())
     estimator.calibrate(prepare(judged.faces, spec), judged.labels)
-    spent = time.perf_counter() - began
-    return spent * (len(train) / len(part)) ** 2
+    times.append(time.perf_counter())
+    features_s, fit_s, answers_s = np.diff(times)
+    linear_s = features_s / min(len(part), _SEEN) * len(train)
+    square_s = max(0.0, fit_s - linear_s * len(part) / len(train)) * (len(train) / len(part)) ** 2
+    # validation faces are answered here and once more for their thresholds
+    once_s = answers_s / len(judged) * (2 * len(val) + min(_SCORED, len(train)))
+    return float(once_s), float(linear_s), float(square_s)
 
 
-def share_within(whole_s: float, budget_s: float) -> float:
+def share_within(linear_s: float, square_s: float, budget_s: float) -> float:
     """Share of the training split whose fit should end within a time.
 
     Args:
-        whole_s: What `whole_fit_s` says.
+        linear_s, square_s: What of a whole fit grows with the number of faces, and what with its square.
         budget_s: Seconds, above 0.
 
-    >>> share_within(400.0, 100.0)
-    0.5
+    >>> share_within(0.0, 400.0, 100.0), share_within(100.0, 400.0, 150.0)
+    (0.5, 0.5)
     """
-    share = (budget_s / whole_s) ** 0.5 if whole_s else 1.0
+    root = linear_s + math.sqrt(linear_s**2 + 4 * square_s * budget_s)
+    share = 2 * budget_s / root if root else 1.0
     return share if share < 1 - 1e-9 else 1.0  # what was added up elsewhere may be less by a rounding
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ def earlier_run(
     reuse: bool = False,
     budget_s: float | None = None,
     votes: np.ndarray | None = None,
+    place: str = "",
 ) -> Path | None:
     """A run in OUT/<model>/ that makes a new one needless; None = there is none.
 
@@ -38,13 +40,19 @@ def earlier_run(
         budget_s: A run that a budget of this or more seconds was shared into counts as well, if it was with the job's
             `stretch`; None = it does not.
         votes: FER+ votes that the job learns beside the labels.
+        place: What computes now, and in which precision: a run that a budget made shorter than it may become counts
+            only where the pace was that of the same; "" = wherever it was.
     """
     begun = sorted(file.parent for file in (out / job.model).glob(f"*/{RUN}"))
     description = job.describe(data, sets, votes)
 
     def long_enough(run: Path) -> bool:
         # one that was cut goes on under the schedule it began with, which may not be shorter than what is allowed now
-        return budget_s is None or fitted_into(run, job.stretch) >= budget_s
+        if budget_s is None:
+            return True
+        fitted_s = fitted_into(run, job.stretch)
+        here = fitted_s == math.inf or not place or read_description(run).get("measured_on", place) == place
+        return here and fitted_s >= budget_s
 
     def alike(run: Path) -> bool:
         try:
@@ -89,7 +97,8 @@ def as_begun(run: Path, job: Job) -> Job:
     if "asked_recipe" not in begun:
         return job
     recipe, stretch = from_dict(Recipe, begun["recipe"]), begun.get("stretch", 1.0)
-    return replace(job, recipe=recipe, asked=job.recipe, budget_s=begun.get("budget_s"), stretch=stretch)
+    fitted = {"budget_s": begun.get("budget_s"), "stretch": stretch, "measured_on": begun.get("measured_on", "")}
+    return replace(job, recipe=recipe, asked=job.recipe, **fitted)
 
 
 def share_done(run: Path, job: Job) -> float:

@@ -37,6 +37,7 @@ class Job:
         budget_s: The command's budget over the number of its models, which the same command always comes to, however
             the time is then shared; None = no budget.
         stretch: How many times as long as `asked` the recipe may have become.
+        measured_on: What computed, and in which precision, when the pace was measured that decided the length.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Job:
     asked: Recipe | None = None
     budget_s: float | None = None
     stretch: float = 1.0
+    measured_on: str = ""
 
     @property
     def spec(self) -> InputSpec:
@@ -78,6 +80,7 @@ class Job:
         if self.asked:
             fitted = {"asked_recipe": settings.to_dict(self.asked), "budget_s": self.budget_s}
             fitted |= {"stretch": self.stretch} if self.stretch != 1 else {}
+            fitted |= {"measured_on": self.measured_on} if self.measured_on else {}
         if votes is not None:
             fitted["votes_sha256"] = hashlib.sha256(np.ascontiguousarray(votes, np.float32).tobytes()).hexdigest()
         return {
@@ -127,7 +130,7 @@ def differences(run: str | Path, description: dict[str, Any]) -> list[str]:
     """Top-level keys in which a run differs from a description, "recipe" by its own keys."""
     old, new = read_description(run), json.loads(json.dumps(description))
     old.pop("finished", None)
-    keys = [k for k in new if old.get(k) != new[k] and k not in ("recipe", "budget_s")]
+    keys = [k for k in new if old.get(k) != new[k] and k not in ("recipe", "budget_s", "measured_on")]
     recipe = old.get("recipe") or {}
     return keys + [f"recipe.{k}" for k in new["recipe"] if recipe.get(k) != new["recipe"][k]]
 

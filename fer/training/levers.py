@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from fer.errors import ConfigError, unknown_name
 from fer.models import get_model
+from fer.specs import Recipe
 from fer.training.job import Job
 from fer.training.request import Request
 
@@ -93,6 +94,16 @@ def named(text: str) -> list[str]:
     if not names:
         raise ConfigError(f"no lever named, got {text!r}; see --list")
     return sorted(dict.fromkeys([PLAIN, *names]), key=lambda name: (name != PLAIN, LEVERS[name].view == "single"))
+
+
+def relative_cost(recipe: Recipe) -> float:
+    """About what a training takes, in epochs of one gradient a step: SAM asks for two, a teacher's answer takes one.
+
+    >>> from fer.specs import Phase
+    >>> [relative_cost(Recipe(phases=(Phase(epochs=4),), sam_rho=rho)) for rho in (0.0, 0.05)]
+    [4.0, 8.0]
+    """
+    return float(recipe.epochs * ((2 if recipe.sam_rho else 1) + len(recipe.teachers)))
 
 
 def job_of(model: str, lever: str, seed: int, epochs: int | None = None) -> Job | None:

@@ -21,6 +21,7 @@ from fer.training.earlier import Past, Teachers, read_teachers
 from fer.training.events import EpochEnded, Event, Listener, PhaseStarted, RunEnded, RunStarted, StepEnded
 from fer.training.job import Job, build, differences, write_description
 from fer.training.losses import LOSSES, class_weights
+from fer.training.mixing import mixes
 from fer.training.optim import Schedule, build_optimizer, train_mode
 from fer.training.processes import Processes
 from fer.training.record import SNAPSHOTS, Record
@@ -280,7 +281,7 @@ class Trainer:
         began = time.perf_counter()
         stepper, processes, record = self.stepper, self.processes, self.record
         train_mode(stepper.module, phase.freeze)
-        mixing = epoch - first < phase.epochs * (1 - self.recipe.mix_off)
+        mixing = mixes(self.recipe, phase, epoch - first)
         steps, done = len(self.stream), (epoch - first) * len(self.stream)
         # sums stay on the device: reading them every step would wait for it
         kind = torch.float64 if processes.device.type != "mps" else torch.float32

@@ -5,10 +5,20 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fer.specs import Recipe
+from fer.specs import Phase, Recipe
 from fer.transforms import on_device
 
 N_MIX = 4  # columns of random numbers that `mix` reads
+
+
+def mixes(recipe: Recipe, phase: Phase, done: int) -> bool:
+    """Whether images are mixed in an epoch of a phase that has so many behind it.
+
+    >>> recipe = Recipe(phases=(Phase(epochs=10),), mixup=0.2)
+    >>> [mixes(recipe, recipe.phases[0], n) for n in (0, 7, 8, 9)]
+    [True, True, False, False]
+    """
+    return bool(recipe.mixup or recipe.cutmix) and done < phase.epochs * (1 - recipe.mix_off)
 
 
 def mix(

@@ -18,7 +18,7 @@ from fer.models import get_model
 from fer.specs import Phase
 from fer.training import state as resume_state
 from fer.training.budget import Cost, fit
-from fer.training.classical import share_within, whole_fit_s
+from fer.training.classical import fit_seconds, share_within
 from fer.training.job import Job
 from fer.training.loop import Trainer
 from fer.training.optim import build_optimizer, train_mode
@@ -39,22 +39,27 @@ def measured(
     votes: np.ndarray | None = None,
     patience_s: float = PATIENCE_S,
     compiled: bool = False,
+    workers: int = 0,
+    beside: Path | None = None,
 ) -> Cost:
     """What a job will take here, from a few steps of each phase. Writes nothing to a run.
 
     Args:
-        device, amp, open_data, votes, compiled: As for `fer.training.train`.
+        device, amp, open_data, votes, compiled, workers: As for `fer.training.train`.
         patience_s: As for `epoch_seconds`.
+        beside: Folder on the disk that the run will write to; None = that of temporary files.
 
     Raises:
         ConfigError, DataError, CheckpointError: what training would end with before its first step.
     """
     processes = Processes.join(device)
     if get_model(job.model).SPEC.backend != "torch":
-        whole_s = whole_fit_s(job, data)  # the calibration that comes after it is within this
-        return processes.agreed(Cost((whole_s,), (0.0,), 0.0, 0.0, whole_s * job.recipe.epoch_share**2))
+        once_s, linear_s, square_s = fit_seconds(job, data)
+        use_s = once_s + linear_s * job.recipe.epoch_share + square_s * job.recipe.epoch_share**2
+        return processes.agreed(Cost((linear_s + square_s,), (0.0,), once_s, 0.0, use_s, square_s=square_s))
     began = time.monotonic()
-    trainer = Trainer(job, data, Path(), processes, amp, 0, (), open_data, votes, compiled)
+    folder = beside or Path(tempfile.gettempdir())
+    trainer = Trainer(job, data, folder, processes, amp, workers, (), open_data, votes, compiled)
     once_s = time.monotonic() - began
     epochs, fixed, opening_s = epoch_seconds(trainer, patience_s)
     nets = 1 + (len(job.recipe.phases[-1].cycle_ends()) if job.recipe.snapshots else 0)
@@ -79,16 +84,16 @@ def fitted(job: Job, cost: Cost, budget_s: float) -> Job:
         recipe = fit(job.recipe, cost.epoch_s, left_s, cost.fixed_s, job.stretch)
         share = max(recipe.epoch_share, cost.least)
     else:
-        recipe, share = job.recipe, share_within(cost.epoch_s[0], left_s)
+        recipe, share = job.recipe, share_within(cost.epoch_s[0] - cost.square_s, cost.square_s, left_s)
     recipe = replace(recipe, epoch_share=min(share, job.recipe.epoch_share))
-    return replace(job, recipe=recipe, asked=job.recipe)
+    return replace(job, recipe=recipe, asked=job.recipe, measured_on=cost.measured_on)
 
 
 def epoch_seconds(trainer: Trainer, patience_s: float = PATIENCE_S) -> tuple[list[float], list[float], float]:
     """Seconds that an epoch of each phase will take here, extrapolated from a few steps. Writes nothing to the run.
 
     Args:
-        trainer: A fresh one; what it has measured it cannot train any more.
+        trainer: A fresh one, its folder one for temporary files; what it has measured it cannot train any more.
         patience_s: Time to measure, per phase, from the end of the first step on; two more are measured in any case.
 
     Returns:
@@ -125,7 +130,7 @@ def _measured(trainer: Trainer, phase: Phase, patience_s: float) -> tuple[float,
     fixed = (time.perf_counter() - began) * len(val) / len(few)
     # as often as the state is written: after each long epoch, after some of the short ones
     often = min(1.0, (training_s + fixed) / resume_state.EVERY_S) if resume_state.EVERY_S else 1.0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=".pace-", dir=trainer.run) as folder:
         began = time.perf_counter()
         best = stepper.judged.state_dict()
         state = {"stepper": stepper.state_dict(), "optimizer": optimizer.state_dict(), "best_state": best}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,7 @@ from fer.errors import CheckpointError, ConfigError
 from fer.evaluation import ablations
 from fer.paths import ROOT
 from fer.training.events import StepEnded
-from fer.training.levers import LEVERS, PLAIN, job_of, named
+from fer.training.levers import LEVERS, PLAIN, job_of, named, relative_cost
 
 SMALL = ["--model", "tiny_cnn", "--data", "synthetic:n=3,seed=1", "--epochs", "1", "--device", "cpu"]
 
@@ -98,6 +99,58 @@ def test_no_run_is_begun_that_would_end_too_late(main, tmp_path, capsys):
     assert main(options) == 1
     assert "2 runs left for want of time" in capsys.readouterr().err
     assert ablations.read(tmp_path, "synthetic") == []
+
+
+@pytest.fixture
+def clocked(script, monkeypatch):
+    """Runs that only a clock takes for real: 100 s for one of the plain recipe, 1 s for every view of the faces."""
+    now, done = [1000.0], []
+
+    def trained(job, lever, folder, data, args):
+        training_s = 0.0 if folder.is_dir() else 50.0 * relative_cost(job.recipe)
+        folder.mkdir(exist_ok=True)
+        view = LEVERS[lever].view
+        scoring_s = float(script.SHOWN[view])
+        now[0] += training_s + scoring_s
+        done.append(lever)
+        row = {"trained": 2, "val_accuracy": 0.5, "best_epoch": 1, "train_accuracy": 0.5, "seconds": 100.0 + scoring_s}
+        row |= {"device": "cpu, 9 threads", "teacher": "", "extra_annotation": False, "git_commit": ""}
+        return row, [json.dumps({"view": view, "seconds": scoring_s})]
+
+    monkeypatch.setattr(script, "trained", trained)
+    monkeypatch.setattr(script, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return done
+
+
+def test_what_runs_took_before_says_whether_one_may_begin(main, tmp_path, clocked, monkeypatch):
+    """In the first place of a command as well; and what is known of the plain recipe says what SAM will take."""
+    options = [*SMALL[:4], "--epochs", "2", "--device", "cpu", "--results", str(tmp_path), "--seeds", "1"]
+    assert main([*options, "--lever", "plain"]) == 0
+    clocked.clear()
+    assert main([*options, "--lever", "sam", "--budget", "seconds=150"]) == 1 and clocked == []
+    assert main([*options, "--lever", "no_smoothing", "--budget", "seconds=150"]) == 0
+    assert main([*options, "--lever", "sam", "--budget", "seconds=210"]) == 0
+    assert main([*options, "--lever", "no_ema", "--budget", "seconds=90"]) == 1
+    assert clocked == ["no_smoothing", "sam"]
+    rows = ablations.read(tmp_path, "synthetic")
+    ablations.write([r | {"device": "NVIDIA H200"} for r in rows], tmp_path, "synthetic")
+    assert main([*options, "--lever", "no_ema", "--budget", "seconds=90"]) == 0, "unknown on this device"
+
+
+def test_views_of_a_net_that_is_there_take_their_own_time_alone(main, tmp_path, clocked):
+    options = [*SMALL[:4], "--epochs", "2", "--device", "cpu", "--results", str(tmp_path), "--seeds", "1"]
+    assert main([*options, "--lever", "flip_view,ten_crop,no_ema", "--budget", "seconds=115"]) == 1
+    assert clocked == [PLAIN, "flip_view", "ten_crop"]
+    clocked.clear()
+    assert main([*options, "--lever", "flip_view", "--seeds", "2", "--budget", "seconds=102"]) == 1
+    assert clocked == [PLAIN], "its time is over"
+
+
+def test_epochs_without_mixing_are_told_apart(script):
+    job = job_of("tiny_cnn", "mixup", 1, 5)
+    lines = [json.dumps({"phase": job.recipe.phases[0].name, "epoch": n}) for n in range(1, 6)]
+    assert script.unmixed(job.recipe, lines) == [5]
+    assert script.unmixed(job_of("tiny_cnn", PLAIN, 1, 5).recipe, lines) == []
 
 
 def test_runs_of_a_lever_with_other_teachers_are_not_averaged(main, tmp_path, capsys, monkeypatch):

@@ -23,7 +23,7 @@ from fer.models.hog_svm import RECIPE
 from fer.promotion import promote
 from fer.specs import InputSpec, Phase
 from fer.training import Job
-from fer.training.classical import train_classical, whole_fit_s
+from fer.training.classical import fit_seconds, train_classical
 from fer.training.events import EpochEnded, PhaseStarted, RunEnded, RunStarted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,7 +143,7 @@ def test_what_cannot_be_done_is_refused(changes, named, blob_data, tmp_path):
 def test_packages_are_looked_for_before_the_fit(blob_data, tmp_path, monkeypatch, module, package):
     monkeypatch.setattr("fer.models.hog_svm.HogSvm.fit", lambda *a: pytest.fail("nothing may be fitted"))
     monkeypatch.setitem(sys.modules, module, None)
-    for begin in (lambda: train_classical(JOB, blob_data, tmp_path / "run"), lambda: whole_fit_s(JOB, blob_data)):
+    for begin in (lambda: train_classical(JOB, blob_data, tmp_path / "run"), lambda: fit_seconds(JOB, blob_data)):
         with pytest.raises(
             ConfigError, match=f"hog_svm needs the package {package} .*: python -m pip install {package}$"
         ):

@@ -109,9 +109,20 @@ def test_of_equal_epochs_that_of_the_lower_loss_is_the_best():
     assert ablations.of_history(lines) == {
         "trained": 4, "val_accuracy": 0.7, "best_epoch": 3, "train_accuracy": 0.4, "seconds": 8.0
     }  # fmt: skip
-    for wrong in ([], ["{}"], ["no"]):
+    for wrong in ([], ["{}"], ["no"], [lines[0], '{"view": "single", "unmixed": 3}']):
         with pytest.raises(DataError, match="not the history of a run"):
             ablations.of_history(wrong)
+
+
+def test_epochs_that_cost_more_or_less_than_others_are_timed_apart():
+    """A phase with most layers frozen, and the last epochs without mixup; within a kind the fastest counts."""
+    lines = [
+        json.dumps({"phase": p, "epoch": n, "val_accuracy": 0.5, "val_loss": 1.0, "train_accuracy": 0.5, "seconds": s})
+        for n, (p, s) in enumerate((("head", 2.0), ("head", 9.0), ("all", 7.0), ("all", 5.0), ("all", 4.0)), start=1)
+    ]
+    judged = {"view": "single", "nets": 1, "val_accuracy": 0.5, "seconds": 0.5}
+    assert ablations.of_history([*lines, json.dumps(judged)])["seconds"] == 2 * 2 + 3 * 4 + 0.5
+    assert ablations.of_history([*lines, json.dumps(judged | {"unmixed": [5]})])["seconds"] == 2 * 2 + 2 * 5 + 4 + 0.5
 
 
 def test_every_stored_run_is_what_its_history_says():

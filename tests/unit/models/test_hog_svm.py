@@ -7,6 +7,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC
 
 from fer.errors import ConfigError
+from fer.models import hog_svm
 from fer.models.hog_svm import RECIPE, SPEC, HogSvm, build
 from fer.specs import InputSpec
 
@@ -190,11 +191,31 @@ def test_class_weights_move_the_border():
 
 
 def test_too_many_faces_are_refused_before_the_memory_is_full(monkeypatch):
-    from fer.models import hog_svm
-
     monkeypatch.setattr(hog_svm, "_MOST_PAIR", 30)
     with pytest.raises(ConfigError, match=r"40 faces, of which 30 fit .* epoch_share=0\.75"):
         build(3, SMALL).fit(*bars(60, 0))
+
+
+def test_as_many_pairs_at_once_as_cores_and_memory_allow(monkeypatch, tmp_path):
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(hog_svm, "_LIMITS", (str(tmp_path / "none"), str(limit)))
+    monkeypatch.setattr(hog_svm.os, "sched_getaffinity", lambda pid: range(16), raising=False)
+    monkeypatch.setattr(hog_svm.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 32 << 18}.get, raising=False)
+    for said, most, at_once in (("max", 100, 16), ("max", 12_000, 6), ("max", 24_000, 2), (str(1 << 30), 12_000, 2)):
+        limit.write_text(said)
+        assert hog_svm._at_once(most) == at_once, (said, most)
+    monkeypatch.delattr(hog_svm.os, "sysconf")
+    assert hog_svm._at_once(100) == 2
+    monkeypatch.setattr(hog_svm.os, "sched_getaffinity", lambda pid: range(1), raising=False)
+    assert hog_svm._at_once(100) == 1
+
+
+def test_the_number_of_pairs_at_once_changes_nothing(monkeypatch):
+    states = []
+    for n in (1, 3):
+        monkeypatch.setattr(hog_svm, "_at_once", lambda most, n=n: n)
+        states.append(build(3, SMALL, components=20).fit(*bars(120, 0, noise=0.1)).arrays)
+    assert all(np.array_equal(states[0][k], states[1][k]) for k in states[0])
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,21 @@ def test_a_cut_run_with_a_short_schedule_is_not_resumed_where_more_time_is_given
     assert ask(60.0) == ask(None) == cut and ask(61.0) is None
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_run_fitted_into_its_time_elsewhere_does_not_count(tmp_path, blob_data, finished):
+    """One epoch on a slow CPU is not what the same time allows on a GPU; a run of full length is one anywhere."""
+    slow, fast = "cpu, 1 thread, float32", "NVIDIA H200, bfloat16"
+    how = {"resume": not finished, "reuse": finished, "budget_s": 60.0}
+    ask = lambda place: earlier_run(tmp_path, LONG, blob_data, [blob_data], **how, place=place)  # noqa: E731
+    here = dataclasses.replace(SHORT, measured_on=slow)
+    run = begun(tmp_path / "custom_cnn" / "1", here, blob_data, finished)
+    assert ask(slow) == ask("") == run and ask(fast) is None
+    assert as_begun(run, LONG) == here and differences(run, SHORT.describe(blob_data)) == []
+    whole = dataclasses.replace(here, recipe=LONG.recipe)
+    run = begun(tmp_path / "custom_cnn" / "2", whole, blob_data, finished)
+    assert ask(slow) == ask(fast) == run
+
+
 def test_of_several_cut_runs_the_newest_under_the_same_options_goes_on(tmp_path, blob_data):
     """Two commands that share a folder, with other seeds, say, each find their own."""
     out, other = tmp_path / "custom_cnn", dataclasses.replace(LONG, seed=7)

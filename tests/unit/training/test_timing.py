@@ -9,7 +9,7 @@ import torch
 
 from fer.models.hog_svm import RECIPE as ONE_FIT
 from fer.specs import InputSpec, Phase, Recipe
-from fer.training import Job, timing
+from fer.training import Job, classical, timing
 from fer.training.budget import Cost
 
 PHASES = (Phase(name="a", epochs=50), Phase(name="b", epochs=50, freeze=("features",)))
@@ -38,7 +38,7 @@ def test_every_phase_is_measured_and_nothing_is_written(blob_data, tmp_path, mon
     )
     measured = []
     monkeypatch.setattr(
-        timing, "_measured", lambda trainer, phase, patience_s: measured.append(phase.name) or (100.0, 10.0)
+        timing, "_measured", lambda trainer, phase, patience_s: measured.append(phase.name) or (100.0, 10.0, 1.0)
     )
     job = timing.fitted(JOB, timing.measured(JOB, blob_data, "cpu"), 5000.0)
     assert measured == ["a", "b"] and job.recipe.epochs == pytest.approx(50, abs=2)
@@ -67,14 +67,40 @@ def test_a_net_is_lengthened_where_its_job_may_be_stretched():
         assert [p.epochs for p in job.recipe.phases] == epochs and job.asked == JOB.recipe
 
 
+def test_features_grow_with_the_faces_and_the_support_vector_machine_with_their_square(blob_data, monkeypatch):
+    """140 faces and 70 of validation are asked for; the fit that is timed has 20."""
+    now = [0.0]
+
+    class Estimator:
+        def features(self, faces):
+            now[0] += 0.1 * len(faces)
+
+        def fit(self, faces, labels, class_weights=None):
+            self.features(faces)
+            now[0] += 0.01 * len(faces) ** 2
+
+        def calibrate(self, faces, labels):
+            self.features(faces)
+
+    monkeypatch.setattr(classical.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(classical, "build_estimator", lambda job, n_classes: Estimator())
+    monkeypatch.setattr(classical, "_TRIED", 20)
+    monkeypatch.setattr(classical, "_SEEN", 10)
+    job = Job("hog_svm", ONE_FIT)
+    # validation is answered twice, and the training loss needs the training faces
+    assert classical.fit_seconds(job, blob_data) == pytest.approx((28.0, 14.0, 196.0))
+    assert timing.fitted(job, timing.measured(job, blob_data, "cpu"), 84.0).recipe.epoch_share == pytest.approx(0.5)
+
+
 def test_one_fit_takes_the_share_whose_square_fits(blob_data, monkeypatch):
     job = Job("hog_svm", ONE_FIT)
-    monkeypatch.setattr(timing, "whole_fit_s", lambda job, data: 400.0)
+    monkeypatch.setattr(timing, "fit_seconds", lambda job, data: (10.0, 100.0, 400.0))
     cost = timing.measured(job, blob_data, "cpu")
-    assert cost.use_s == 400.0 and timing.fitted(job, cost, 100.0).recipe.epoch_share == 0.5
+    assert cost.use_s == 510.0 and cost.epoch_s == (500.0,)
+    assert timing.fitted(job, cost, 160.0).recipe.epoch_share == 0.5, "10 s, half of 100 s, a quarter of 400 s"
     assert timing.fitted(job, cost, 1e6).recipe == job.recipe
     half = dataclasses.replace(job, recipe=dataclasses.replace(ONE_FIT, epoch_share=0.5))
-    assert timing.measured(half, blob_data, "cpu").use_s == 100.0
+    assert timing.measured(half, blob_data, "cpu").use_s == 160.0
     assert timing.fitted(half, cost, 1e6).recipe.epoch_share == 0.5, "never more than asked for"
 
 
@@ -97,7 +123,8 @@ def test_the_first_step_does_not_count_and_an_odd_one_little(monkeypatch, step_s
     trainer = SimpleNamespace(
         stream=stream, stepper=SimpleNamespace(step=step), processes=SimpleNamespace(agreed=lambda tired: tired)
     )
-    found = timing._step_seconds(trainer, None, patience_s)
+    found, first_s = timing._step_seconds(trainer, None, patience_s)
+    assert first_s == 100.0
     assert 3 <= len(steps) <= at_most and waits[0] == 1
     if step_s < 9.0:
         assert found == pytest.approx(step_s) and len(steps) >= 5
@@ -134,6 +161,14 @@ def test_a_measured_epoch_counts_validation_when_it_is_warm_and_the_writing(blob
         assert whole > fixed and whole < 300
         found.append(fixed)
     assert found[1] - found[0] == pytest.approx(2.0 * len(blob_data["val"]) + 7.0, abs=5.0)
+
+
+def test_the_writing_is_timed_where_the_run_will_be(blob_data, tmp_path, monkeypatch):
+    workers, folders, stream = [], [], timing.Trainer
+    monkeypatch.setattr(timing, "Trainer", lambda *args: workers.append(args[5]) or stream(*args))
+    monkeypatch.setattr(timing.resume_state, "write", lambda folder, state: folders.append(folder.parent))
+    timing.measured(JOB, blob_data, "cpu", patience_s=0.0, workers=2, beside=tmp_path)
+    assert workers == [2] and folders == [tmp_path, tmp_path] and list(tmp_path.iterdir()) == []
 
 
 def test_writing_counts_as_often_as_it_is_done(blob_data, monkeypatch):
