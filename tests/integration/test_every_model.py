@@ -81,8 +81,8 @@ def models_with(*slow):
     return pytest.mark.parametrize("trained", params, indirect=True)
 
 
-# test_train_options trains the largest one as well, with all others in one command
-every = models_with("resnet34_attention")
+# test_train_options trains these as well, with all others in one command
+every = models_with("resnet34_attention", "resnet18_transfer")
 every_large_ones_slow = models_with("resnet34_attention", "resnet18_transfer", "emotionnet")
 
 
