@@ -139,11 +139,15 @@ def machine(device: str) -> str:
 
 
 def tables(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], list[Row]]:
-    """(model, epochs of its plain recipe) -> its levers, the plain recipe first, the others from best to worst."""
+    """(model, epochs of its plain recipe) -> its levers, the plain recipe first, the others from best to worst.
+
+    Those with most levers come first.
+    """
     groups: dict[tuple[str, int], dict[str, list[Mapping[str, Any]]]] = {}
     for row in rows:
         groups.setdefault((row["model"], row["epochs"]), {}).setdefault(row["lever"], []).append(row)
-    return {key: sorted((_row(levers, name, key[1]) for name in levers), key=_rank) for key, levers in groups.items()}
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return {key: sorted((_row(levers, name, key[1]) for name in levers), key=_rank) for key, levers in ordered}
 
 
 def text(root: str | Path | None = None, data: str = "fer2013") -> str:
@@ -151,7 +155,7 @@ def text(root: str | Path | None = None, data: str = "fer2013") -> str:
     parts = []
     for (model, epochs), rows in tables(read(root, data)).items():
         lines = [
-            f"**`{model}`, {epochs} epochs**",
+            f"**`{model}`, {epochs} epoch{'s' * (epochs != 1)}**",
             "",
             "| lever | seeds | validation | plain, same seeds | difference [95 %] | time | marks |",
             "| --- | --- | --: | --: | --: | --: | --- |",

@@ -277,7 +277,7 @@ def _levers(chosen: Selection) -> None:
             for r in rows
         ]
         title = get_model(model).SPEC.title if model in MODELS else model
-        st.markdown(f"**{chosen.all_titles.get(model, title)}, {epochs} epochs**")
+        st.markdown(f"**{chosen.all_titles.get(model, title)}, {epochs} epoch{'s' * (epochs != 1)}**")
         charts.table(
             pd.DataFrame(lines),
             f"{chosen.data}_levers_{model}_{epochs}",

@@ -151,3 +151,11 @@ def test_the_histories_are_no_model_without_results(tmp_path):
     assert results.read_results(tmp_path, DATA, problems) == [] and problems == []
     (tmp_path / DATA / "net").mkdir()
     assert results.read_results(tmp_path, DATA, problems) == [] and len(problems) == 1
+
+
+def test_the_model_with_most_levers_comes_first(tmp_path):
+    rows = [run("plain", 1, 0.5, epochs=1), run("good", 1, 0.6, epochs=1)]
+    rows = [r | {"model": "a_net"} for r in rows] + [run(lever, 1, 0.5) for lever in ("plain", "good", "bad")]
+    ablations.write(rows, tmp_path, DATA)
+    heads = [line for line in ablations.text(tmp_path, DATA).splitlines() if line.startswith("**")]
+    assert heads == ["**`net`, 6 epochs**", "**`a_net`, 1 epoch**"]
