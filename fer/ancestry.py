@@ -8,7 +8,7 @@ from typing import Any
 
 from fer import checkpoint, hub
 from fer.checkpoint import Manifest
-from fer.data import Dataset
+from fer.data import SOURCES, Dataset
 from fer.data.fer2013_csv import OFFICIAL_COUNTS
 from fer.data_names import FOLDERS, base_name, other_form
 from fer.errors import FerError
@@ -135,7 +135,8 @@ def learnt_val(manifest: Manifest, dataset: Dataset) -> str:
     if not _val_is_cut(dataset):
         return ""
     name, fingerprint = (manifest.data.get(k) for k in ("name", "fingerprint"))
-    if name == dataset.name and fingerprint and fingerprint != dataset.fingerprint:
+    other = name == dataset.name and fingerprint and fingerprint != dataset.fingerprint
+    if other and base_name(str(name)) in SOURCES:  # other folders of faces may just be called alike
         return f"another copy of {name}"
     others = [d for a in ancestors(manifest) for d in a.data]
     learnt = (d.removeprefix(_UNLIKE) for d in (*own_data(manifest), *others))

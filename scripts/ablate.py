@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fer.command_line import add_amp, run_script
+from fer.command_line import run_script
 from fer.data_names import is_synthetic
 from fer.errors import CheckpointError, ConfigError, FerError
 from fer.files import alone_with
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--votes", type=Path, metavar="FILE", help="FER+ votes (default: the file in data/)")
     p.add_argument("--again", action="store_true", help="train what stands in the table once more")
     p.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
-    add_amp(p)
+    p.add_argument("--amp", action="store_true", help="mixed precision where the device has it (default: float32)")
     p.add_argument("--threads", type=int, help="CPU threads for torch (default: all cores)")
     p.add_argument("--results", type=Path, help="default: results/, runs/ablations for drawn faces")
     return p
@@ -301,10 +301,11 @@ def halves(args: argparse.Namespace) -> bool:
 
 def votes_file(votes: Path | None) -> Path:
     """The file that --votes means."""
+    from fer.data.fer2013_csv import find_csv
     from fer.data.ferplus import VOTES_FILE
 
     place = votes or data_dir()
-    return place / VOTES_FILE if place.is_dir() else place
+    return find_csv(place, (VOTES_FILE,)) or place / VOTES_FILE if place.is_dir() else place
 
 
 def digest_of(job: "Job", data: "Dataset", votes: Path | None, amp: bool = False) -> str:

@@ -146,7 +146,7 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str, str]:
     """Load, predict, write; returns the folder of results, the name of the data set, and val or all: what was opened."""
     from fer.scoring import seed_lines
     from fer.scoring.card import is_foreign, is_other_copy, require_free_row, row_name, row_names
-    from fer.scoring.score import Options, Scorer
+    from fer.scoring.score import NothingToScore, Options, Scorer
 
     targets = chosen(args)
     try:
@@ -168,7 +168,7 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str, str]:
         say("validation split only; --split all also opens the test split, once the choice is made")
     only = None if split == "all" else split
     scorer = Scorer(dataset, out, args.votes, say, note, only)
-    rows = []
+    rows, left_out = [], list[str]()
     if args.seed_row:  # lines of one file: several runs may share a name
         names = {t: row_name(read_manifest(t), dataset.name) for t in targets}
         seed_lines.require_lines_apart({t: read_manifest(t) for t in targets}, dataset.name)
@@ -187,7 +187,15 @@ def score_all(args: argparse.Namespace) -> tuple[Path, str, str]:
         only_a_line = args.seed_row and not bundled[target]
         if only_a_line:
             seed_lines.require_free_line(read_manifest(target), out, dataset.name)
-        scored = scorer.score_in_passing(target, name, options) if only_a_line else scorer.score(target, name, options)
+        try:
+            score = scorer.score_in_passing if only_a_line else scorer.score
+            scored = score(target, name, options)
+        except NothingToScore as e:
+            left_out.append(name)
+            if len(left_out) == len(names):
+                raise
+            note(f"{name} is left out: {e}")
+            continue
         own = not is_foreign(scored.manifest, dataset.name) and not is_other_copy(scored.manifest, dataset)
         if own and scorer.is_complete(scored.metrics) and (args.seed_row or bundled[target] or committed):
             rows.append(line := seed_lines.seed_row(scored.manifest, scored.metrics))

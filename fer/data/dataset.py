@@ -185,7 +185,7 @@ def require_own(path: str | Path) -> None:
             header = json.loads(raw)
     what = ""
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        what = "not a data file of this project"
+        what = "not a data file of this project, or one whose beginning is lost,"
     elif isinstance(schema := header.get("schema"), int) and schema > _SCHEMA:
         what = f"of schema {schema}, newer than {_SCHEMA}"
     if what:

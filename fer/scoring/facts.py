@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from fer import paths
 from fer.data import Dataset
+from fer.data.fer2013_csv import find_csv
 from fer.data.ferplus import VOTE_NAMES, VOTES_FILE, targets_from_votes, votes_by_split
+from fer.errors import DataError
 from fer.evaluation import leakage
 from fer.evaluation.crowd import crowd_facts
 
@@ -43,7 +45,9 @@ def data_facts(dataset: Dataset, votes: Mapping[str, np.ndarray] | None) -> dict
     }
 
 
-def votes_of(dataset: Dataset, file: Path | None = None) -> dict[str, np.ndarray] | None:
+def votes_of(
+    dataset: Dataset, file: Path | None = None, note: Callable[[str], None] | None = None
+) -> dict[str, np.ndarray] | None:
     """FER+ votes for every split, as shares over the data set's classes.
 
     All votes count, single ones too, because they are what a random annotator would have said; votes for classes that
@@ -52,6 +56,7 @@ def votes_of(dataset: Dataset, file: Path | None = None) -> dict[str, np.ndarray
 
     Args:
         file: fer2013new.csv or its folder; default: the one in the data folder, if it is there.
+        note: Told what is wrong with that one, which is then left alone; None = it is an error.
 
     Returns:
         Split -> (N, C); None where there are no votes or the data are not FER2013's rows.
@@ -59,12 +64,20 @@ def votes_of(dataset: Dataset, file: Path | None = None) -> dict[str, np.ndarray
     Raises:
         DataError: a file that was named and is absent, one that is broken, or votes of another CSV's rows.
     """
-    file = file or paths.data_dir() / VOTES_FILE
-    if dataset.name != "fer2013" or (file == paths.data_dir() / VOTES_FILE and not file.is_file()):
+    folder = paths.data_dir()
+    found = file or (find_csv(folder, (VOTES_FILE,)) if folder.is_dir() else None)
+    if dataset.name != "fer2013" or found is None:
+        return None
+    try:
+        by_split = votes_by_split(found, dataset)
+    except DataError as e:
+        if file or note is None:
+            raise
+        note(f"{e}; scored without votes")
         return None
     columns = [VOTE_NAMES.index(c) for c in dataset.label_set.names]
     out = {}
-    for k, votes in votes_by_split(file, dataset).items():
+    for k, votes in by_split.items():
         shares = targets_from_votes(votes, min_votes=1)[0].astype(np.float64)[:, columns]
         total = shares.sum(axis=1, keepdims=True)
         out[k] = np.divide(shares, total, out=np.zeros_like(shares), where=total > 0)

@@ -49,6 +49,10 @@ class Options:
     latency: str = "keep"
 
 
+class NothingToScore(DataError):
+    """A net may have learnt all faces that it was to be scored on."""
+
+
 class Scorer:
     """Scores checkpoints on the validation and test splits of one data set.
 
@@ -78,7 +82,7 @@ class Scorer:
         if not self.splits:
             wanted = "validation or test split" if only is None else f"{only} split"
             raise DataError(f"{dataset.name}: has no {wanted} to score; it has {', '.join(dataset.splits) or 'none'}")
-        self.votes = votes_of(dataset, votes)
+        self.votes = votes_of(dataset, votes, note)
 
     def is_complete(self, metrics: Mapping[str, Any]) -> bool:
         """Do these scores hold every split that there is to score, also those that were not asked for?"""
@@ -157,14 +161,14 @@ class Scorer:
         """The splits asked for, without validation faces that a net may have learnt: nothing is chosen on them.
 
         Raises:
-            DataError: nothing is left.
+            NothingToScore: nothing is left.
         """
         if "val" not in self.splits or not (learnt := self._learnt(manifest)):
             return self.splits
         title = self.dataset.title("val")
         why = f"{name} learnt from {learnt}, which may hold the faces of {self.dataset.name}'s {title}"
         if self.splits == ["val"]:
-            raise DataError(f"{why}; score it on the data that it was trained on, or on the test split (--split all)")
+            raise NothingToScore(f"{why}; score it on its own data, or on the test split (--split all)")
         dealt = "split_seed" in self.dataset.notes  # the test split too
         self.note(f"{why}: these are not scored" + ", and some of its test faces may be among them" * dealt)
         return [k for k in self.splits if k != "val"]

@@ -89,11 +89,11 @@ class Campaign:
         return self.processes.agreed((found, found is not None and is_finished(found)))
 
     def place(self, job: Job) -> str:
-        """What a job computes on here, and in which precision."""
+        """What a job computes on here, however many threads it has, and in which precision."""
         if get_model(job.model).SPEC.backend != "torch":
-            return classical.device_title()
+            return classical.device_title().partition(",")[0]
         half = half_precision(self.processes.device, self.amp)
-        return f"{self.processes.title}, {str(half or torch.float32).removeprefix('torch.')}"
+        return f"{self.processes.title.partition(',')[0]}, {str(half or torch.float32).removeprefix('torch.')}"
 
     def _found(self, job: Job, material: Material, place: str) -> Path | None:
         if self.resume not in ("", "latest"):

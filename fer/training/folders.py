@@ -40,8 +40,8 @@ def earlier_run(
         budget_s: A run that a budget of this or more seconds was shared into counts as well, if it was with the job's
             `stretch`; None = it does not.
         votes: FER+ votes that the job learns beside the labels.
-        place: What computes now, and in which precision: a run that a budget made shorter than it may become counts
-            only where the pace was that of the same; "" = wherever it was.
+        place: What computes now, and in which precision: a finished run that a budget made shorter than it may become
+            counts only where the pace was that of the same; "" = wherever it was. One that was cut goes on anywhere.
     """
     begun = sorted(file.parent for file in (out / job.model).glob(f"*/{RUN}"))
     description = job.describe(data, sets, votes)
@@ -51,7 +51,8 @@ def earlier_run(
         if budget_s is None:
             return True
         fitted_s = fitted_into(run, job.stretch)
-        here = fitted_s == math.inf or not place or read_description(run).get("measured_on", place) == place
+        free = fitted_s == math.inf or not place or not is_finished(run)
+        here = free or read_description(run).get("measured_on", place) == place
         return here and fitted_s >= budget_s
 
     def alike(run: Path) -> bool:

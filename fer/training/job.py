@@ -130,7 +130,8 @@ def differences(run: str | Path, description: dict[str, Any]) -> list[str]:
     """Top-level keys in which a run differs from a description, "recipe" by its own keys."""
     old, new = read_description(run), json.loads(json.dumps(description))
     old.pop("finished", None)
-    keys = [k for k in new if old.get(k) != new[k] and k not in ("recipe", "budget_s", "measured_on")]
+    free = {"recipe", "budget_s", "measured_on"} | ({"votes_sha256"} - old.keys())  # which runs did not note at first
+    keys = [k for k in new if old.get(k) != new[k] and k not in free]
     recipe = old.get("recipe") or {}
     return keys + [f"recipe.{k}" for k in new["recipe"] if recipe.get(k) != new["recipe"][k]]
 

@@ -42,7 +42,7 @@ def test_rows_histories_and_going_on(main, tmp_path, capsys, monkeypatch):
     assert [line.partition(":")[0] for line in out[:6]] == [
         f"tiny_cnn {lever}, seed {seed}" for seed in (1, 2) for lever in (PLAIN, "no_ema", "longer")
     ]
-    assert "**`tiny_cnn`, 1 epochs**" in out and sum("| 1, 2 |" in line for line in out) == 3
+    assert "**`tiny_cnn`, 1 epoch**" in out and sum("| 1, 2 |" in line for line in out) == 3
     rows = ablations.read(tmp_path, "synthetic")
     assert {(r["lever"], r["trained"], r["epochs"]) for r in rows} == {
         (PLAIN, 1, 1),

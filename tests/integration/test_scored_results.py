@@ -330,3 +330,16 @@ def test_a_damaged_robustness_file_is_named_and_the_row_stays(place, evaluate, c
     assert rows["baseline_cnn"]["robustness"] == "" != rows["attention_cnn"]["robustness"]
     assert evaluate.main(["--robustness"]) == 0
     assert path.read_bytes() == before
+
+
+def test_one_net_that_learnt_the_faces_does_not_stop_the_others(place, evaluate, capsys, monkeypatch):
+    runs = [str(bundle(place / f"run{i}", name)) for i, name in enumerate(("baseline_cnn", "tiny_cnn"))]
+    known = {"baseline_cnn"}
+    monkeypatch.setattr("fer.scoring.score.learnt_val", lambda manifest, data: "fer2013" * (manifest.model in known))
+    command = [a for run in runs for a in ("--checkpoint", run)] + ["--split", "val", "--out", str(place / "scores")]
+    assert evaluate.main(command) == 0
+    said = capsys.readouterr()
+    assert "note: baseline_cnn is left out: baseline_cnn learnt from fer2013" in said.err and "tiny_cnn" in said.out
+    assert sorted(p.parent.name for p in (place / "scores").rglob("metrics.json")) == ["tiny_cnn"]
+    known.add("tiny_cnn")
+    assert evaluate.main(command) == 2 and "tiny_cnn learnt from fer2013" in capsys.readouterr().err

@@ -45,6 +45,7 @@ def net(tmp_path, monkeypatch):
         (CSV, folders(), "fer2013"),  # a val folder, which scripts/create_val_split.py may have made
         (FOLDERS, folders(val_seed=7), "another copy of fer2013-folders"),
         (FOLDERS | {"name": "muxspace"}, folders("muxspace", split_seed=7), "another copy of muxspace"),
+        (FOLDERS | {"name": "faces"}, folders("faces", split_seed=7), ""),  # other folders of that name
         (FOLDERS, dataset(), ""),  # PublicTest is in nobody's training split
         (CSV, dataset(), ""),
         (CSV, folders("muxspace", split_seed=7), ""),

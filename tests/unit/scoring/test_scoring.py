@@ -251,6 +251,11 @@ def test_votes_become_shares_over_the_classes_of_the_data(tmp_path, monkeypatch)
         facts.votes_of(data, tmp_path / "nowhere.csv")
     monkeypatch.setenv("FER_DATA", str(tmp_path))
     assert (facts.votes_of(data)["test"] == votes["test"]).all()
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    said: list[str] = []
+    assert facts.votes_of(data, note=said.append) is None and said[0].endswith("; scored without votes")
+    with pytest.raises(DataError, match="5 rows, but fer2013 has row 5"):
+        facts.votes_of(data, path, said.append)
 
 
 def test_facts_count_classes_copies_and_conflicts(tmp_path):

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fer import checkpoint
@@ -62,13 +63,16 @@ def test_a_cut_run_with_a_short_schedule_is_not_resumed_where_more_time_is_given
 
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_run_fitted_into_its_time_elsewhere_does_not_count(tmp_path, blob_data, finished):
-    """One epoch on a slow CPU is not what the same time allows on a GPU; a run of full length is one anywhere."""
-    slow, fast = "cpu, 1 thread, float32", "NVIDIA H200, bfloat16"
+    """One epoch on a slow CPU is not what the same time allows on a GPU; a run of full length is one anywhere.
+
+    One that was cut goes on where it is asked to.
+    """
+    slow, fast = "cpu, float32", "NVIDIA H200, bfloat16"
     how = {"resume": not finished, "reuse": finished, "budget_s": 60.0}
     ask = lambda place: earlier_run(tmp_path, LONG, blob_data, [blob_data], **how, place=place)  # noqa: E731
     here = dataclasses.replace(SHORT, measured_on=slow)
     run = begun(tmp_path / "custom_cnn" / "1", here, blob_data, finished)
-    assert ask(slow) == ask("") == run and ask(fast) is None
+    assert ask(slow) == ask("") == run and ask(fast) == (None if finished else run)
     assert as_begun(run, LONG) == here and differences(run, SHORT.describe(blob_data)) == []
     whole = dataclasses.replace(here, recipe=LONG.recipe)
     run = begun(tmp_path / "custom_cnn" / "2", whole, blob_data, finished)
@@ -207,3 +211,11 @@ def test_the_order_of_settings_does_not_matter():
     pair = ("input.size_px=64", "input.resize_px=64")  # each alone would contradict the model's other one
     jobs = [Request("vgg8", settings=order).job("vgg8") for order in (pair, pair[::-1])]
     assert jobs[0] == jobs[1] and (jobs[0].spec.size_px, jobs[0].spec.resize_px) == (64, 64)
+
+
+def test_runs_from_before_votes_were_noted_go_on(tmp_path, blob_data):
+    run = begun(tmp_path / "custom_cnn" / "1", LONG, blob_data)
+    votes = np.eye(8, dtype=np.float32)[np.arange(140) % 8]
+    assert differences(run, LONG.describe(blob_data, votes=votes)) == []
+    write_description(run, LONG.describe(blob_data, votes=votes))
+    assert differences(run, LONG.describe(blob_data, votes=votes[::-1])) == ["votes_sha256"]
