@@ -58,7 +58,13 @@ class Gate:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._ways[kind_of(scope)](scope, receive, send)
+        try:
+            await self._ways[kind_of(scope)](scope, receive, send)
+        except RuntimeError as e:
+            # Starlette's words, before it has sent anything, for a file that was deleted while it was asked for
+            if not str(e).startswith("File at path "):
+                raise
+            await refuse(send, 404, "The file is gone: it is deleted with the answer, or when the page is closed.")
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Gradio's page keeps a connection for as long as it is open, and one more while it waits for an answer."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+from starlette.responses import FileResponse
 
 from tests.demo_stand_ins import Inside, gate_of
 
@@ -77,6 +78,22 @@ def test_ways_that_nobody_thought_of_have_limits_too(demo, knock, path, method):
     assert knock(gate, path, b"{}", method=method)[0] == 200 and len(inside.seen) == 1
     assert knock(gate, path, FETCHED, method=method)[0] == 422
     assert knock(gate, path, b"{}", method=method)[0] == 503 and len(inside.seen) == 1
+
+
+def test_a_file_that_goes_while_it_is_asked_for_is_not_there_and_no_fault(demo, knock, tmp_path):
+    class Gone(Inside):
+        async def __call__(self, scope, receive, send):
+            await FileResponse(tmp_path / "gone.jpg")(scope, receive, send)
+
+    class Broken(Inside):
+        async def __call__(self, scope, receive, send):
+            raise RuntimeError("something else")
+
+    path = "/gradio_api/file=gone.jpg"
+    status, _, text = knock(gate_of(demo, Gone()), path, method="GET")
+    assert status == 404 and b"is gone" in text and str(tmp_path).encode() not in text
+    with pytest.raises(RuntimeError, match="something else"):
+        knock(gate_of(demo, Broken()), path, method="GET")
 
 
 @pytest.mark.parametrize("path", ["upload", "component_server", "mcp/", "reset"])
