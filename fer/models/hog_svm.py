@@ -8,14 +8,13 @@ Haar-integration kernels") at the price of training without.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations, pairwise
-from pathlib import Path
 
 import numpy as np
 
+from fer import machine
 from fer.errors import ConfigError
 from fer.specs import Augment, InputSpec, ModelSpec, Phase, Preset, Recipe
 
@@ -44,7 +43,6 @@ REFERENCE = Preset(RECIPE)
 _BLOCK = 512  # faces per kernel block
 _MOST_PAIR = 24_000  # faces of two classes; their kernel matrix takes 8 n^2 bytes
 _CACHE = 200 << 20  # bytes that libsvm takes beside it
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
 
 
 class HogSvm:
@@ -314,22 +312,7 @@ def _at_once(most: int) -> int:
     Args:
         most: Faces of the largest pair.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, max(2, _memory() // 4 // (8 * most**2 + _CACHE)))
-
-
-def _memory() -> int:
-    """Bytes of memory that this machine has, or its container; 0 = not known."""
-    try:
-        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows
-        return 0
-    for file in _LIMITS:
-        try:
-            have = min(have, int(Path(file).read_text()))
-        except (OSError, ValueError):  # the other version of control groups, or "max"
-            continue
-    return have
+    return min(machine.cores(), max(2, machine.memory_bytes() // 4 // (8 * most**2 + _CACHE)))
 
 
 _RIDGE = 30.0  # weight of one squared coefficient beside the log-likelihood of one face; chosen on PublicTest

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "fer"
 
 # who may import whom: only the same or a lower floor
 FLOORS = [
-    {"errors", "paths", "files", "provenance"},
+    {"errors", "paths", "files", "machine", "provenance"},
     {"labels", "command_line", "history", "data_names"},
     {"specs", "settings", "images", "device", "torchvision_repair", "hub"},
     {"transforms", "corruptions", "emoji", "judge", "packing"},

@@ -6,6 +6,7 @@ from scipy.special import log_softmax
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC
 
+from fer import machine
 from fer.errors import ConfigError
 from fer.models import hog_svm
 from fer.models.hog_svm import RECIPE, SPEC, HogSvm, build
@@ -198,15 +199,15 @@ def test_too_many_faces_are_refused_before_the_memory_is_full(monkeypatch):
 
 def test_as_many_pairs_at_once_as_cores_and_memory_allow(monkeypatch, tmp_path):
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(hog_svm, "_LIMITS", (str(tmp_path / "none"), str(limit)))
-    monkeypatch.setattr(hog_svm.os, "sched_getaffinity", lambda pid: range(16), raising=False)
-    monkeypatch.setattr(hog_svm.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 32 << 18}.get, raising=False)
+    monkeypatch.setattr(machine, "_LIMITS", (str(tmp_path / "none"), str(limit)))
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: range(16), raising=False)
+    monkeypatch.setattr(machine.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 32 << 18}.get, raising=False)
     for said, most, at_once in (("max", 100, 16), ("max", 12_000, 6), ("max", 24_000, 2), (str(1 << 30), 12_000, 2)):
         limit.write_text(said)
         assert hog_svm._at_once(most) == at_once, (said, most)
-    monkeypatch.delattr(hog_svm.os, "sysconf")
+    monkeypatch.delattr(machine.os, "sysconf")
     assert hog_svm._at_once(100) == 2
-    monkeypatch.setattr(hog_svm.os, "sched_getaffinity", lambda pid: range(1), raising=False)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: range(1), raising=False)
     assert hog_svm._at_once(100) == 1
 
 
